@@ -1,0 +1,146 @@
+//! One registered handler: its place in the order, its circuit, and the wall around it.
+
+use std::{
+    any::Any,
+    panic::{self, AssertUnwindSafe},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    CircuitConfig, Context, Handler, HandlerError, Priority,
+    circuit::{Admission, Circuit, Transition},
+    context::Staged,
+};
+use crate::{
+    event::{Event, System},
+    text::Name,
+};
+
+/// The longest reason that is recorded, in bytes.
+const REASON_LIMIT: usize = 1024;
+
+pub(crate) struct Slot {
+    pub(crate) name: Name,
+    pub(crate) priority: Priority,
+    pub(crate) handler: Box<dyn Handler>,
+    circuit: Circuit,
+}
+
+/// What a snapshot keeps of a slot.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct SlotState {
+    pub(crate) name: Name,
+    circuit: Circuit,
+    state: Vec<u8>,
+}
+
+/// What handing an event to a handler came to. The outcomes are to be recorded in this order, with what
+/// was staged (if it succeeded) between the first and the last.
+pub(crate) enum Verdict {
+    /// The circuit is open; the handler was not called.
+    PassedOver,
+    /// It succeeded, nothing to record.
+    Done,
+    /// Something about the handler is to be recorded; `succeeded` says whether what it staged counts.
+    Noted { succeeded: bool, outcomes: Vec<System> },
+}
+
+impl Slot {
+    pub(crate) fn new(name: Name, priority: Priority, handler: Box<dyn Handler>) -> Self {
+        Self { name, priority, handler, circuit: Circuit::default() }
+    }
+
+    /// Hands `event` to the handler. A panic ends here.
+    #[inline]
+    pub(crate) fn deliver(
+        &mut self,
+        event: &Event,
+        seed: u64,
+        room: usize,
+        staged: &mut Staged,
+        config: &CircuitConfig,
+    ) -> Verdict {
+        let admission = self.circuit.admit(event.time);
+        if admission == Admission::Refuse {
+            return Verdict::PassedOver;
+        }
+        let mut ctx =
+            Context { handler: self.name, seed, event, draws: 0, room, overran: false, staged };
+        let handler = &mut self.handler;
+        let result = panic::catch_unwind(AssertUnwindSafe(|| handler.handle(event, &mut ctx)));
+        let failure = match result {
+            Ok(Ok(())) if !ctx.overran => None,
+            Ok(Ok(())) => Some("emitted more events than one input may cause".to_owned()),
+            Ok(Err(error)) => Some(bounded(error.message())),
+            Err(payload) => Some(bounded(&format!("panicked: {}", panic_text(&*payload)))),
+        };
+        match failure {
+            None if admission == Admission::Pass && self.is_calm() => Verdict::Done,
+            None => self.note_success(admission),
+            Some(reason) => self.note_failure(event, admission, reason, config),
+        }
+    }
+
+    /// Closed without a failure: nothing to update on success.
+    #[inline]
+    fn is_calm(&self) -> bool {
+        matches!(self.circuit, Circuit::Closed { failures: 0 })
+    }
+
+    #[cold]
+    fn note_success(&mut self, admission: Admission) -> Verdict {
+        let mut outcomes = self.half_open_note(admission);
+        if self.circuit.succeed() == Transition::Closed {
+            outcomes.push(System::CircuitClosed { handler: self.name });
+        }
+        Verdict::Noted { succeeded: true, outcomes }
+    }
+
+    #[cold]
+    fn note_failure(
+        &mut self,
+        event: &Event,
+        admission: Admission,
+        reason: String,
+        config: &CircuitConfig,
+    ) -> Verdict {
+        tracing::warn!(handler = %self.name, pos = %event.pos, %reason, "handler failed");
+        let mut outcomes = self.half_open_note(admission);
+        let handler = self.name;
+        outcomes.push(System::HandlerFailed { handler, event: event.header.id, reason });
+        if let Transition::Opened { until } = self.circuit.fail(event.time, config) {
+            outcomes.push(System::CircuitOpened { handler, until });
+        }
+        Verdict::Noted { succeeded: false, outcomes }
+    }
+
+    fn half_open_note(&self, admission: Admission) -> Vec<System> {
+        match admission {
+            Admission::Try => vec![System::CircuitHalfOpened { handler: self.name }],
+            Admission::Pass | Admission::Refuse => Vec::new(),
+        }
+    }
+
+    pub(crate) fn save(&self) -> Result<SlotState, HandlerError> {
+        Ok(SlotState { name: self.name, circuit: self.circuit, state: self.handler.save()? })
+    }
+
+    pub(crate) fn load(&mut self, saved: &SlotState) -> Result<(), HandlerError> {
+        self.circuit = saved.circuit;
+        self.handler.load(&saved.state)
+    }
+}
+
+fn panic_text(payload: &(dyn Any + Send)) -> &str {
+    payload
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("without a message")
+}
+
+/// `text`, cut at a character border when it is longer than is recorded.
+fn bounded(text: &str) -> String {
+    text[..text.floor_char_boundary(REASON_LIMIT)].to_owned()
+}

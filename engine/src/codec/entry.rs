@@ -1,0 +1,223 @@
+//! The canonical bytes of an entry.
+//!
+//! ```text
+//! offset size  field
+//!      0    1  version (1)
+//!      1    1  topic
+//!      2    1  origin
+//!      3    1  flags: bit 0 correlation follows, bit 1 causation follows
+//!      4    8  position: sequence            all integers little endian
+//!     12    8  engine time, ns               position.ms = time / 1 000 000
+//!     20   16  event id
+//!     36    8  event time, ns
+//!     44    8  receive time, ns
+//!     52    8  sequence of the source
+//!     60  0/16 correlation id (absent: the event's own id)
+//!      …  0/16 causation id   (absent: none)
+//!      …    1  length of the source's name, then the name
+//!      …       body, postcard
+//! ```
+//!
+//! The header is fixed-width because it is peeked at (position, topic) far more often than bodies are
+//! decoded, and because copying beats variable-length integers on the hot path.
+
+use postcard::ser_flavors::Flavor;
+
+use crate::{
+    event::{Body, Event, EventId, Header, Origin, Topic},
+    log::Pos,
+    text::Name,
+    time::Nanos,
+};
+
+/// The version of the entry format that this build writes. Older ones stay readable.
+pub const ENTRY_VERSION: u8 = 1;
+
+const FIXED_LEN: usize = 60;
+const HAS_CORRELATION: u8 = 1;
+const HAS_CAUSATION: u8 = 2;
+
+/// Why bytes are not an entry.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// The bytes end inside a field.
+    #[error("cut short after {0} bytes")]
+    Short(usize),
+    /// Written by a newer build.
+    #[error(
+        "entry format version {found} is newer than {ENTRY_VERSION}, the newest this build reads"
+    )]
+    TooNew {
+        /// The version found.
+        found: u8,
+    },
+    /// A field holds a value that no build writes.
+    #[error("{0} holds an impossible value")]
+    Impossible(&'static str),
+    /// The body is not what the topic says.
+    #[error("body does not decode: {0}")]
+    Body(String),
+}
+
+/// Appends the canonical bytes of `event` to `out`.
+pub fn encode_entry(event: &Event, out: &mut Vec<u8>) {
+    let header = &event.header;
+    let mut fixed = [0; FIXED_LEN];
+    fixed[0] = ENTRY_VERSION;
+    fixed[1] = event.body.topic() as u8;
+    fixed[2] = event.origin as u8;
+    fixed[4..12].copy_from_slice(&event.pos.seq.to_le_bytes());
+    fixed[12..20].copy_from_slice(&event.time.0.to_le_bytes());
+    fixed[20..36].copy_from_slice(&header.id.0.to_le_bytes());
+    fixed[36..44].copy_from_slice(&header.event_time.0.to_le_bytes());
+    fixed[44..52].copy_from_slice(&header.recv_time.0.to_le_bytes());
+    fixed[52..60].copy_from_slice(&header.source_seq.to_le_bytes());
+    if header.correlation != header.id {
+        fixed[3] |= HAS_CORRELATION;
+    }
+    if header.causation.is_some() {
+        fixed[3] |= HAS_CAUSATION;
+    }
+    out.extend_from_slice(&fixed);
+    if header.correlation != header.id {
+        out.extend_from_slice(&header.correlation.0.to_le_bytes());
+    }
+    if let Some(causation) = header.causation {
+        out.extend_from_slice(&causation.0.to_le_bytes());
+    }
+    let source = header.source.as_bytes();
+    // A name holds at most 31 bytes.
+    out.push(source.len() as u8);
+    out.extend_from_slice(source);
+    encode_body(&event.body, out);
+}
+
+fn encode_body(body: &Body, out: &mut Vec<u8>) {
+    postcard::serialize_with_flavor(body, Appender(out))
+        .expect("a body has no map or untyped part that postcard could refuse");
+}
+
+/// Lets postcard append to a vector that is reused from batch to batch.
+struct Appender<'a>(&'a mut Vec<u8>);
+
+impl Flavor for Appender<'_> {
+    type Output = ();
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
+}
+
+/// Where an entry stands and on which topic, read without decoding it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EntryPeek {
+    /// Its position.
+    pub pos: Pos,
+    /// Its engine time.
+    pub time: Nanos,
+    /// Its topic.
+    pub topic: Topic,
+    /// Its origin.
+    pub origin: Origin,
+}
+
+/// Reads position, time, topic and origin from the front of canonical bytes.
+///
+/// # Errors
+/// [`DecodeError`] when the header is cut short, of a newer version, or impossible.
+pub fn peek_entry(bytes: &[u8]) -> Result<EntryPeek, DecodeError> {
+    let mut reader = Reader { bytes, at: 0 };
+    let [version, topic, origin, _flags] = reader.take()?;
+    if version > ENTRY_VERSION {
+        return Err(DecodeError::TooNew { found: version });
+    }
+    if version == 0 {
+        return Err(DecodeError::Impossible("version"));
+    }
+    let topic = Topic::from_code(topic).ok_or(DecodeError::Impossible("topic"))?;
+    let origin = Origin::from_code(origin).ok_or(DecodeError::Impossible("origin"))?;
+    let seq = reader.u64()?;
+    let time = Nanos(reader.u64()?);
+    Ok(EntryPeek { pos: Pos { ms: time.as_ms(), seq }, time, topic, origin })
+}
+
+/// Decodes canonical bytes; every byte must belong to the entry.
+///
+/// # Errors
+/// [`DecodeError`] says what is wrong with them.
+pub fn decode_entry(bytes: &[u8]) -> Result<Event, DecodeError> {
+    let peek = peek_entry(bytes)?;
+    let flags = bytes[3];
+    if flags & !(HAS_CORRELATION | HAS_CAUSATION) != 0 {
+        return Err(DecodeError::Impossible("flags"));
+    }
+    let mut reader = Reader { bytes, at: 20 };
+    let id = EventId(reader.u128()?);
+    let event_time = Nanos(reader.u64()?);
+    let recv_time = Nanos(reader.u64()?);
+    let source_seq = reader.u64()?;
+    let correlation = if flags & HAS_CORRELATION == 0 { id } else { EventId(reader.u128()?) };
+    let causation = match flags & HAS_CAUSATION {
+        0 => None,
+        _ => Some(EventId(reader.u128()?)),
+    };
+    let [source_len] = reader.take()?;
+    let source = reader.slice(source_len.into())?;
+    let source = std::str::from_utf8(source)
+        .ok()
+        .and_then(|text| Name::new(text).ok())
+        .ok_or(DecodeError::Impossible("source"))?;
+    let (body, rest) = postcard::take_from_bytes::<Body>(&bytes[reader.at..])
+        .map_err(|why| DecodeError::Body(why.to_string()))?;
+    if !rest.is_empty() {
+        return Err(DecodeError::Body(format!("{} bytes too many", rest.len())));
+    }
+    if body.topic() != peek.topic {
+        return Err(DecodeError::Impossible("topic"));
+    }
+    Ok(Event {
+        pos: peek.pos,
+        time: peek.time,
+        origin: peek.origin,
+        header: Header { id, event_time, recv_time, source, source_seq, correlation, causation },
+        body,
+    })
+}
+
+struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn slice(&mut self, len: usize) -> Result<&'a [u8], DecodeError> {
+        let short = DecodeError::Short(self.bytes.len());
+        let slice = self.bytes.get(self.at..self.at + len).ok_or(short)?;
+        self.at += len;
+        Ok(slice)
+    }
+
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+        let mut array = [0; N];
+        array.copy_from_slice(self.slice(N)?);
+        Ok(array)
+    }
+
+    fn u64(&mut self) -> Result<u64, DecodeError> {
+        self.take().map(u64::from_le_bytes)
+    }
+
+    fn u128(&mut self) -> Result<u128, DecodeError> {
+        self.take().map(u128::from_le_bytes)
+    }
+}

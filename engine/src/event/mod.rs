@@ -1,0 +1,81 @@
+//! What travels on the bus: five kinds of events, each with the same header.
+
+mod id;
+mod kinds;
+mod validate;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::{
+    id::EventId,
+    kinds::{
+        Bar, Body, Fill, Liquidity, MarketData, OperatorAction, Order, OrderKind, OrderStatus,
+        Quote, Side, Signal, System, Topic, TopicSet, Trade,
+    },
+    validate::{Invalid, validate},
+};
+use crate::{log::Pos, text::Name, time::Nanos};
+
+/// One event at its place in the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// Where it stands; orders everything.
+    pub pos: Pos,
+    /// Engine time at which it was handled; explains, never orders.
+    pub time: Nanos,
+    /// How it came to be here.
+    pub origin: Origin,
+    /// Who said it, when, and why.
+    pub header: Header,
+    /// What it says.
+    pub body: Body,
+}
+
+/// How an event came into the log. Replay feeds inputs, fires timers, and expects the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[repr(u8)]
+pub enum Origin {
+    /// It came from outside: a source, a producer, an operator.
+    Input = 0,
+    /// A timer that a handler had set came due.
+    Timer = 1,
+    /// A handler emitted it.
+    Decision = 2,
+    /// The engine recorded what became of a handler: it failed, its circuit opened or closed.
+    Outcome = 3,
+}
+
+impl Origin {
+    /// The origin with this wire code.
+    #[must_use]
+    pub const fn from_code(code: u8) -> Option<Self> {
+        match code {
+            0 => Some(Self::Input),
+            1 => Some(Self::Timer),
+            2 => Some(Self::Decision),
+            3 => Some(Self::Outcome),
+            _ => None,
+        }
+    }
+}
+
+/// Who said it, when, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header {
+    /// Unique over all logs; derived, so that re-execution yields the same id.
+    pub id: EventId,
+    /// When it happened where it happened (exchange time); for decisions the engine time.
+    pub event_time: Nanos,
+    /// When it was received by the recorder or the engine's door; inputs merge by this time.
+    pub recv_time: Nanos,
+    /// The producer: a source, an outside producer, or the handler that emitted it.
+    pub source: Name,
+    /// The producer's own sequence number; strictly increasing per producer for inputs, the
+    /// ordinal of the emission for decisions.
+    pub source_seq: u64,
+    /// The root cause: the id of the input or timer at the head of the cascade's history.
+    pub correlation: EventId,
+    /// The direct cause; `None` for inputs.
+    pub causation: Option<EventId>,
+}

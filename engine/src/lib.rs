@@ -1,0 +1,18 @@
+//! The deterministic core of Silvertine.
+//!
+//! An engine is a deterministic function over a log. This crate holds the events, the [`log::EventLog`]
+//! trait with its laws, the synchronous step that hands events to handlers, and the driver that
+//! moves inputs through the step into a log and recovers from one.
+//!
+//! It knows no storage, no runtime, no clock, no file and no socket: those are handed in.
+
+pub mod bus;
+pub mod codec;
+pub mod digest;
+pub mod event;
+pub mod log;
+pub mod numbers;
+pub mod source;
+pub mod text;
+pub mod time;
+mod timers;

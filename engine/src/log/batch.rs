@@ -1,0 +1,129 @@
+//! Encoded entries in one buffer, reused from commit to commit.
+
+use super::Pos;
+use crate::{
+    codec::{self, DecodeError},
+    event::{Event, Topic},
+};
+
+/// Entries in canonical bytes, one behind the other, with an index.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    bytes: Vec<u8>,
+    index: Vec<Slot>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Slot {
+    pos: Pos,
+    topic: Topic,
+    end: usize,
+}
+
+/// One encoded entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EntryRef<'a> {
+    /// Its position.
+    pub pos: Pos,
+    /// Its topic.
+    pub topic: Topic,
+    /// Its canonical bytes.
+    pub bytes: &'a [u8],
+}
+
+impl Batch {
+    /// Appends an event and returns its canonical bytes.
+    ///
+    /// # Panics
+    /// When the event's position is not above the last one: positions strictly increase (L1).
+    pub fn push(&mut self, event: &Event) -> &[u8] {
+        self.assert_above_last(event.pos);
+        let start = self.bytes.len();
+        codec::encode_entry(event, &mut self.bytes);
+        self.index.push(Slot { pos: event.pos, topic: event.body.topic(), end: self.bytes.len() });
+        &self.bytes[start..]
+    }
+
+    /// Appends an entry that is already encoded.
+    ///
+    /// # Errors
+    /// [`DecodeError`] when the bytes do not begin like an entry.
+    ///
+    /// # Panics
+    /// When its position is not above the last one (L1).
+    pub fn push_encoded(&mut self, bytes: &[u8]) -> Result<(), DecodeError> {
+        let peek = codec::peek_entry(bytes)?;
+        self.assert_above_last(peek.pos);
+        self.bytes.extend_from_slice(bytes);
+        self.index.push(Slot { pos: peek.pos, topic: peek.topic, end: self.bytes.len() });
+        Ok(())
+    }
+
+    fn assert_above_last(&self, pos: Pos) {
+        assert!(self.index.last().is_none_or(|last| last.pos < pos), "positions must increase");
+    }
+
+    /// The entries in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = EntryRef<'_>> {
+        (0..self.index.len()).map(|at| self.get(at))
+    }
+
+    /// The entry at `at`.
+    ///
+    /// # Panics
+    /// When there are not so many.
+    #[must_use]
+    pub fn get(&self, at: usize) -> EntryRef<'_> {
+        let Slot { pos, topic, end } = self.index[at];
+        let start = if at == 0 { 0 } else { self.index[at - 1].end };
+        EntryRef { pos, topic, bytes: &self.bytes[start..end] }
+    }
+
+    /// Number of entries.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+
+    /// Bytes of all entries.
+    #[must_use]
+    pub fn byte_len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Position of the first entry.
+    #[must_use]
+    pub fn first_pos(&self) -> Option<Pos> {
+        self.index.first().map(|slot| slot.pos)
+    }
+
+    /// Position of the last entry.
+    #[must_use]
+    pub fn last_pos(&self) -> Option<Pos> {
+        self.index.last().map(|slot| slot.pos)
+    }
+
+    /// Index of the first entry after `pos`.
+    #[must_use]
+    pub fn first_after(&self, pos: Pos) -> usize {
+        self.index.partition_point(|slot| slot.pos <= pos)
+    }
+
+    /// Forgets all entries and keeps the memory.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.index.clear();
+    }
+
+    /// Bytes of memory held, used or not.
+    #[must_use]
+    pub fn capacity_bytes(&self) -> usize {
+        self.bytes.capacity() + self.index.capacity() * size_of::<Slot>()
+    }
+}

@@ -1,0 +1,315 @@
+//! The log: what a backend must promise so that the engine can promise the rest.
+//!
+//! # The laws
+//! Every backend keeps these; one conformance suite checks them all.
+//! - **L1** Positions strictly increase over all topics of a partition.
+//! - **L2** A merged [`range`](EventLog::range) equals commit order and never shows a hole; it stops at the
+//!   committed head.
+//! - **L3** A commit is all or nothing.
+//! - **L4** Sending a commit again (same commit id, same expected head) changes nothing and answers
+//!   `duplicate` with the same head.
+//! - **L5** After [`acquire`](EventLog::acquire), every earlier owner gets [`LogErrorKind::Fenced`]; nothing it
+//!   writes becomes visible.
+//! - **L6** A crash between any two steps leaves L1–L5 true after restart.
+//! - **L8** Trimming never passes the floor (the newest snapshot); a reader below what is kept gets
+//!   [`LogErrorKind::Trimmed`], not silence.
+//! - **L9** The same inputs and seed give a byte-identical log, hence the same digest, on every backend.
+//!
+//! (L7 is about consumer groups and belongs to a trait of its own.)
+
+mod batch;
+mod error;
+mod pos;
+
+use std::{collections::BTreeMap, fmt, future::Future, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+pub use self::{
+    batch::{Batch, EntryRef},
+    error::{Advice, Applied, LogError, LogErrorKind},
+    pos::Pos,
+};
+use crate::{codec::Codec, digest::Digest, event::TopicSet, text::Name};
+
+/// One partition of a log.
+///
+/// A handle is cheap to clone and may be shared; what it writes is protected by the [`Lease`], not by
+/// the handle. Futures of embedded logs are ready at once, so simulation needs no runtime.
+pub trait EventLog: Clone + Send + Sync + 'static {
+    /// Becomes the partition's owner: raises the epoch, so that every earlier owner is fenced, and
+    /// returns what recovery needs. A partition that does not exist yet is created with `manifest`.
+    ///
+    /// # Errors
+    /// Nothing was acquired unless [`Applied`] says so; acquiring again is always safe.
+    fn acquire(
+        &self,
+        owner: OwnerId,
+        manifest: &[u8],
+    ) -> impl Future<Output = Result<Acquired, LogError>> + Send;
+
+    /// Appends a batch of whole cascades together with the checkpoint, the digest and perhaps a snapshot:
+    /// all of it or nothing (L3).
+    ///
+    /// # Errors
+    /// [`LogErrorKind::Fenced`] when the lease is no longer the newest, [`LogErrorKind::Conflict`] when
+    /// the head is not the expected one. After [`Applied::Maybe`] send the same commit again (L4).
+    fn commit(
+        &self,
+        lease: &Lease,
+        commit: &Commit<'_>,
+    ) -> impl Future<Output = Result<Committed, LogError>> + Send;
+
+    /// The committed head, or `None` while the partition does not exist.
+    ///
+    /// # Errors
+    /// The backend cannot be read, or what it holds is not a log of ours.
+    fn head(&self) -> impl Future<Output = Result<Option<Head>, LogError>> + Send;
+
+    /// Entries of `query.topics` after `query.after` up to the committed head, merged by position.
+    ///
+    /// # Errors
+    /// [`LogErrorKind::Trimmed`] when entries behind `after` are gone (L8), [`LogErrorKind::Corrupt`] when
+    /// a record does not check out.
+    fn range(&self, query: RangeQuery) -> impl Future<Output = Result<Page, LogError>> + Send;
+
+    /// The stored manifest, or `None` while the partition does not exist. Needs no lease.
+    ///
+    /// # Errors
+    /// The backend cannot be read.
+    fn manifest(&self) -> impl Future<Output = Result<Option<Vec<u8>>, LogError>> + Send;
+
+    /// Positions of all kept snapshots, oldest first.
+    ///
+    /// # Errors
+    /// The backend cannot be read.
+    fn snapshots(&self) -> impl Future<Output = Result<Vec<Pos>, LogError>> + Send;
+
+    /// The snapshot taken at `pos`.
+    ///
+    /// # Errors
+    /// The backend cannot be read, or the snapshot does not check out.
+    fn snapshot(&self, pos: Pos) -> impl Future<Output = Result<Option<Vec<u8>>, LogError>> + Send;
+
+    /// Hands messages to the partition's ingress. Idempotent by (producer, sequence): a sequence number
+    /// not above the producer's last one is a duplicate and changes nothing.
+    ///
+    /// # Errors
+    /// After [`Applied::Maybe`] publish the same messages again.
+    fn publish(
+        &self,
+        messages: &[Message],
+    ) -> impl Future<Output = Result<Vec<Published>, LogError>> + Send;
+
+    /// Messages of every producer after `cursor`, at most `limit`, in sequence order for each producer.
+    /// Waits up to `wait` for the first one; an empty answer is no error.
+    ///
+    /// # Errors
+    /// The backend cannot be read.
+    fn ingress(
+        &self,
+        cursor: &IngressCursor,
+        limit: usize,
+        wait: Duration,
+    ) -> impl Future<Output = Result<Vec<Message>, LogError>> + Send;
+
+    /// Removes entries up to and including `at`, the position of a kept snapshot, and the snapshots
+    /// before it. Removes nothing when `at` is not a kept snapshot (L8). Returns the number of entries
+    /// that are gone.
+    ///
+    /// # Errors
+    /// [`LogErrorKind::Fenced`] when the lease is no longer the newest; [`LogErrorKind::Invalid`] when `at` is
+    /// above the floor.
+    fn trim(&self, lease: &Lease, at: Pos) -> impl Future<Output = Result<u64, LogError>> + Send;
+
+    /// Length, bytes and bounds.
+    ///
+    /// # Errors
+    /// The backend cannot be read.
+    fn stats(&self) -> impl Future<Output = Result<Stats, LogError>> + Send;
+
+    /// What a crash of the process, of the server or of the machine can lose, in one line for people.
+    fn durability_note(&self) -> impl Future<Output = Result<String, LogError>> + Send;
+}
+
+/// Who wants to own a partition: a value no two processes share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnerId(pub u128);
+
+impl fmt::Display for OwnerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+/// Counts the owners a partition has had. Compared for equality only: after a failover that lost writes an
+/// epoch can come again, with another owner.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Epoch(pub u64);
+
+/// The right to commit, until somebody else acquires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// The epoch that acquiring began.
+    pub epoch: Epoch,
+    /// Who acquired.
+    pub owner: OwnerId,
+}
+
+/// What [`EventLog::acquire`] found.
+#[derive(Clone, Debug)]
+pub struct Acquired {
+    /// The right to commit.
+    pub lease: Lease,
+    /// The committed head.
+    pub head: Head,
+    /// The checkpoint of the newest commit; empty when there is none.
+    pub checkpoint: Vec<u8>,
+    /// The manifest that the partition was created with.
+    pub manifest: Vec<u8>,
+    /// Positions of the kept snapshots, oldest first.
+    pub snapshots: Vec<Pos>,
+}
+
+/// Where a log ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// Position of the newest committed entry; [`Pos::ZERO`] when there is none.
+    pub pos: Pos,
+    /// Digest over all entries ever committed.
+    pub digest: Digest,
+    /// Id of the newest commit.
+    pub commit: CommitId,
+    /// Entries up to here have been trimmed; [`Pos::ZERO`] when none were.
+    pub trimmed: Pos,
+}
+
+/// Identifies a commit, so that sending it again is recognised.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommitId(pub u128);
+
+impl CommitId {
+    /// The id of the commit that an owner makes on top of `expected`, leading to `digest`. Derived, so
+    /// a retry names itself.
+    #[must_use]
+    pub fn derive(lease: &Lease, expected: Pos, digest: Digest) -> Self {
+        let mut bytes = [0; 56];
+        bytes[..8].copy_from_slice(&lease.epoch.0.to_le_bytes());
+        bytes[8..24].copy_from_slice(&lease.owner.0.to_le_bytes());
+        bytes[24..32].copy_from_slice(&expected.ms.to_le_bytes());
+        bytes[32..40].copy_from_slice(&expected.seq.to_le_bytes());
+        bytes[40..].copy_from_slice(&digest.to_bytes());
+        Self(xxhash_rust::xxh3::xxh3_128(&bytes))
+    }
+}
+
+/// One atomic write.
+#[derive(Clone, Copy, Debug)]
+pub struct Commit<'a> {
+    /// Recognises a repetition.
+    pub id: CommitId,
+    /// The head that this commit builds on; anything else is a conflict.
+    pub expected: Pos,
+    /// Whole cascades, in order. Empty when only a snapshot or checkpoint is written.
+    pub entries: &'a Batch,
+    /// Digest over the log once these entries are in it.
+    pub digest: Digest,
+    /// Opaque state of the inputs: how to continue with the very next one.
+    pub checkpoint: &'a [u8],
+    /// The engine's state once these entries are in the log.
+    pub snapshot: Option<Snapshot<'a>>,
+    /// Ingress messages up to here are consumed by this commit and may be discarded.
+    pub ingress_done: Option<&'a IngressCursor>,
+}
+
+impl Commit<'_> {
+    /// The head once this commit is in the log.
+    #[must_use]
+    pub fn resulting_pos(&self) -> Pos {
+        self.entries.last_pos().unwrap_or(self.expected)
+    }
+}
+
+/// A snapshot to be stored with a commit.
+#[derive(Clone, Copy, Debug)]
+pub struct Snapshot<'a> {
+    /// Opaque state of the engine.
+    pub bytes: &'a [u8],
+    /// Older snapshots before this position are no longer wanted.
+    pub keep_from: Pos,
+}
+
+/// The answer to a commit that is in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// The head after it.
+    pub head: Pos,
+    /// It was already there; nothing changed.
+    pub duplicate: bool,
+}
+
+/// What to read.
+#[derive(Clone, Copy, Debug)]
+pub struct RangeQuery {
+    /// Start behind this position.
+    pub after: Pos,
+    /// Which topics.
+    pub topics: TopicSet,
+    /// At most so many entries, at least one.
+    pub limit: usize,
+}
+
+impl RangeQuery {
+    /// All topics after `after`, in pages of a size that suits every backend.
+    #[must_use]
+    pub const fn all_after(after: Pos) -> Self {
+        Self { after, topics: TopicSet::ALL, limit: 4096 }
+    }
+}
+
+/// Entries in position order, and where to go on.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// The entries.
+    pub entries: Batch,
+    /// Continue after this position; `None` at the committed head.
+    pub next: Option<Pos>,
+}
+
+/// A message of an outside producer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Who says it.
+    pub producer: Name,
+    /// The producer's own number for it: strictly increasing from one, gaps allowed.
+    pub seq: u64,
+    /// How the payload is written.
+    pub codec: Codec,
+    /// The event, encoded.
+    pub payload: Vec<u8>,
+}
+
+/// What became of a published message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Published {
+    /// It is in the ingress.
+    Stored,
+    /// The producer had already published this or a later sequence number.
+    Duplicate,
+}
+
+/// Per producer, the last sequence number consumed.
+pub type IngressCursor = BTreeMap<Name, u64>;
+
+/// Length, bytes and bounds of a partition.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stats {
+    /// Entries kept.
+    pub entries: u64,
+    /// Bytes of kept entries as the backend counts them.
+    pub bytes: u64,
+    /// Snapshots kept.
+    pub snapshots: u64,
+    /// Messages waiting in the ingress.
+    pub ingress: u64,
+}

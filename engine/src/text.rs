@@ -1,0 +1,147 @@
+//! Short names held inline, so that an event on the hot path never allocates and never needs a
+//! process-wide table of interned strings (whose order of filling would leak into results).
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// Why a text is not a [`Symbol`] or a [`Name`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TextError {
+    /// Nothing there.
+    #[error("must not be empty")]
+    Empty,
+    /// Longer than the type holds.
+    #[error("longer than {0} bytes")]
+    TooLong(usize),
+    /// A control character or a space, which logs and keys cannot carry safely.
+    #[error("holds a space or a control character")]
+    Unprintable,
+}
+
+macro_rules! inline_text {
+    ($name:ident, $capacity:literal, $doc:literal) => {
+        #[doc = $doc]
+        ///
+        /// Never empty (except for [`Default`], which no parser produces), no spaces, no control
+        /// characters. Compared and ordered as bytes.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name {
+            bytes: [u8; $capacity],
+            len: u8,
+        }
+
+        impl $name {
+            /// The most bytes it holds.
+            pub const CAPACITY: usize = $capacity;
+
+            /// The name spelled `text`.
+            ///
+            /// # Errors
+            /// [`TextError`] when it is empty, too long or holds a space or control character.
+            pub fn new(text: &str) -> Result<Self, TextError> {
+                if text.is_empty() {
+                    return Err(TextError::Empty);
+                }
+                if text.len() > Self::CAPACITY {
+                    return Err(TextError::TooLong(Self::CAPACITY));
+                }
+                if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
+                    return Err(TextError::Unprintable);
+                }
+                let mut bytes = [0; $capacity];
+                bytes[..text.len()].copy_from_slice(text.as_bytes());
+                // The capacity is below 256, so the length always fits.
+                Ok(Self { bytes, len: text.len() as u8 })
+            }
+
+            /// The text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                std::str::from_utf8(self.as_bytes()).unwrap_or_default()
+            }
+
+            /// The text as bytes.
+            #[must_use]
+            pub fn as_bytes(&self) -> &[u8] {
+                &self.bytes[..usize::from(self.len)]
+            }
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { bytes: [0; $capacity], len: 0 }
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:?}", self.as_str())
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = TextError;
+            fn from_str(text: &str) -> Result<Self, TextError> {
+                Self::new(text)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Visitor;
+                impl de::Visitor<'_> for Visitor {
+                    type Value = $name;
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        write!(f, "a name of 1 to {} bytes without spaces", $capacity)
+                    }
+                    fn visit_str<E: de::Error>(self, text: &str) -> Result<$name, E> {
+                        $name::new(text).map_err(|why| E::custom(format!("{text:?} {why}")))
+                    }
+                }
+                deserializer.deserialize_str(Visitor)
+            }
+        }
+    };
+}
+
+inline_text!(
+    Symbol,
+    23,
+    "The symbol of an instrument, such as `BTCUSDT`; 23 bytes hold an OCC option symbol."
+);
+inline_text!(Name, 31, "The name of a handler, a strategy, a producer or a source.");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_symbol_is_short_printable_and_never_empty() {
+        assert_eq!(Symbol::new("BTCUSDT").expect("valid").as_str(), "BTCUSDT");
+        assert_eq!(Symbol::new(""), Err(TextError::Empty));
+        assert_eq!(Symbol::new(&"x".repeat(24)), Err(TextError::TooLong(23)));
+        assert_eq!(Symbol::new("A B"), Err(TextError::Unprintable));
+        assert_eq!(Symbol::new("A\n"), Err(TextError::Unprintable));
+    }
+
+    #[test]
+    fn decoding_checks_what_new_checks() {
+        let too_long = postcard::to_stdvec(&"x".repeat(24)).expect("serializes");
+        assert!(postcard::from_bytes::<Symbol>(&too_long).is_err());
+        let empty = postcard::to_stdvec("").expect("serializes");
+        assert!(postcard::from_bytes::<Name>(&empty).is_err());
+    }
+}
