@@ -7,12 +7,21 @@
 //! It knows no storage, no runtime, no clock, no file and no socket: those are handed in.
 
 pub mod bus;
+pub mod clock;
 pub mod codec;
+mod counts;
+mod dedup;
 pub mod digest;
+pub mod driver;
+pub mod engine;
 pub mod event;
+pub mod feed;
 pub mod log;
 pub mod numbers;
+pub mod recovery;
 pub mod source;
 pub mod text;
 pub mod time;
 mod timers;
+
+pub use self::{counts::Counts, dedup::DedupConfig};

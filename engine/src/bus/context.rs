@@ -39,6 +39,10 @@ pub(crate) enum TimerChange {
 }
 
 impl Staged {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.emitted.is_empty() && self.timers.is_empty()
+    }
+
     pub(crate) fn clear(&mut self) {
         self.emitted.clear();
         self.timers.clear();

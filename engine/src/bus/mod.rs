@@ -5,9 +5,12 @@ mod context;
 mod handler;
 mod slot;
 
-pub(crate) use self::slot::{Slot, SlotState, Verdict};
 pub use self::{
     circuit::CircuitConfig,
     context::Context,
     handler::{Figure, Handler, HandlerError, Priority, decode_state, encode_state},
+};
+pub(crate) use self::{
+    context::{Staged, TimerChange},
+    slot::{Slot, SlotState, Verdict},
 };

@@ -1,0 +1,116 @@
+//! Refusal of duplicates: by (producer, sequence) without limit, by event id within a window.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{event::EventId, source::Input, text::Name, time::Nanos};
+
+/// How long the ids that producers bring along are remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DedupConfig {
+    /// Engine time for which an id is remembered.
+    pub window: Duration,
+    /// The most ids remembered; the oldest goes first.
+    pub capacity: usize,
+}
+
+impl Default for DedupConfig {
+    fn default() -> Self {
+        Self { window: Duration::from_secs(300), capacity: 100_000 }
+    }
+}
+
+/// What has been seen; part of the snapshot.
+///
+/// Ids that derive from (producer, sequence) need no memory of their own: the producer's last number
+/// refuses them all. Only ids that a producer brings along are remembered one by one.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Dedup {
+    producers: BTreeMap<Name, u64>,
+    seen: BTreeSet<EventId>,
+    by_age: VecDeque<(Nanos, EventId)>,
+}
+
+impl Dedup {
+    /// Notes an input handled at `now`; `false` when it was seen before, and then nothing changes.
+    #[inline]
+    pub(crate) fn admit(&mut self, input: &Input, now: Nanos, config: &DedupConfig) -> bool {
+        let last = self.producers.entry(input.source).or_insert(0);
+        if input.source_seq <= *last {
+            return false;
+        }
+        if let Some(id) = input.id {
+            self.expire(now, config);
+            if !self.seen.insert(id) {
+                return false;
+            }
+            self.by_age.push_back((now, id));
+        }
+        // Only now: a refusal by id is no entry, so replay could not repeat a change made for it.
+        self.producers.insert(input.source, input.source_seq);
+        true
+    }
+
+    fn expire(&mut self, now: Nanos, config: &DedupConfig) {
+        while let Some(&(seen_at, id)) = self.by_age.front() {
+            let stale = now.since(seen_at) > config.window;
+            if !stale && self.by_age.len() < config.capacity {
+                break;
+            }
+            self.by_age.pop_front();
+            self.seen.remove(&id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{OperatorAction, System};
+
+    fn input(source: &str, source_seq: u64, id: Option<u128>) -> Input {
+        let by = Name::new("op").expect("valid");
+        Input {
+            source: Name::new(source).expect("valid"),
+            source_seq,
+            id: id.map(EventId),
+            event_time: Nanos::ZERO,
+            recv_time: Nanos::ZERO,
+            body: System::Operator { action: OperatorAction::Kill, by }.into(),
+        }
+    }
+
+    const CONFIG: DedupConfig = DedupConfig { window: Duration::from_nanos(10), capacity: 2 };
+
+    #[test]
+    fn a_producers_number_never_passes_twice() {
+        let mut dedup = Dedup::default();
+        assert!(dedup.admit(&input("a", 1, None), Nanos(0), &CONFIG));
+        assert!(!dedup.admit(&input("a", 1, None), Nanos(0), &CONFIG));
+        assert!(dedup.admit(&input("a", 5, None), Nanos(0), &CONFIG));
+        assert!(!dedup.admit(&input("a", 4, None), Nanos(0), &CONFIG));
+        assert!(dedup.admit(&input("b", 4, None), Nanos(0), &CONFIG));
+    }
+
+    #[test]
+    fn an_id_passes_once_within_the_window_even_from_another_producer() {
+        let mut dedup = Dedup::default();
+        assert!(dedup.admit(&input("a", 1, Some(7)), Nanos(0), &CONFIG));
+        assert!(!dedup.admit(&input("b", 1, Some(7)), Nanos(10), &CONFIG));
+        assert!(dedup.admit(&input("b", 1, Some(7)), Nanos(11), &CONFIG));
+    }
+
+    #[test]
+    fn the_window_is_bounded_in_number() {
+        let mut dedup = Dedup::default();
+        for n in 1..=100 {
+            assert!(dedup.admit(&input("a", n, Some(n.into())), Nanos(0), &CONFIG));
+        }
+        assert!(dedup.seen.len() <= CONFIG.capacity);
+        assert_eq!(dedup.seen.len(), dedup.by_age.len());
+    }
+}

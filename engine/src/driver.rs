@@ -1,0 +1,510 @@
+//! The driver: moves inputs from a feed through the engine into a log, and recovers from one.
+//!
+//! One driver serves every log and both clocks. All knowledge of retrying, fencing, unknown outcomes
+//! and recovery is here; a log only maps an operation to its store and classifies the answer. The
+//! driver is `async` only so that live code can await: it spawns nothing, selects nothing and knows no
+//! runtime, so any executor runs it.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    clock::Clock,
+    counts::Counts,
+    digest::Digest,
+    engine::{Engine, EngineError, Stepped},
+    feed::{Feed, FeedError, Polled},
+    log::{
+        Acquired, Advice, Batch, Commit, CommitId, EventLog, Lease, LogError, LogErrorKind,
+        OwnerId, Pos, Snapshot,
+    },
+    recovery::{self, ReplayError, Replayed},
+    time::Nanos,
+};
+
+/// The longest the driver waits at once, so that a stop request is noticed.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// How a driver commits, snapshots, trims and retries. Nothing here changes what is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DriverConfig {
+    /// Entries after which a batch is committed, at least one. A cascade is never split, so a batch may
+    /// end longer.
+    pub batch_entries: usize,
+    /// Entries after which a snapshot is taken, at least one.
+    pub snapshot_entries: u64,
+    /// Engine time after which a snapshot is taken.
+    pub snapshot_interval: Duration,
+    /// The newest entries that are kept; `None` keeps all.
+    pub retention_entries: Option<u64>,
+    /// When to stop retrying.
+    pub retry: RetryConfig,
+}
+
+impl Default for DriverConfig {
+    fn default() -> Self {
+        Self {
+            batch_entries: 256,
+            snapshot_entries: 250_000,
+            snapshot_interval: Duration::MAX,
+            retention_entries: None,
+            retry: RetryConfig::default(),
+        }
+    }
+}
+
+/// How long a log that cannot be reached or refuses writes is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetryConfig {
+    /// The first pause; each further one is twice as long, less a jitter of up to half.
+    pub first_pause: Duration,
+    /// The longest pause.
+    pub longest_pause: Duration,
+    /// Pauses in all after which the driver gives up, while running.
+    pub give_up_after: Duration,
+    /// The same while acquiring: a wrong address should be told soon.
+    pub give_up_acquiring_after: Duration,
+}
+
+impl Default for RetryConfig {
+    fn default() -> Self {
+        Self {
+            first_pause: Duration::from_millis(50),
+            longest_pause: Duration::from_secs(2),
+            give_up_after: Duration::from_secs(60),
+            give_up_acquiring_after: Duration::from_secs(2),
+        }
+    }
+}
+
+impl RetryConfig {
+    /// The pause before attempt `attempt` (from one): exponential, with a jitter that derives from who
+    /// waits, so that many waiters spread without any of them drawing a random number.
+    fn pause(&self, attempt: u32, who: OwnerId) -> Duration {
+        let doubled = self.first_pause.saturating_mul(1 << attempt.min(16));
+        let pause = doubled.min(self.longest_pause);
+        let mut seed = [0; 20];
+        seed[..16].copy_from_slice(&who.0.to_le_bytes());
+        seed[16..].copy_from_slice(&attempt.to_le_bytes());
+        let jitter = xxhash_rust::xxh3::xxh3_64(&seed) % 512;
+        // From one half to the whole of the pause.
+        pause / 2 + pause * (jitter as u32) / 1024
+    }
+}
+
+/// A request to stop, shared with whoever may make it (a signal handler, another thread).
+#[derive(Clone, Debug, Default)]
+pub struct StopFlag(Arc<AtomicBool>);
+
+impl StopFlag {
+    /// The flag that others raise.
+    #[must_use]
+    pub fn shared(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.0)
+    }
+
+    /// Asks for a graceful stop: finish the step, commit, snapshot.
+    pub fn request(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    fn is_requested(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Watches a run from outside: progress bars, latency. Sees, never steers.
+pub trait Observer: Send {
+    /// An input is about to be handled.
+    fn taken(&mut self) {}
+    /// Everything taken so far is committed.
+    fn committed(&mut self, _progress: Progress) {}
+    /// The log behind the snapshot is being re-executed; `pos` has been reached.
+    fn replaying(&mut self, _pos: Pos) {}
+    /// The log did not answer; the next attempt comes after `pause`.
+    fn retrying(&mut self, _error: &LogError, _attempt: u32, _pause: Duration) {}
+}
+
+/// Watches nothing.
+impl Observer for () {}
+
+/// How far a run has come.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    /// Totals over the log.
+    pub counts: Counts,
+    /// Engine time.
+    pub time: Nanos,
+    /// What the feed has read, and how much there is, in one unit.
+    pub feed: Option<(u64, u64)>,
+}
+
+/// How a run ended well.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Why it ended.
+    pub end: End,
+    /// The head of the log.
+    pub head: Pos,
+    /// Digest over the whole log.
+    pub digest: Digest,
+    /// Totals over the whole log.
+    pub counts: Counts,
+    /// Inputs handled by this process.
+    pub inputs_here: u64,
+    /// Duplicates refused since the log began.
+    pub duplicates: u64,
+    /// What recovery had to re-execute; `None` when the log was empty.
+    pub replayed: Option<Replayed>,
+}
+
+/// Why a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The feed ended.
+    Finished,
+    /// A stop was requested; a later run goes on from here.
+    Stopped,
+}
+
+/// Why a run ended badly. Whatever was acknowledged before stays in the log.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The log failed beyond retrying.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The inputs failed. What came before is committed.
+    #[error(transparent)]
+    Feed(#[from] FeedError),
+    /// The engine failed.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// Recovery failed.
+    #[error("recovery: {0}")]
+    Replay(#[from] ReplayError),
+    /// The log was written by another configuration.
+    #[error("the log was written by another scenario, other parameters or another seed")]
+    OtherManifest {
+        /// What the log was created with.
+        stored: Vec<u8>,
+    },
+    /// The log is not empty and going on was not asked for.
+    #[error("the log already holds entries up to {head}")]
+    NotEmpty {
+        /// Its head.
+        head: Pos,
+    },
+    /// The checkpoint does not decode.
+    #[error("the log's checkpoint does not decode: {0}")]
+    Checkpoint(String),
+}
+
+/// What is asked of a run.
+#[derive(Clone, Debug)]
+pub struct RunRequest {
+    /// Who owns the partition meanwhile.
+    pub owner: OwnerId,
+    /// What the partition is created with, and what it must have been created with.
+    pub manifest: Vec<u8>,
+    /// Go on with a log that is not empty.
+    pub resume: bool,
+}
+
+/// Stored with every commit.
+#[derive(Default, Serialize, Deserialize)]
+struct Checkpoint {
+    feed: Vec<u8>,
+    duplicates: u64,
+}
+
+/// An engine between a feed and a log.
+pub struct Driver<L, F, C, O> {
+    /// The log.
+    pub log: L,
+    /// The inputs.
+    pub feed: F,
+    /// The clock.
+    pub clock: C,
+    /// Who watches.
+    pub observer: O,
+    /// The engine.
+    pub engine: Engine,
+    /// How to commit, snapshot, trim and retry.
+    pub config: DriverConfig,
+}
+
+/// What a driver knows while it runs.
+struct Run {
+    lease: Lease,
+    /// The committed head.
+    committed: Pos,
+    batch: Batch,
+    duplicates: u64,
+    inputs_here: u64,
+    /// Kept snapshots, oldest first.
+    snapshots: Vec<Pos>,
+    last_snapshot: (u64, Nanos),
+}
+
+impl<L: EventLog, F: Feed, C: Clock, O: Observer> Driver<L, F, C, O> {
+    /// Acquires the partition, recovers, and runs until the feed ends or a stop is requested.
+    ///
+    /// # Errors
+    /// [`RunError`]. Whatever was acknowledged stays in the log, and a later run can go on from there.
+    pub async fn run(
+        &mut self,
+        request: &RunRequest,
+        stop: &StopFlag,
+    ) -> Result<Outcome, RunError> {
+        let acquired = self.acquire(request).await?;
+        if acquired.manifest != request.manifest {
+            return Err(RunError::OtherManifest { stored: acquired.manifest });
+        }
+        let head = acquired.head.pos;
+        if head != Pos::ZERO && !request.resume {
+            return Err(RunError::NotEmpty { head });
+        }
+        let replayed = if head == Pos::ZERO { None } else { Some(self.recover(&acquired).await?) };
+        let mut run = self.begin(acquired)?;
+        let ended = self.pump(&mut run, stop).await;
+        // Also when the inputs failed: what was handled before is whole and worth keeping.
+        if !matches!(ended, Err(RunError::Log(_))) {
+            self.commit(&mut run, true).await?;
+        }
+        Ok(Outcome {
+            end: ended?,
+            head: run.committed,
+            digest: self.engine.digest(),
+            counts: *self.engine.counts(),
+            inputs_here: run.inputs_here,
+            duplicates: run.duplicates,
+            replayed,
+        })
+    }
+
+    async fn acquire(&mut self, request: &RunRequest) -> Result<Acquired, LogError> {
+        let mut retry = Retrying::new(self.config.retry.give_up_acquiring_after);
+        loop {
+            match self.log.acquire(request.owner, &request.manifest).await {
+                Ok(acquired) => return Ok(acquired),
+                Err(error) => {
+                    let config = &self.config.retry;
+                    retry
+                        .pause(error, config, request.owner, &mut self.clock, &mut self.observer)
+                        .await?;
+                }
+            }
+        }
+    }
+
+    /// Restores the newest snapshot and re-executes the log behind it.
+    async fn recover(&mut self, acquired: &Acquired) -> Result<Replayed, ReplayError> {
+        let Self { log, engine, observer, .. } = self;
+        if let Some(&newest) = acquired.snapshots.last() {
+            recovery::load_snapshot(engine, log, newest).await?;
+        }
+        recovery::replay(engine, log, &acquired.head, |pos| observer.replaying(pos)).await
+    }
+
+    fn begin(&mut self, acquired: Acquired) -> Result<Run, RunError> {
+        let mut duplicates = 0;
+        if !acquired.checkpoint.is_empty() {
+            let checkpoint: Checkpoint = postcard::from_bytes(&acquired.checkpoint)
+                .map_err(|why| RunError::Checkpoint(why.to_string()))?;
+            self.feed.restore(&checkpoint.feed)?;
+            duplicates = checkpoint.duplicates;
+        }
+        let newest = acquired.snapshots.last().copied().unwrap_or(Pos::ZERO);
+        Ok(Run {
+            lease: acquired.lease,
+            committed: acquired.head.pos,
+            batch: Batch::default(),
+            duplicates,
+            inputs_here: 0,
+            snapshots: acquired.snapshots,
+            last_snapshot: (newest.seq, self.engine.time()),
+        })
+    }
+
+    /// Takes inputs and commits until there are none left or a stop is requested.
+    async fn pump(&mut self, run: &mut Run, stop: &StopFlag) -> Result<End, RunError> {
+        while !stop.is_requested() {
+            // With work in hand there is nothing to wait for: it would only be committed later.
+            let wait = if run.batch.is_empty() { PATIENCE } else { Duration::ZERO };
+            match self.feed.poll(wait).await? {
+                Polled::Ready(recv_time) => {
+                    let hold = self.clock.hold_back(recv_time);
+                    if hold > Duration::ZERO {
+                        self.commit(run, false).await?;
+                        self.clock.sleep(hold.min(PATIENCE)).await;
+                        continue;
+                    }
+                    self.handle_next(run, recv_time);
+                    if run.batch.len() >= self.config.batch_entries {
+                        self.commit(run, false).await?;
+                    }
+                }
+                Polled::Idle => {
+                    if let Some(now) = self.clock.idle_time() {
+                        self.engine.advance(now, &mut run.batch);
+                    }
+                    self.commit(run, false).await?;
+                }
+                Polled::End => return Ok(End::Finished),
+            }
+        }
+        Ok(End::Stopped)
+    }
+
+    #[inline]
+    fn handle_next(&mut self, run: &mut Run, recv_time: Nanos) {
+        self.observer.taken();
+        let at = self.clock.stamp(recv_time);
+        let mut input = self.feed.take();
+        if input.recv_time == Nanos::ZERO {
+            input.recv_time = at;
+        }
+        match self.engine.step(input, at, &mut run.batch) {
+            Stepped::Handled => run.inputs_here += 1,
+            Stepped::Duplicate => run.duplicates += 1,
+        }
+    }
+
+    /// Commits what is in hand, with a snapshot when one is due (or when `last` and there is anything
+    /// that the newest snapshot does not cover).
+    async fn commit(&mut self, run: &mut Run, last: bool) -> Result<(), RunError> {
+        let head = self.engine.head();
+        let snapshot_due = if last {
+            head.seq > run.last_snapshot.0
+        } else {
+            !run.batch.is_empty() && self.snapshot_due(run)
+        };
+        if run.batch.is_empty() && !snapshot_due {
+            return Ok(());
+        }
+        let snapshot = if snapshot_due { Some(self.engine.save()?) } else { None };
+        let keep_from = self.keep_from(run, head);
+        let checkpoint = Checkpoint { feed: self.feed.checkpoint(), duplicates: run.duplicates };
+        let checkpoint =
+            postcard::to_stdvec(&checkpoint).expect("a checkpoint is bytes and a number");
+        let digest = self.engine.digest();
+        let commit = Commit {
+            id: CommitId::derive(&run.lease, run.committed, digest),
+            expected: run.committed,
+            entries: &run.batch,
+            digest,
+            checkpoint: &checkpoint,
+            snapshot: snapshot.as_deref().map(|bytes| Snapshot { bytes, keep_from }),
+            ingress_done: self.feed.ingress_done(),
+        };
+        let mut retry = Retrying::new(self.config.retry.give_up_after);
+        while let Err(error) = self.log.commit(&run.lease, &commit).await {
+            let (config, owner) = (&self.config.retry, run.lease.owner);
+            retry.pause(error, config, owner, &mut self.clock, &mut self.observer).await?;
+        }
+        run.committed = head;
+        run.batch.clear();
+        self.observer.committed(Progress {
+            counts: *self.engine.counts(),
+            time: self.engine.time(),
+            feed: self.feed.progress(),
+        });
+        if snapshot_due {
+            run.last_snapshot = (head.seq, self.engine.time());
+            run.snapshots.retain(|&pos| pos >= keep_from);
+            run.snapshots.push(head);
+            self.trim(run).await?;
+        }
+        Ok(())
+    }
+
+    fn snapshot_due(&self, run: &Run) -> bool {
+        let (seq, time) = run.last_snapshot;
+        self.engine.head().seq - seq >= self.config.snapshot_entries
+            || self.engine.time().since(time) >= self.config.snapshot_interval
+    }
+
+    /// The oldest snapshot still wanted: the one that trimming will stop at, else the newest but one.
+    fn keep_from(&self, run: &Run, head: Pos) -> Pos {
+        let newest = run.snapshots.last().copied().unwrap_or(Pos::ZERO);
+        match self.config.retention_entries {
+            None => newest,
+            Some(retention) => trim_point(&run.snapshots, head, retention)
+                .or_else(|| run.snapshots.first().copied())
+                .unwrap_or(newest),
+        }
+    }
+
+    /// Drops what retention no longer covers, up to a snapshot.
+    async fn trim(&mut self, run: &Run) -> Result<(), RunError> {
+        let Some(retention) = self.config.retention_entries else { return Ok(()) };
+        let Some(at) = trim_point(&run.snapshots, run.committed, retention) else { return Ok(()) };
+        match self.log.trim(&run.lease, at).await {
+            Ok(_removed) => Ok(()),
+            // Nothing depends on trimming in time; the next snapshot tries again.
+            Err(error) if error.advice() == Advice::Retry => {
+                tracing::warn!(%error, "trimming was put off");
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// The newest snapshot behind which `retention` entries remain.
+fn trim_point(snapshots: &[Pos], head: Pos, retention: u64) -> Option<Pos> {
+    let limit = head.seq.checked_sub(retention)?;
+    snapshots.iter().copied().rfind(|pos| pos.seq <= limit)
+}
+
+/// Counts attempts and pauses of one operation.
+struct Retrying {
+    attempt: u32,
+    left: Duration,
+}
+
+impl Retrying {
+    const fn new(give_up_after: Duration) -> Self {
+        Self { attempt: 0, left: give_up_after }
+    }
+
+    /// Waits before the next attempt, or gives the error back when there is to be none.
+    async fn pause<C: Clock, O: Observer>(
+        &mut self,
+        error: LogError,
+        config: &RetryConfig,
+        who: OwnerId,
+        clock: &mut C,
+        observer: &mut O,
+    ) -> Result<(), LogError> {
+        if error.advice() != Advice::Retry {
+            return Err(lost_tail(error));
+        }
+        self.attempt += 1;
+        let pause = config.pause(self.attempt - 1, who);
+        if pause > self.left {
+            return Err(error);
+        }
+        self.left -= pause;
+        observer.retrying(&error, self.attempt, pause);
+        clock.sleep(pause).await;
+        Ok(())
+    }
+}
+
+/// A head below the expected one means that acknowledged entries are gone; say so.
+fn lost_tail(mut error: LogError) -> LogError {
+    if let LogErrorKind::Conflict { expected, head } = error.kind
+        && head < expected
+    {
+        error.kind = LogErrorKind::LostTail { expected, head };
+    }
+    error
+}

@@ -1,0 +1,92 @@
+//! The partition's own ingress as a feed: what outside producers published, in arrival order.
+
+use std::{collections::VecDeque, time::Duration};
+
+use super::{Feed, FeedError, Polled};
+use crate::{
+    codec::InputMessage,
+    digest::fingerprint,
+    event::{System, validate},
+    log::{EventLog, IngressCursor, Message},
+    source::Input,
+    time::Nanos,
+};
+
+/// Messages read at once.
+const READ_LIMIT: usize = 1024;
+
+/// Reads the ingress of the partition that the engine owns.
+pub struct IngressFeed<L> {
+    log: L,
+    /// Behind the messages read.
+    read: IngressCursor,
+    /// Behind the messages taken.
+    taken: IngressCursor,
+    buffer: VecDeque<Message>,
+}
+
+impl<L: EventLog> IngressFeed<L> {
+    /// A feed over the ingress of `log`.
+    #[must_use]
+    pub fn new(log: L) -> Self {
+        let nothing = IngressCursor::new();
+        Self { log, read: nothing.clone(), taken: nothing, buffer: VecDeque::new() }
+    }
+}
+
+impl<L: EventLog> Feed for IngressFeed<L> {
+    async fn poll(&mut self, wait: Duration) -> Result<Polled, FeedError> {
+        if self.buffer.is_empty() {
+            let messages = self.log.ingress(&self.read, READ_LIMIT, wait).await?;
+            for message in &messages {
+                self.read.insert(message.producer, message.seq);
+            }
+            self.buffer.extend(messages);
+        }
+        Ok(if self.buffer.is_empty() { Polled::Idle } else { Polled::Ready(Nanos::ZERO) })
+    }
+
+    fn take(&mut self) -> Input {
+        let message = self.buffer.pop_front().expect("poll must have found a message");
+        self.taken.insert(message.producer, message.seq);
+        to_input(&message)
+    }
+
+    fn checkpoint(&self) -> Vec<u8> {
+        postcard::to_stdvec(&self.taken).expect("a cursor is names and numbers")
+    }
+
+    fn restore(&mut self, checkpoint: &[u8]) -> Result<(), FeedError> {
+        self.taken = postcard::from_bytes(checkpoint)
+            .map_err(|why| FeedError::Checkpoint(why.to_string()))?;
+        self.read = self.taken.clone();
+        self.buffer.clear();
+        Ok(())
+    }
+
+    fn ingress_done(&self) -> Option<&IngressCursor> {
+        Some(&self.taken)
+    }
+}
+
+/// Decodes and validates a message; one that does not pass becomes a recorded refusal.
+fn to_input(message: &Message) -> Input {
+    let checked = message.codec.decode(&message.payload).and_then(|decoded| {
+        validate(&decoded.body).map_err(|invalid| invalid.to_string())?;
+        Ok(decoded)
+    });
+    let InputMessage { id, event_time, body } = checked.unwrap_or_else(|why| {
+        let reason = why[..why.floor_char_boundary(1024)].to_owned();
+        let digest = fingerprint(&message.payload);
+        let body = System::Rejected { reason, line: None, digest }.into();
+        InputMessage { id: None, event_time: Nanos::ZERO, body }
+    });
+    Input {
+        source: message.producer,
+        source_seq: message.seq,
+        id,
+        event_time,
+        recv_time: Nanos::ZERO,
+        body,
+    }
+}

@@ -1,0 +1,207 @@
+//! Recovery is replay: re-execute the log and compare every byte the handlers produce with what it holds.
+
+use crate::{
+    codec::{DecodeError, decode_entry},
+    engine::{Engine, EngineError, Stepped},
+    event::{Event, Origin},
+    log::{Batch, EventLog, Head, LogError, Pos, RangeQuery},
+    source::Input,
+};
+
+/// What a replay did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Replayed {
+    /// Where it began: behind this position.
+    pub from: Pos,
+    /// Entries compared.
+    pub entries: u64,
+}
+
+/// Why a log could not be replayed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// The log cannot be read.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The snapshot cannot be used.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// An entry does not decode.
+    #[error("entry at {pos} does not decode: {why}")]
+    Undecodable {
+        /// Which entry.
+        pos: Pos,
+        /// Why.
+        why: DecodeError,
+    },
+    /// The handlers do not produce what the log holds.
+    #[error("{0}")]
+    Diverged(Box<Divergence>),
+    /// The entries agree but the stored digest is another.
+    #[error("digest differs at {pos}: the log says {stored}, its entries give {computed}")]
+    Digest {
+        /// The head.
+        pos: Pos,
+        /// What the log says.
+        stored: crate::digest::Digest,
+        /// What its entries give.
+        computed: crate::digest::Digest,
+    },
+    /// The beginning of the log is trimmed and no snapshot covers it.
+    #[error("entries up to {through} are trimmed and no snapshot stands in for them")]
+    NoSnapshot {
+        /// Everything up to here is gone.
+        through: Pos,
+    },
+}
+
+/// The first position at which re-execution and log differ: a handler whose behaviour changed, or that
+/// is not deterministic, or whose state is not whole in its snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Divergence {
+    /// Where.
+    pub pos: Pos,
+    /// What the log holds there; `None` when it ends before.
+    pub logged: Option<Event>,
+    /// What the handlers produce there; `None` when they produce nothing.
+    pub produced: Option<Event>,
+}
+
+impl std::fmt::Display for Divergence {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let describe = |event: &Option<Event>| match event {
+            None => "nothing".to_owned(),
+            Some(event) => {
+                format!("a {} event of {}", event.body.topic(), event.header.source)
+            }
+        };
+        write!(
+            f,
+            "re-execution differs at {}: the log holds {}, the handlers produce {}",
+            self.pos,
+            describe(&self.logged),
+            describe(&self.produced)
+        )
+    }
+}
+
+/// Puts `engine` where the snapshot at `pos` was taken.
+///
+/// # Errors
+/// The snapshot cannot be read or does not fit the engine.
+pub async fn load_snapshot<L: EventLog>(
+    engine: &mut Engine,
+    log: &L,
+    pos: Pos,
+) -> Result<(), ReplayError> {
+    match log.snapshot(pos).await? {
+        Some(bytes) => Ok(engine.load(&bytes)?),
+        None => Err(ReplayError::NoSnapshot { through: pos }),
+    }
+}
+
+/// Re-executes the log from where `engine` stands up to `head`, comparing as it goes, and finally the digest.
+/// `on_progress` is told the position reached after each page.
+///
+/// # Errors
+/// [`ReplayError`] names the first position that differs.
+pub async fn replay<L: EventLog>(
+    engine: &mut Engine,
+    log: &L,
+    head: &Head,
+    mut on_progress: impl FnMut(Pos),
+) -> Result<Replayed, ReplayError> {
+    let from = engine.head();
+    if from.seq < head.trimmed.seq {
+        return Err(ReplayError::NoSnapshot { through: head.trimmed });
+    }
+    let mut comparison = Comparison::default();
+    let mut entries = 0;
+    let mut after = from;
+    while after.seq < head.pos.seq {
+        let page = log.range(RangeQuery::all_after(after)).await?;
+        for entry in page.entries.iter().take_while(|entry| entry.pos <= head.pos) {
+            comparison.check(engine, entry.pos, entry.bytes)?;
+            entries += 1;
+            after = entry.pos;
+        }
+        on_progress(after);
+        if page.next.is_none() {
+            break;
+        }
+    }
+    comparison.finish()?;
+    let computed = engine.digest();
+    if engine.head() != head.pos || computed != head.digest {
+        return Err(ReplayError::Digest { pos: head.pos, stored: head.digest, computed });
+    }
+    Ok(Replayed { from, entries })
+}
+
+/// What the engine produced for the last input, and how far the log has confirmed it.
+#[derive(Default)]
+struct Comparison {
+    produced: Batch,
+    confirmed: usize,
+}
+
+impl Comparison {
+    fn check(&mut self, engine: &mut Engine, pos: Pos, bytes: &[u8]) -> Result<(), ReplayError> {
+        if self.confirmed == self.produced.len() {
+            let event = decode_entry(bytes).map_err(|why| ReplayError::Undecodable { pos, why })?;
+            self.produced.clear();
+            self.confirmed = 0;
+            self.execute(engine, event);
+        }
+        let produced =
+            (self.confirmed < self.produced.len()).then(|| self.produced.get(self.confirmed));
+        match produced {
+            Some(produced) if produced.bytes == bytes => {
+                self.confirmed += 1;
+                Ok(())
+            }
+            produced => Err(diverged(pos, Some(bytes), produced.map(|entry| entry.bytes))),
+        }
+    }
+
+    /// Lets the engine do again what led to `event`. Decisions and outcomes are never executed, only
+    /// confirmed, so one that nothing produced is left without a counterpart.
+    fn execute(&mut self, engine: &mut Engine, event: Event) {
+        match event.origin {
+            Origin::Input => {
+                let header = event.header;
+                let derived = crate::event::EventId::of_input(&header.source, header.source_seq);
+                let input = Input {
+                    source: header.source,
+                    source_seq: header.source_seq,
+                    id: (header.id != derived).then_some(header.id),
+                    event_time: header.event_time,
+                    recv_time: header.recv_time,
+                    body: event.body,
+                };
+                let stepped = engine.step(input, event.time, &mut self.produced);
+                debug_assert!(
+                    stepped == Stepped::Handled || self.produced.is_empty(),
+                    "a duplicate produces nothing"
+                );
+            }
+            Origin::Timer => engine.advance(event.time, &mut self.produced),
+            Origin::Decision | Origin::Outcome => {}
+        }
+    }
+
+    /// Whatever the engine produced must have been in the log.
+    fn finish(self) -> Result<(), ReplayError> {
+        if self.confirmed == self.produced.len() {
+            return Ok(());
+        }
+        let missing = self.produced.get(self.confirmed);
+        Err(diverged(missing.pos, None, Some(missing.bytes)))
+    }
+}
+
+fn diverged(pos: Pos, logged: Option<&[u8]>, produced: Option<&[u8]>) -> ReplayError {
+    let decode = |bytes: Option<&[u8]>| bytes.and_then(|bytes| decode_entry(bytes).ok());
+    let (logged, produced) = (decode(logged), decode(produced));
+    ReplayError::Diverged(Box::new(Divergence { pos, logged, produced }))
+}
