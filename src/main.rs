@@ -1,1 +1,71 @@
-fn main() {}
+//! The command line of Silvertine: wiring only. What a command does lives in its own file; what things
+//! mean lives in the library.
+
+mod bench;
+mod cli;
+mod clock;
+mod diff;
+mod exit;
+mod generate;
+mod latency;
+mod progress;
+mod run;
+mod signals;
+mod summary;
+mod verify;
+
+use std::{io::IsTerminal, panic, process::ExitCode};
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+use self::{
+    cli::{Cli, Command},
+    exit::{Exit, Failure},
+};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    start_logging(cli.verbose);
+    // Handlers that panic are isolated and recorded; the message must not spill over the summary.
+    panic::set_hook(Box::new(|panic| tracing::debug!("{panic}")));
+    let result = panic::catch_unwind(|| dispatch(cli));
+    match result {
+        Ok(Ok(exit)) => exit.into(),
+        Ok(Err(failure)) => {
+            eprintln!("silvertine: {}", failure.message);
+            failure.exit.into()
+        }
+        Err(payload) => {
+            let text = payload.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("?");
+            eprintln!("silvertine: internal error: {text}; please report it with the command you ran");
+            Exit::Unexpected.into()
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> Result<Exit, Failure> {
+    match cli.command {
+        Command::Run(args) => run::run(args),
+        Command::Verify(args) => verify::verify(args),
+        Command::Diff(args) => diff::diff(args),
+        Command::Generate(args) => generate::generate(args),
+        Command::Bench(args) => bench::bench(args),
+    }
+}
+
+fn start_logging(verbose: u8) {
+    let default = match verbose {
+        0 => "error",
+        1 => "warn,silvertine=info",
+        _ => "debug",
+    };
+    let filter = EnvFilter::try_from_env("SILVERTINE_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(colour)
+        .init();
+}

@@ -1,1 +1,8 @@
-//! placeholder
+//! Scenarios for Silvertine: the file that describes a run, the sources and handlers it can name, and the
+//! runner that executes it on any log.
+
+pub mod handlers;
+pub mod manifest;
+pub mod runner;
+pub mod scenario;
+pub mod sources;

@@ -1,0 +1,196 @@
+//! The portfolio: positions, profit and loss, fees, the equity curve.
+
+use serde::{Deserialize, Serialize};
+use silvertine_engine::{
+    bus::{Context, Figure, Handler, HandlerError, decode_state, encode_state},
+    event::{Body, Event, MarketData, Topic, TopicSet},
+    numbers::{Money, Overflow, Price},
+    time::{NANOS_PER_MS, Nanos},
+};
+use silvertine_sim::by_symbol::BySymbol;
+
+use super::Position;
+
+/// Points of the equity curve; when full, every second one goes and the distance doubles.
+const CURVE_LIMIT: usize = 1024;
+
+/// Where the portfolio starts.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PortfolioParams {
+    /// Cash at the start.
+    pub starting_cash: Money,
+    /// Engine time between points of the equity curve, in milliseconds, until it is thinned.
+    pub curve_every_ms: u64,
+}
+
+impl Default for PortfolioParams {
+    fn default() -> Self {
+        Self { starting_cash: Money::ZERO, curve_every_ms: 1000 }
+    }
+}
+
+/// The portfolio.
+pub struct Portfolio {
+    params: PortfolioParams,
+    state: State,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct State {
+    holdings: BySymbol<Holding>,
+    curve: Vec<(Nanos, Money)>,
+    curve_every_ns: u64,
+    next_point: Nanos,
+    /// Highest equity seen on a point of the curve or after a fill.
+    peak: Option<Money>,
+    max_drawdown: Money,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct Holding {
+    position: Position,
+    /// Last mid, trade price or close; bars and trades count only until there are quotes.
+    mark: Price,
+    quoted: bool,
+}
+
+impl Portfolio {
+    /// A portfolio that holds nothing but cash.
+    ///
+    /// # Errors
+    /// A curve without distance between its points.
+    pub fn new(params: PortfolioParams) -> Result<Self, String> {
+        let curve_every_ns = params
+            .curve_every_ms
+            .checked_mul(NANOS_PER_MS)
+            .filter(|&every| every > 0)
+            .ok_or("curve_every_ms must be at least 1 and in range")?;
+        let state = State { curve_every_ns, ..State::default() };
+        Ok(Self { params, state })
+    }
+
+    fn sum(
+        &self,
+        part: impl Fn(&Holding) -> Result<Money, Overflow>,
+    ) -> Result<Money, Overflow> {
+        self.state.holdings.iter().try_fold(Money::ZERO, |sum, (_, holding)| sum.add(part(holding)?))
+    }
+
+    fn realised(&self) -> Result<Money, Overflow> {
+        self.sum(|holding| Ok(holding.position.realised))
+    }
+
+    fn unrealised(&self) -> Result<Money, Overflow> {
+        self.sum(|holding| holding.position.unrealised(holding.mark))
+    }
+
+    fn fees(&self) -> Result<Money, Overflow> {
+        self.sum(|holding| Ok(holding.position.fees))
+    }
+
+    fn equity(&self) -> Result<Money, Overflow> {
+        let gains = self.realised()?.add(self.unrealised()?)?.sub(self.fees()?)?;
+        self.params.starting_cash.add(gains)
+    }
+
+    #[inline]
+    fn mark(&mut self, data: &MarketData) {
+        let holding = self.state.holdings.entry(data.symbol());
+        match data {
+            MarketData::Quote(quote) => {
+                holding.quoted = true;
+                holding.mark = quote.bid.midpoint(quote.ask);
+            }
+            MarketData::Trade(trade) if !holding.quoted => holding.mark = trade.price,
+            MarketData::Bar(bar) if !holding.quoted => holding.mark = bar.close,
+            MarketData::Trade(_) | MarketData::Bar(_) => {}
+        }
+    }
+
+    fn note_equity(&mut self) -> Result<Money, Overflow> {
+        let equity = self.equity()?;
+        let peak = self.state.peak.map_or(equity, |peak| peak.max(equity));
+        self.state.peak = Some(peak);
+        self.state.max_drawdown = self.state.max_drawdown.max(peak.sub(equity)?);
+        Ok(equity)
+    }
+
+    #[cold]
+    fn add_point(&mut self, now: Nanos) -> Result<(), Overflow> {
+        let equity = self.note_equity()?;
+        let state = &mut self.state;
+        if state.curve.len() == CURVE_LIMIT {
+            let mut odd = false;
+            state.curve.retain(|_| {
+                odd = !odd;
+                odd
+            });
+            state.curve_every_ns = state.curve_every_ns.saturating_mul(2);
+        }
+        state.curve.push((now, equity));
+        state.next_point = Nanos(now.0.saturating_add(state.curve_every_ns));
+        Ok(())
+    }
+}
+
+impl Handler for Portfolio {
+    fn topics(&self) -> TopicSet {
+        TopicSet::of(&[Topic::MarketData, Topic::Fill])
+    }
+
+    #[inline]
+    fn handle(&mut self, event: &Event, _ctx: &mut Context<'_>) -> Result<(), HandlerError> {
+        match &event.body {
+            Body::MarketData(data) => {
+                self.mark(data);
+                if event.time >= self.state.next_point {
+                    self.add_point(event.time)?;
+                }
+            }
+            Body::Fill(fill) => {
+                let holding = self.state.holdings.entry(fill.symbol);
+                holding.position.apply(fill)?;
+                if holding.mark == Price::ZERO {
+                    holding.mark = fill.price;
+                }
+                self.note_equity()?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn save(&self) -> Result<Vec<u8>, HandlerError> {
+        encode_state(&self.state)
+    }
+
+    fn load(&mut self, state: &[u8]) -> Result<(), HandlerError> {
+        self.state = decode_state(state)?;
+        Ok(())
+    }
+
+    fn figures(&self) -> Vec<(&'static str, Figure)> {
+        let amount = |amount: Result<Money, Overflow>| match amount {
+            Ok(amount) => Figure::Amount(amount),
+            Err(overflow) => Figure::Text(overflow.to_string()),
+        };
+        let held = self.state.holdings.iter().filter(|(_, h)| h.position.qty.units() != 0);
+        let held: Vec<String> = held
+            .map(|(symbol, holding)| {
+                let average = holding.position.average_price().unwrap_or_default();
+                format!("{symbol} {} @ {average}", holding.position.qty)
+            })
+            .collect();
+        let held = if held.is_empty() { "flat".to_owned() } else { held.join(", ") };
+        vec![
+            ("realised_pnl", amount(self.realised())),
+            ("unrealised_pnl", amount(self.unrealised())),
+            ("fees", amount(self.fees())),
+            ("equity", amount(self.equity())),
+            ("max_drawdown", Figure::Amount(self.state.max_drawdown)),
+            ("positions", Figure::Text(held)),
+            ("equity_points", Figure::Count(self.state.curve.len() as u64)),
+        ]
+    }
+}

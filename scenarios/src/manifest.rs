@@ -1,0 +1,109 @@
+//! The manifest: what a log was created with, so that it can be re-executed without the scenario file
+//! and is never continued with other handlers, parameters or seed.
+
+use serde::{Deserialize, Serialize};
+use silvertine_engine::{
+    engine::{Engine, EngineError},
+    text::Name,
+};
+
+use crate::{
+    handlers::Registry,
+    scenario::{ClockMode, EngineSection, HandlerSection, Scenario, SourceSection},
+};
+
+/// Version of the manifest's own format.
+const MANIFEST_VERSION: u32 = 1;
+
+/// Everything that decides what a run computes, and nothing else: not the batch size, not the
+/// retention, not the folder of the data.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    version: u32,
+    /// The scenario's name.
+    pub scenario: Name,
+    /// The root of all randomness.
+    pub seed: u64,
+    clock: ClockMode,
+    engine: EngineSection,
+    sources: Vec<SourceSection>,
+    handlers: Vec<HandlerSection>,
+}
+
+/// Why no engine comes of a manifest.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// The bytes are not a manifest.
+    #[error("the log's manifest does not decode: {0}")]
+    Malformed(String),
+    /// Written by a newer version.
+    #[error("the log's manifest has version {0}, newer than {MANIFEST_VERSION}")]
+    TooNew(u32),
+    /// A handler cannot be built.
+    #[error("{0}")]
+    Handler(String),
+    /// The engine cannot be built.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+impl Manifest {
+    /// The manifest of a scenario.
+    #[must_use]
+    pub fn of(scenario: &Scenario) -> Self {
+        Self {
+            version: MANIFEST_VERSION,
+            scenario: scenario.name,
+            seed: scenario.seed,
+            clock: scenario.clock,
+            engine: scenario.engine,
+            sources: scenario.sources.clone(),
+            handlers: scenario.handlers.clone(),
+        }
+    }
+
+    /// As stored in a log: JSON, so that eyes and other languages can read it.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a manifest is plain data with text keys")
+    }
+
+    /// Reads a stored manifest.
+    ///
+    /// # Errors
+    /// [`ManifestError::Malformed`] or [`ManifestError::TooNew`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, ManifestError> {
+        #[derive(Deserialize)]
+        struct Version {
+            version: u32,
+        }
+        let malformed = |why: serde_json::Error| ManifestError::Malformed(why.to_string());
+        let Version { version } = serde_json::from_slice(bytes).map_err(malformed)?;
+        if version > MANIFEST_VERSION {
+            return Err(ManifestError::TooNew(version));
+        }
+        serde_json::from_slice(bytes).map_err(malformed)
+    }
+
+    /// A fresh engine with the manifest's handlers.
+    ///
+    /// # Errors
+    /// [`ManifestError`] names the handler and what is wrong with it.
+    pub fn engine(&self, registry: &Registry) -> Result<Engine, ManifestError> {
+        let mut builder = Engine::builder(self.engine.config(self.seed));
+        for section in &self.handlers {
+            let (handler, default_priority) = registry
+                .build(&section.kind, section.params.clone())
+                .map_err(ManifestError::Handler)?;
+            let name = match section.name {
+                Some(name) => name,
+                None => Name::new(&section.kind)
+                    .map_err(|why| ManifestError::Handler(format!("kind {:?}: {why}", section.kind)))?,
+            };
+            let priority = section.priority.unwrap_or(default_priority);
+            builder = builder.boxed_handler(name, priority, handler);
+        }
+        Ok(builder.build()?)
+    }
+}

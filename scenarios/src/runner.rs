@@ -1,0 +1,211 @@
+//! Runs a scenario on any log: wires sources, engine and log together and reports what came of it.
+
+use std::path::PathBuf;
+
+use silvertine_engine::{
+    bus::Figure,
+    clock::Clock,
+    driver::{Driver, Observer, Outcome, RunError, RunRequest, StopFlag},
+    engine::EngineError,
+    feed::{Feed, FeedError, IngressFeed, Merge, MergedSource, Polled},
+    log::{EventLog, IngressCursor, OwnerId},
+    numbers::Money,
+    source::{Input, SourceError},
+    text::Name,
+};
+
+use crate::{
+    handlers::Registry,
+    manifest::{Manifest, ManifestError},
+    scenario::{Expectations, Scenario},
+    sources::SourceSpec,
+};
+
+/// What a run needs besides the scenario and the log.
+pub struct Runner {
+    /// The kinds of handlers that scenarios may name.
+    pub registry: Registry,
+    /// What `${data}` in source paths stands for.
+    pub data: Option<PathBuf>,
+    /// Go on with a log that is not empty.
+    pub resume: bool,
+    /// Who owns the partition meanwhile: a value no two processes share.
+    pub owner: OwnerId,
+}
+
+impl Default for Runner {
+    fn default() -> Self {
+        let registry = Registry::standard();
+        Self { registry, data: None, resume: false, owner: OwnerId(1) }
+    }
+}
+
+/// Why a scenario did not run to a good end.
+#[derive(Debug, thiserror::Error)]
+pub enum RunnerError {
+    /// The scenario's handlers cannot be built.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// A source cannot be opened.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// A source's parameters make no sense.
+    #[error("source {name}: {why}")]
+    SourceParams {
+        /// Which source.
+        name: Name,
+        /// What is wrong.
+        why: String,
+    },
+    /// The run itself failed.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// The engine cannot be built.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+/// What came of a run.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The scenario's name.
+    pub scenario: Name,
+    /// The root of its randomness.
+    pub seed: u64,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What the handlers report, in bus order.
+    pub figures: Vec<(Name, &'static str, Figure)>,
+}
+
+impl Report {
+    /// The sum of an amount over all handlers that report it, or `None` when none does.
+    #[must_use]
+    pub fn amount(&self, figure: &str) -> Option<Money> {
+        let amounts = self.figures.iter().filter_map(|(_, name, value)| match value {
+            Figure::Amount(amount) if *name == figure => Some(*amount),
+            _ => None,
+        });
+        amounts.fold(None, |sum, amount| match sum {
+            None => Some(amount),
+            // A sum past the range of money has no meaning left to show.
+            Some(sum) => sum.add(amount).ok(),
+        })
+    }
+
+    /// One line for every expectation that is not met.
+    #[must_use]
+    pub fn unmet(&self, expect: &Expectations) -> Vec<String> {
+        let counts = &self.outcome.counts;
+        let mut unmet = Vec::new();
+        let mut check = |what: &str, expected: Option<String>, actual: String| {
+            if let Some(expected) = expected.filter(|expected| *expected != actual) {
+                unmet.push(format!("{what} is {actual}, expected {expected}"));
+            }
+        };
+        let number = |count: Option<u64>| count.map(|count| count.to_string());
+        let money = |amount: Option<Money>| amount.map(|amount| amount.to_string());
+        let actual_money =
+            |figure| money(self.amount(figure)).unwrap_or_else(|| "not reported".to_owned());
+        check("entries", number(expect.entries), counts.entries.to_string());
+        check("orders", number(expect.orders), counts.orders.to_string());
+        check("fills", number(expect.fills), counts.fills.to_string());
+        check("rejected", number(expect.rejected), counts.rejected.to_string());
+        check("realised_pnl", money(expect.realised_pnl), actual_money("realised_pnl"));
+        check("equity", money(expect.equity), actual_money("equity"));
+        check("digest", expect.digest.clone(), self.outcome.digest.to_string());
+        unmet
+    }
+}
+
+impl Runner {
+    /// Runs a scenario on a log until its inputs end or `stop` is raised.
+    ///
+    /// # Errors
+    /// [`RunnerError`]. What was acknowledged stays in the log.
+    pub async fn run<L: EventLog, C: Clock, O: Observer>(
+        &self,
+        scenario: &Scenario,
+        log: L,
+        clock: C,
+        observer: O,
+        stop: &StopFlag,
+    ) -> Result<(Report, O), RunnerError> {
+        let manifest = Manifest::of(scenario);
+        let engine = manifest.engine(&self.registry)?;
+        let feed = self.feed(scenario, &log)?;
+        let config = scenario.run.driver();
+        let mut driver = Driver { log, feed, clock, observer, engine, config };
+        let request =
+            RunRequest { owner: self.owner, manifest: manifest.to_bytes(), resume: self.resume };
+        let outcome = driver.run(&request, stop).await?;
+        let figures = driver.engine.figures();
+        let report = Report { scenario: scenario.name, seed: scenario.seed, outcome, figures };
+        Ok((report, driver.observer))
+    }
+
+    /// Opens the scenario's sources.
+    fn feed<L: EventLog>(&self, scenario: &Scenario, log: &L) -> Result<AnyFeed<L>, RunnerError> {
+        let mut lanes = Vec::new();
+        for section in &scenario.sources {
+            if matches!(section.spec, SourceSpec::Ingress {}) {
+                return Ok(AnyFeed::Ingress(IngressFeed::new(log.clone())));
+            }
+            let folder = &scenario.folder;
+            let (source, label) =
+                section.spec.open(section.name, folder, self.data.as_deref(), scenario.seed)?;
+            lanes.push(MergedSource::new(source, label, section.on_bad_row));
+        }
+        Ok(AnyFeed::Merge(Merge::new(lanes)))
+    }
+}
+
+/// Either kind of feed that a scenario can ask for.
+enum AnyFeed<L> {
+    Merge(Merge),
+    Ingress(IngressFeed<L>),
+}
+
+impl<L: EventLog> Feed for AnyFeed<L> {
+    async fn poll(&mut self, wait: std::time::Duration) -> Result<Polled, FeedError> {
+        match self {
+            Self::Merge(merge) => merge.poll(wait).await,
+            Self::Ingress(ingress) => ingress.poll(wait).await,
+        }
+    }
+
+    fn take(&mut self) -> Input {
+        match self {
+            Self::Merge(merge) => merge.take(),
+            Self::Ingress(ingress) => ingress.take(),
+        }
+    }
+
+    fn checkpoint(&self) -> Vec<u8> {
+        match self {
+            Self::Merge(merge) => merge.checkpoint(),
+            Self::Ingress(ingress) => ingress.checkpoint(),
+        }
+    }
+
+    fn restore(&mut self, checkpoint: &[u8]) -> Result<(), FeedError> {
+        match self {
+            Self::Merge(merge) => merge.restore(checkpoint),
+            Self::Ingress(ingress) => ingress.restore(checkpoint),
+        }
+    }
+
+    fn ingress_done(&self) -> Option<&IngressCursor> {
+        match self {
+            Self::Merge(merge) => merge.ingress_done(),
+            Self::Ingress(ingress) => ingress.ingress_done(),
+        }
+    }
+
+    fn progress(&self) -> Option<(u64, u64)> {
+        match self {
+            Self::Merge(merge) => merge.progress(),
+            Self::Ingress(ingress) => ingress.progress(),
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! A scenario: one TOML file that says what is replayed through which handlers, and what must come of it.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+use silvertine_engine::{
+    DedupConfig,
+    bus::{CircuitConfig, Priority},
+    driver::{DriverConfig, RetryConfig},
+    engine::EngineConfig,
+    numbers::Money,
+    text::Name,
+};
+
+use crate::sources::SourceSpec;
+
+/// Why a scenario cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ScenarioError {
+    /// The file cannot be read.
+    #[error("{path}: {why}")]
+    Read {
+        /// The file as the user named it.
+        path: String,
+        /// Why.
+        why: String,
+    },
+    /// The file is not a scenario.
+    #[error("{path}{at}: {why}", at = .line.map(|line| format!(":{line}")).unwrap_or_default())]
+    Invalid {
+        /// The file as the user named it.
+        path: String,
+        /// The line, counted from one, where it is known.
+        line: Option<usize>,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+/// A scenario as written.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// Its name; also the name of the partition unless another one is asked for.
+    pub name: Name,
+    /// What it shows, for people.
+    #[serde(default)]
+    pub description: String,
+    /// The root of all randomness.
+    #[serde(default)]
+    pub seed: u64,
+    /// Which clock inputs are handled on.
+    #[serde(default)]
+    pub clock: ClockMode,
+    /// What shapes the engine.
+    #[serde(default)]
+    pub engine: EngineSection,
+    /// How it is driven; changes nothing that is computed.
+    #[serde(default)]
+    pub run: RunSection,
+    /// Where inputs come from, in merge order.
+    #[serde(rename = "source")]
+    pub sources: Vec<SourceSection>,
+    /// Who handles them.
+    #[serde(rename = "handler", default)]
+    pub handlers: Vec<HandlerSection>,
+    /// What must come of it.
+    #[serde(default)]
+    pub expect: Expectations,
+    /// The folder of the scenario file, which relative paths start from.
+    #[serde(skip)]
+    pub folder: PathBuf,
+}
+
+/// Which clock inputs are handled on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClockMode {
+    /// Time is what the inputs say.
+    #[default]
+    Virtual,
+    /// Time is what the wall clock says when an input is taken, and written into the log.
+    Wall,
+}
+
+/// What shapes the engine: part of the manifest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EngineSection {
+    /// See [`EngineConfig::cascade_limit`].
+    pub cascade_limit: usize,
+    /// Failures in a row that open a handler's circuit.
+    pub circuit_failures: u32,
+    /// Engine time until a handler behind an open circuit is tried again, in milliseconds.
+    pub circuit_reset_ms: u64,
+    /// Engine time for which a producer's event ids are remembered, in milliseconds.
+    pub dedup_window_ms: u64,
+    /// The most event ids remembered.
+    pub dedup_capacity: usize,
+}
+
+impl Default for EngineSection {
+    fn default() -> Self {
+        Self {
+            cascade_limit: 1024,
+            circuit_failures: 5,
+            circuit_reset_ms: 60_000,
+            dedup_window_ms: 300_000,
+            dedup_capacity: 100_000,
+        }
+    }
+}
+
+impl EngineSection {
+    pub(crate) fn config(&self, seed: u64) -> EngineConfig {
+        EngineConfig {
+            seed,
+            cascade_limit: self.cascade_limit,
+            circuit: CircuitConfig {
+                failure_threshold: self.circuit_failures,
+                reset_after: Duration::from_millis(self.circuit_reset_ms),
+            },
+            dedup: DedupConfig {
+                window: Duration::from_millis(self.dedup_window_ms),
+                capacity: self.dedup_capacity,
+            },
+        }
+    }
+}
+
+/// How a scenario is driven. Nothing here changes what is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RunSection {
+    /// Entries after which a batch is committed.
+    pub batch_entries: usize,
+    /// Entries after which a snapshot is taken.
+    pub snapshot_entries: u64,
+    /// Engine time after which a snapshot is taken, in seconds; without it only entries count.
+    pub snapshot_interval_s: Option<u64>,
+    /// The newest entries kept in the log; without it all are, except in memory, where a million is.
+    pub retention_entries: Option<u64>,
+    /// How long a log that does not answer is waited for, in seconds.
+    pub give_up_after_s: u64,
+}
+
+impl Default for RunSection {
+    fn default() -> Self {
+        let driver = DriverConfig::default();
+        Self {
+            batch_entries: driver.batch_entries,
+            snapshot_entries: driver.snapshot_entries,
+            snapshot_interval_s: None,
+            retention_entries: None,
+            give_up_after_s: driver.retry.give_up_after.as_secs(),
+        }
+    }
+}
+
+impl RunSection {
+    /// The driver's configuration.
+    #[must_use]
+    pub fn driver(&self) -> DriverConfig {
+        DriverConfig {
+            batch_entries: self.batch_entries,
+            snapshot_entries: self.snapshot_entries,
+            snapshot_interval: self.snapshot_interval_s.map_or(Duration::MAX, Duration::from_secs),
+            retention_entries: self.retention_entries,
+            retry: RetryConfig {
+                give_up_after: Duration::from_secs(self.give_up_after_s),
+                ..RetryConfig::default()
+            },
+        }
+    }
+}
+
+/// Where inputs come from.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SourceSection {
+    /// The name its events carry.
+    pub name: Name,
+    /// What to do about a row that makes no sense.
+    #[serde(default)]
+    pub on_bad_row: silvertine_engine::feed::OnBadRow,
+    /// Which kind, and the kind's own parameters.
+    #[serde(flatten)]
+    pub spec: SourceSpec,
+}
+
+/// A handler to register.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HandlerSection {
+    /// Which kind; the registry knows them.
+    pub kind: String,
+    /// The name it is registered under; the kind's when absent.
+    #[serde(default)]
+    pub name: Option<Name>,
+    /// Its priority; the kind's when absent.
+    #[serde(default)]
+    pub priority: Option<Priority>,
+    /// The kind's own parameters.
+    #[serde(default)]
+    pub params: toml::Table,
+}
+
+/// What must come of a run; each one present is checked.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Expectations {
+    /// The digest, 32 hexadecimal digits.
+    pub digest: Option<String>,
+    /// Number of entries.
+    pub entries: Option<u64>,
+    /// Number of orders submitted.
+    pub orders: Option<u64>,
+    /// Number of fills.
+    pub fills: Option<u64>,
+    /// Number of orders denied or rejected.
+    pub rejected: Option<u64>,
+    /// Realised profit and loss.
+    pub realised_pnl: Option<Money>,
+    /// Equity at the end.
+    pub equity: Option<Money>,
+}
+
+impl Scenario {
+    /// Reads a scenario file.
+    ///
+    /// # Errors
+    /// [`ScenarioError`] with the file and, where it is known, the line.
+    pub fn read(path: &Path) -> Result<Self, ScenarioError> {
+        let shown = path.display().to_string();
+        let text = fs::read_to_string(path).map_err(|why| {
+            let why = if path.is_dir() {
+                "is a folder; name a scenario file (.toml)".to_owned()
+            } else {
+                why.to_string()
+            };
+            ScenarioError::Read { path: shown.clone(), why }
+        })?;
+        let folder = path.parent().unwrap_or(Path::new(".")).to_path_buf();
+        Self::parse(&text, &shown, folder)
+    }
+
+    /// Parses a scenario; `label` names it in messages, relative paths start from `folder`.
+    ///
+    /// # Errors
+    /// [`ScenarioError::Invalid`].
+    pub fn parse(text: &str, label: &str, folder: PathBuf) -> Result<Self, ScenarioError> {
+        let mut scenario: Self = toml::from_str(text).map_err(|error| {
+            let line = error.span().map(|span| 1 + text[..span.start].matches('\n').count());
+            let why = error.message().split_whitespace().collect::<Vec<_>>().join(" ");
+            ScenarioError::Invalid { path: label.to_owned(), line, why }
+        })?;
+        scenario.folder = folder;
+        scenario.check().map_err(|why| ScenarioError::Invalid {
+            path: label.to_owned(),
+            line: None,
+            why,
+        })?;
+        Ok(scenario)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if self.sources.is_empty() {
+            return Err("no [[source]]: there is nothing to run".to_owned());
+        }
+        let ingress = |source: &SourceSection| matches!(source.spec, SourceSpec::Ingress {});
+        if self.sources.len() > 1 && self.sources.iter().any(ingress) {
+            return Err("a source of kind \"ingress\" stands alone: what arrives live has no time \
+                        to merge by"
+                .to_owned());
+        }
+        if ingress(&self.sources[0]) && self.clock == ClockMode::Virtual {
+            return Err("a source of kind \"ingress\" needs clock = \"wall\"".to_owned());
+        }
+        let mut names = BTreeMap::new();
+        for source in &self.sources {
+            if names.insert(source.name, ()).is_some() {
+                return Err(format!("two sources are called {}", source.name));
+            }
+        }
+        for (key, zero) in [
+            ("run.batch_entries", self.run.batch_entries == 0),
+            ("run.snapshot_entries", self.run.snapshot_entries == 0),
+            ("engine.cascade_limit", self.engine.cascade_limit == 0),
+            ("engine.circuit_failures", self.engine.circuit_failures == 0),
+        ] {
+            if zero {
+                return Err(format!("{key} must be at least 1"));
+            }
+        }
+        Ok(())
+    }
+}

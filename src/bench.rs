@@ -1,0 +1,114 @@
+//! `silvertine bench`: the full engine beside the bare source that feeds it, on this machine, in this run.
+
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use silvertine::{
+    engine::{driver::StopFlag, source::Source, text::Name},
+    scenarios::{runner::Runner, scenario::Scenario},
+    sim::generator::{Market, QuoteGenerator},
+    storage::{AnyLog, LogAddress},
+};
+
+use crate::{
+    cli::BenchArgs,
+    clock::{LiveClock, Speed},
+    exit::{Exit, Failure},
+    run::{new_owner, runtime},
+};
+
+/// Measures and prints medians.
+pub fn bench(args: BenchArgs) -> Result<Exit, Failure> {
+    if args.events == 0 || args.rounds == 0 {
+        return Err(Failure::new(Exit::Usage, "--events and --rounds must be at least 1"));
+    }
+    let mut logs = vec![LogAddress::Memory];
+    logs.extend(args.log);
+    let mut baseline = Vec::new();
+    let mut engine = vec![Vec::new(); logs.len()];
+    // In turn, so that a machine whose speed drifts hits all of them alike.
+    for round in 0..args.rounds {
+        baseline.push(drain_source(args.events)?);
+        for (times, address) in engine.iter_mut().zip(&logs) {
+            times.push(run_engine(args.events, address, round)?);
+        }
+    }
+    let baseline = median(baseline);
+    println!("{} quotes of one instrument, median of {} rounds", args.events, args.rounds);
+    println!("  {:<44} {:>12}/s", "baseline: the generator alone", rate(args.events, baseline));
+    for (times, address) in engine.into_iter().zip(&logs) {
+        let time = median(times);
+        let share = baseline.as_nanos() * 100 / time.as_nanos().max(1);
+        let label = format!("engine with ema-cross on {address}");
+        println!("  {label:<44} {:>12}/s  {share:>3} % of the baseline", rate(args.events, time));
+    }
+    Ok(Exit::Good)
+}
+
+fn rate(events: u64, time: Duration) -> u128 {
+    u128::from(events) * 1_000_000_000 / time.as_nanos().max(1)
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
+fn scenario(events: u64) -> Scenario {
+    let text = format!(
+        r#"
+name = "bench"
+seed = 1
+[run]
+retention_entries = 500000
+[[source]]
+kind = "generator"
+name = "generated"
+symbols = ["BENCH"]
+events = {events}
+[[handler]]
+kind = "ema-cross"
+params = {{ symbol = "BENCH", fast = 500, slow = 2000 }}
+"#
+    );
+    Scenario::parse(&text, "bench", PathBuf::new()).expect("a scenario of our own")
+}
+
+fn drain_source(events: u64) -> Result<Duration, Failure> {
+    let market = Market {
+        seed: 1,
+        symbols: vec!["BENCH".parse().expect("a short word")],
+        start: silvertine::engine::time::Nanos(1_704_067_200_000_000_000),
+        events,
+        interval_ns: 1_000_000,
+        start_price: "100".parse().expect("a number"),
+        tick: "0.01".parse().expect("a number"),
+        spread_ticks: 2,
+    };
+    let name = Name::new("generated").expect("a short word");
+    let mut source = QuoteGenerator::new(name, market).expect("a market of our own");
+    let began = Instant::now();
+    while let Some(row) = source.next_row().map_err(Failure::from)? {
+        std::hint::black_box(row);
+    }
+    Ok(began.elapsed())
+}
+
+fn run_engine(events: u64, address: &LogAddress, round: usize) -> Result<Duration, Failure> {
+    let partition = format!("bench-{}-{round}", std::process::id());
+    let partition = Name::new(&partition).expect("a short word");
+    let address = match address {
+        LogAddress::Sled(path) => LogAddress::Sled(path.join(partition.as_str())),
+        other => other.clone(),
+    };
+    let log = AnyLog::open(&address, partition, false)?;
+    let runner = Runner { owner: new_owner(), ..Runner::default() };
+    let clock = LiveClock::Paced { speed: Speed::Max, began: None };
+    let scenario = scenario(events);
+    let runtime = runtime()?;
+    let began = Instant::now();
+    runtime.block_on(runner.run(&scenario, log, clock, (), &StopFlag::default()))?;
+    Ok(began.elapsed())
+}

@@ -1,0 +1,126 @@
+//! Arguments and their help.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use silvertine::{engine::text::Name, storage::LogAddress};
+
+use crate::clock::Speed;
+
+/// Deterministic event-driven trading core: one engine, the same digest on memory, sled and Redis Streams.
+#[derive(Debug, Parser)]
+#[command(version, about, max_term_width = 96)]
+#[command(after_help = "Exit codes: 0 good · 2 usage · 3 scenario · 4 empty input · 10 diverged · 11 expectation \
+missed · 13 recovery failed · 20 log unreachable or refusing · 21 log corrupt, foreign or newer · 22 input \
+refused · 23 output not writable · 24 fenced · 25 acknowledged entries lost · 30 stopped by a signal")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Say more on stderr; twice for everything.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a scenario on a log.
+    Run(RunArgs),
+    /// Re-execute a log and check digest, order, gaps and checksums.
+    Verify(VerifyArgs),
+    /// Show the first position at which two logs differ.
+    Diff(DiffArgs),
+    /// Write a generated quote recording (CSV) to stdout.
+    Generate(GenerateArgs),
+    /// Measure the engine against its baseline on this machine.
+    Bench(BenchArgs),
+}
+
+/// `silvertine run`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  silvertine run scenarios/ema-cross.toml
+  silvertine run scenarios/ema-cross.toml --log sled:/tmp/ema --speed 10x
+  silvertine run scenarios/ema-cross.toml --log redis://127.0.0.1:6379 --resume --json")]
+pub struct RunArgs {
+    /// The scenario file.
+    pub scenario: PathBuf,
+    /// Where the log is: memory, sled:PATH, redis://[USER:PASSWORD@]HOST:PORT[/DB][#PARTITION], rediss://…
+    #[arg(long, default_value = "memory", value_name = "LOG")]
+    pub log: LogAddress,
+    /// Go on where an earlier run stopped or crashed.
+    #[arg(long)]
+    pub resume: bool,
+    /// Pace of a virtual clock: max, or a multiple of recorded time such as 1x, 10x.
+    #[arg(long, default_value = "max", value_name = "SPEED")]
+    pub speed: Speed,
+    /// Use another seed than the scenario's.
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// The folder that ${data} in the scenario stands for.
+    #[arg(long, env = "SILVERTINE_DATA", value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Name of the partition on a server; the scenario's name when absent.
+    #[arg(long, value_name = "NAME")]
+    pub partition: Option<Name>,
+    /// Entries per commit; never changes the result.
+    #[arg(long, value_name = "ENTRIES")]
+    pub batch: Option<usize>,
+    /// Seconds to wait for a log that does not answer before giving up.
+    #[arg(long, value_name = "SECONDS")]
+    pub give_up_after: Option<u64>,
+    /// Print one JSON object on stdout.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `silvertine verify`.
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// The log: sled:PATH or redis://HOST:PORT#PARTITION.
+    pub log: LogAddress,
+    /// Print one JSON object on stdout.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `silvertine diff`.
+#[derive(Debug, Args)]
+pub struct DiffArgs {
+    /// One log: sled:PATH or redis://HOST:PORT#PARTITION.
+    pub a: LogAddress,
+    /// The other.
+    pub b: LogAddress,
+}
+
+/// `silvertine generate`.
+#[derive(Debug, Args)]
+pub struct GenerateArgs {
+    /// The seed.
+    #[arg(long, default_value_t = 42)]
+    pub seed: u64,
+    /// How many quotes.
+    #[arg(long, default_value_t = 1000)]
+    pub events: u64,
+    /// The instruments, separated by commas.
+    #[arg(long, default_value = "DEMO", value_delimiter = ',')]
+    pub symbols: Vec<silvertine::engine::text::Symbol>,
+    /// Mean time between quotes, in milliseconds.
+    #[arg(long, default_value_t = 1000)]
+    pub interval_ms: u64,
+}
+
+/// `silvertine bench`.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// Market data events per round.
+    #[arg(long, default_value_t = 3_000_000)]
+    pub events: u64,
+    /// Rounds; medians are printed.
+    #[arg(long, default_value_t = 5)]
+    pub rounds: usize,
+    /// Also measure this log: sled:PATH or redis://HOST:PORT.
+    #[arg(long, value_name = "LOG")]
+    pub log: Option<LogAddress>,
+}

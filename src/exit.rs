@@ -1,0 +1,177 @@
+//! Exit codes, and how errors find theirs. The table in the README lists them; scripts rely on them.
+
+use std::process::ExitCode;
+
+use silvertine::{
+    engine::{
+        driver::RunError,
+        feed::FeedError,
+        log::{LogError, LogErrorKind},
+        recovery::ReplayError,
+        source::SourceError,
+    },
+    scenarios::{manifest::ManifestError, runner::RunnerError, scenario::ScenarioError},
+};
+
+/// How the process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// All is well.
+    Good = 0,
+    /// A bug of ours.
+    Unexpected = 1,
+    /// The command line makes no sense.
+    Usage = 2,
+    /// The scenario makes no sense.
+    Scenario = 3,
+    /// There is nothing in the input.
+    EmptyInput = 4,
+    /// Re-execution gives something else than the log holds, or two logs differ.
+    Diverged = 10,
+    /// The run ended well but not as the scenario expects.
+    ExpectationMissed = 11,
+    /// The log does not continue this run: another scenario, or nothing to resume without asking.
+    Recovery = 13,
+    /// The log cannot be reached, is locked, denies access or refuses writes.
+    LogUnavailable = 20,
+    /// What is there is corrupt, not a log of ours, or from a newer version.
+    LogUnreadable = 21,
+    /// The input holds something that makes no sense, or cannot be read.
+    InputRefused = 22,
+    /// The output cannot be written.
+    OutputFailed = 23,
+    /// Another owner has taken over.
+    Fenced = 24,
+    /// Entries that had been acknowledged are gone from the log.
+    LostEntries = 25,
+    /// A signal asked to stop; everything is committed and `--resume` goes on.
+    Stopped = 30,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Why a command failed: one line and an exit code.
+#[derive(Debug)]
+pub struct Failure {
+    /// How the process ends.
+    pub exit: Exit,
+    /// One line: what, where, why, what to do.
+    pub message: String,
+}
+
+impl Failure {
+    /// A failure with this code and line.
+    pub fn new(exit: Exit, message: impl Into<String>) -> Self {
+        // Messages of other libraries may run over several lines.
+        let message: String = message.into();
+        let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
+        Self { exit, message }
+    }
+}
+
+impl From<LogError> for Failure {
+    fn from(error: LogError) -> Self {
+        let (exit, advice) = match &error.kind {
+            LogErrorKind::Fenced { .. } => {
+                (Exit::Fenced, "; this run has stopped and wrote nothing since")
+            }
+            LogErrorKind::Conflict { .. } | LogErrorKind::LostTail { .. } | LogErrorKind::Gone => {
+                (Exit::LostEntries, "; run again with --resume to continue from what is there")
+            }
+            LogErrorKind::Trimmed { .. } => (Exit::LostEntries, ""),
+            LogErrorKind::Corrupt { .. }
+            | LogErrorKind::TooNew { .. }
+            | LogErrorKind::Foreign { .. } => (Exit::LogUnreadable, ""),
+            LogErrorKind::Invalid { .. } => (Exit::Unexpected, ""),
+            _ => (Exit::LogUnavailable, ""),
+        };
+        Self::new(exit, format!("{error}{advice}"))
+    }
+}
+
+impl From<SourceError> for Failure {
+    fn from(error: SourceError) -> Self {
+        let exit = match error {
+            SourceError::Empty { .. } => Exit::EmptyInput,
+            _ => Exit::InputRefused,
+        };
+        let advice = match error {
+            SourceError::BadRow { .. } => " (on_bad_row = \"skip\" in the scenario goes on behind it)",
+            _ => "",
+        };
+        Self::new(exit, format!("{error}{advice}"))
+    }
+}
+
+impl From<ReplayError> for Failure {
+    fn from(error: ReplayError) -> Self {
+        match error {
+            ReplayError::Log(error) => error.into(),
+            ReplayError::Undecodable { .. } => Self::new(Exit::LogUnreadable, error.to_string()),
+            ReplayError::Diverged(_) | ReplayError::Digest { .. } => {
+                Self::new(Exit::Diverged, error.to_string())
+            }
+            ReplayError::Engine(_) | ReplayError::NoSnapshot { .. } => {
+                Self::new(Exit::Recovery, error.to_string())
+            }
+        }
+    }
+}
+
+impl From<RunError> for Failure {
+    fn from(error: RunError) -> Self {
+        match error {
+            RunError::Log(error) | RunError::Feed(FeedError::Log(error)) => error.into(),
+            RunError::Feed(FeedError::Source(error)) => error.into(),
+            RunError::Replay(error) => {
+                let Self { exit, message } = error.into();
+                Self::new(exit, format!("recovery: {message}"))
+            }
+            RunError::NotEmpty { head } => Self::new(
+                Exit::Recovery,
+                format!("the log already holds a run up to {head}; pass --resume to go on with it, or name another log or partition"),
+            ),
+            RunError::OtherManifest { .. } => Self::new(
+                Exit::Recovery,
+                format!("{error}; name another log or partition for this one"),
+            ),
+            RunError::Feed(_) | RunError::Engine(_) | RunError::Checkpoint(_) => {
+                Self::new(Exit::Recovery, error.to_string())
+            }
+        }
+    }
+}
+
+impl From<ManifestError> for Failure {
+    fn from(error: ManifestError) -> Self {
+        let exit = match error {
+            ManifestError::Malformed(_) | ManifestError::TooNew(_) => Exit::LogUnreadable,
+            ManifestError::Handler(_) | ManifestError::Engine(_) => Exit::Scenario,
+        };
+        Self::new(exit, error.to_string())
+    }
+}
+
+impl From<RunnerError> for Failure {
+    fn from(error: RunnerError) -> Self {
+        match error {
+            RunnerError::Manifest(error) => error.into(),
+            RunnerError::Source(error) => error.into(),
+            RunnerError::Run(error) => error.into(),
+            RunnerError::SourceParams { .. } | RunnerError::Engine(_) => {
+                Self::new(Exit::Scenario, error.to_string())
+            }
+        }
+    }
+}
+
+impl From<ScenarioError> for Failure {
+    fn from(error: ScenarioError) -> Self {
+        Self::new(Exit::Scenario, error.to_string())
+    }
+}

@@ -1,0 +1,115 @@
+//! `silvertine run`.
+
+use std::{
+    path::Path,
+    process,
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
+
+use silvertine::{
+    engine::{driver::End, log::OwnerId},
+    scenarios::{
+        runner::{Report, Runner},
+        scenario::{ClockMode, Scenario},
+    },
+    storage::{AnyLog, LogAddress},
+};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::{
+    cli::RunArgs,
+    clock::{LiveClock, Speed},
+    exit::{Exit, Failure},
+    latency::LatencyRecorder,
+    progress::ProgressView,
+    signals::stop_on_signals,
+    summary::Summary,
+};
+
+/// Entries kept of a run in memory whose scenario does not say.
+const MEMORY_RETENTION: u64 = 1_000_000;
+
+/// Runs a scenario.
+pub fn run(args: RunArgs) -> Result<Exit, Failure> {
+    let scenario = prepare(&args)?;
+    let partition = args.partition.unwrap_or(scenario.name);
+    let log = AnyLog::open(&args.log, partition, false)?;
+    let clock = match scenario.clock {
+        ClockMode::Virtual => LiveClock::Paced { speed: args.speed, began: None },
+        ClockMode::Wall => LiveClock::Wall { last: Default::default() },
+    };
+    let runner =
+        Runner { data: args.data.clone(), resume: args.resume, owner: new_owner(), ..Runner::default() };
+    let stop = stop_on_signals()
+        .map_err(|why| Failure::new(Exit::Unexpected, format!("cannot watch signals: {why}")))?;
+    let observer = LatencyRecorder::new(ProgressView::new());
+
+    let began = Instant::now();
+    let ran = runtime()?.block_on(runner.run(&scenario, log, clock, observer, &stop));
+    let wall = began.elapsed();
+    let (report, latency) = ran?;
+    latency.inner.clear();
+
+    let summary = Summary {
+        scenario_path: &args.scenario,
+        log: &args.log,
+        report: &report,
+        wall,
+        latency: &latency.histogram,
+    };
+    let printed = if args.json { summary.print_json() } else { summary.print_text() };
+    printed.map_err(|why| Failure::new(Exit::OutputFailed, format!("stdout: {why}")))?;
+    conclude(&scenario, &args.scenario, &report)
+}
+
+/// A runtime for this thread; everything but waiting happens on it.
+pub fn runtime() -> Result<Runtime, Failure> {
+    Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|why| Failure::new(Exit::Unexpected, format!("cannot start the runtime: {why}")))
+}
+
+fn prepare(args: &RunArgs) -> Result<Scenario, Failure> {
+    let mut scenario = Scenario::read(&args.scenario)?;
+    if let Some(seed) = args.seed {
+        scenario.seed = seed;
+    }
+    if let Some(batch) = args.batch {
+        if batch == 0 {
+            return Err(Failure::new(Exit::Usage, "--batch must be at least 1"));
+        }
+        scenario.run.batch_entries = batch;
+    }
+    if let Some(seconds) = args.give_up_after {
+        scenario.run.give_up_after_s = seconds;
+    }
+    if args.log == LogAddress::Memory && scenario.run.retention_entries.is_none() {
+        scenario.run.retention_entries = Some(MEMORY_RETENTION);
+    }
+    if scenario.clock == ClockMode::Wall && args.speed != Speed::Max {
+        return Err(Failure::new(Exit::Usage, "--speed paces a virtual clock; this scenario runs on the wall clock"));
+    }
+    Ok(scenario)
+}
+
+/// An id that no other process has: who we are and when we began.
+pub fn new_owner() -> OwnerId {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    OwnerId(since_epoch.as_nanos() << 32 | u128::from(process::id()))
+}
+
+/// Compares with the scenario's expectations, unless the run was cut short.
+fn conclude(scenario: &Scenario, path: &Path, report: &Report) -> Result<Exit, Failure> {
+    if report.outcome.end == End::Stopped {
+        let head = report.outcome.head;
+        eprintln!("silvertine: stopped at {head}, everything is committed; --resume goes on");
+        return Ok(Exit::Stopped);
+    }
+    let unmet = report.unmet(&scenario.expect);
+    if unmet.is_empty() {
+        return Ok(Exit::Good);
+    }
+    let message = format!("{}: not as expected: {}", path.display(), unmet.join("; "));
+    Err(Failure::new(Exit::ExpectationMissed, message))
+}

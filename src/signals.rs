@@ -1,0 +1,21 @@
+//! SIGINT and SIGTERM ask for a graceful stop; a second one ends the process at once.
+
+use std::sync::{Arc, atomic::AtomicBool};
+
+use signal_hook::{
+    consts::{SIGINT, SIGTERM},
+    flag,
+};
+use silvertine::engine::driver::StopFlag;
+
+/// A stop flag that signals raise.
+pub fn stop_on_signals() -> std::io::Result<StopFlag> {
+    let stop = StopFlag::default();
+    for (signal, abort_code) in [(SIGINT, 130), (SIGTERM, 143)] {
+        // Registered first, so that it acts from the second signal on.
+        let armed: Arc<AtomicBool> = stop.shared();
+        flag::register_conditional_shutdown(signal, abort_code, Arc::clone(&armed))?;
+        flag::register(signal, armed)?;
+    }
+    Ok(stop)
+}

@@ -1,0 +1,87 @@
+//! `silvertine verify`: re-executes a log and compares every byte.
+
+use serde_json::json;
+use silvertine::{
+    engine::{
+        digest::Digest,
+        log::{EventLog, LogError, Pos},
+        recovery::{self, ReplayError, Replayed},
+        text::Name,
+    },
+    scenarios::{handlers::Registry, manifest::Manifest},
+    storage::{AnyLog, LogAddress},
+};
+
+use crate::{
+    cli::VerifyArgs,
+    exit::{Exit, Failure},
+    run::runtime,
+};
+
+/// What a good log says of itself.
+struct Verified {
+    scenario: Name,
+    head: Pos,
+    digest: Digest,
+    replayed: Replayed,
+}
+
+/// Verifies a log.
+pub fn verify(args: VerifyArgs) -> Result<Exit, Failure> {
+    let log = open_existing(&args.log)?;
+    let verified = runtime()?.block_on(check(&args.log, &log))?;
+    let Verified { scenario, head, digest, replayed } = verified;
+    if args.json {
+        let object = json!({
+            "schema_version": 1, "log": args.log.to_string(), "scenario": scenario, "good": true,
+            "entries": replayed.entries, "from": replayed.from.to_string(), "head": head.to_string(),
+            "digest": digest.to_string(),
+        });
+        println!("{object}");
+    } else {
+        let from = match replayed.from {
+            Pos::ZERO => "the beginning".to_owned(),
+            pos => format!("the oldest kept snapshot at {pos}"),
+        };
+        println!("good: {} entries of {scenario} re-executed from {from}", replayed.entries);
+        println!("  head    {head}\n  digest  {digest}");
+    }
+    Ok(Exit::Good)
+}
+
+/// Opens a log that must be there.
+pub fn open_existing(address: &LogAddress) -> Result<AnyLog, Failure> {
+    let partition = match address {
+        LogAddress::Memory => {
+            let why = "a log in memory is gone with its process; name sled:PATH or redis://…#PARTITION";
+            return Err(Failure::new(Exit::Usage, why));
+        }
+        LogAddress::Redis { partition: None, .. } => {
+            let why = format!("{address}: name the partition as {address}#PARTITION");
+            return Err(Failure::new(Exit::Usage, why));
+        }
+        LogAddress::Redis { partition: Some(partition), .. } => *partition,
+        LogAddress::Sled(_) => Name::default(),
+    };
+    let cannot_open = |error: LogError| Failure::new(Exit::LogUnavailable, error.to_string());
+    AnyLog::open(address, partition, true).map_err(|error| match error.kind {
+        silvertine::engine::log::LogErrorKind::Foreign { .. } => cannot_open(error),
+        _ => error.into(),
+    })
+}
+
+async fn check(address: &LogAddress, log: &AnyLog) -> Result<Verified, Failure> {
+    let nothing = || Failure::new(Exit::LogUnavailable, format!("{address}: there is no log"));
+    let head = log.head().await?.ok_or_else(nothing)?;
+    let manifest = log.manifest().await?.ok_or_else(nothing)?;
+    let manifest = Manifest::from_bytes(&manifest)?;
+    let mut engine = manifest.engine(&Registry::standard())?;
+    if head.trimmed != Pos::ZERO {
+        let oldest = log.snapshots().await?.into_iter().find(|pos| *pos >= head.trimmed);
+        let oldest = oldest.ok_or(ReplayError::NoSnapshot { through: head.trimmed })?;
+        recovery::load_snapshot(&mut engine, log, oldest).await?;
+    }
+    let replayed = recovery::replay(&mut engine, log, &head, |_| {}).await?;
+    let (head, digest) = (head.pos, head.digest);
+    Ok(Verified { scenario: manifest.scenario, head, digest, replayed })
+}

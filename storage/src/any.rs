@@ -1,0 +1,247 @@
+//! Any of the logs, chosen by an address at run time.
+
+use std::{fmt, path::PathBuf, time::Duration};
+
+use silvertine_engine::{
+    log::{
+        Acquired, Applied, Commit, Committed, EventLog, Head, IngressCursor, Lease, LogError,
+        LogErrorKind, Message, OwnerId, Page, Pos, Published, RangeQuery, Stats,
+    },
+    text::Name,
+};
+
+use crate::memory::MemoryLog;
+#[cfg(feature = "redis")]
+use crate::redis::{RedisConfig, RedisLog};
+#[cfg(feature = "sled")]
+use crate::sled::{SledLog, SledOptions};
+
+/// Where a log is: `memory`, `sled:PATH`, `redis://…[#partition]`, `rediss://…[#partition]`.
+#[derive(Clone, PartialEq, Eq)]
+pub enum LogAddress {
+    /// In this process.
+    Memory,
+    /// A folder.
+    Sled(PathBuf),
+    /// A Redis server, perhaps with the name of a partition.
+    Redis {
+        /// The server's URL, without the partition.
+        url: String,
+        /// The partition, where the address names one.
+        partition: Option<Name>,
+    },
+}
+
+/// Why a text is not an address of a log.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct LogAddressError(String);
+
+impl std::str::FromStr for LogAddress {
+    type Err = LogAddressError;
+
+    fn from_str(text: &str) -> Result<Self, LogAddressError> {
+        if text == "memory" {
+            return Ok(Self::Memory);
+        }
+        if let Some(path) = text.strip_prefix("sled:") {
+            if path.is_empty() {
+                return Err(LogAddressError("sled: needs the path of a folder".to_owned()));
+            }
+            return Ok(Self::Sled(PathBuf::from(path)));
+        }
+        if text.starts_with("redis://") || text.starts_with("rediss://") {
+            let (url, partition) = match text.split_once('#') {
+                None => (text, None),
+                Some((url, name)) => {
+                    let name = Name::new(name)
+                        .map_err(|why| LogAddressError(format!("partition {name:?} {why}")))?;
+                    (url, Some(name))
+                }
+            };
+            return Ok(Self::Redis { url: url.to_owned(), partition });
+        }
+        Err(LogAddressError(
+            "a log is memory, sled:PATH, redis://HOST:PORT or rediss://HOST:PORT".to_owned(),
+        ))
+    }
+}
+
+impl fmt::Debug for LogAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for LogAddress {
+    /// Without user and password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory => f.write_str("memory"),
+            Self::Sled(path) => write!(f, "sled:{}", path.display()),
+            Self::Redis { url, partition } => {
+                f.write_str(&without_credentials(url))?;
+                partition.map_or(Ok(()), |partition| write!(f, "#{partition}"))
+            }
+        }
+    }
+}
+
+/// The address of a server without user and password, fit to be shown.
+#[must_use]
+pub(crate) fn without_credentials(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    // A password may hold an @ of its own, so the last one before the path counts.
+    let authority_end = rest.find('/').unwrap_or(rest.len());
+    match rest[..authority_end].rfind('@') {
+        Some(at) => format!("{scheme}://{}", &rest[at + 1..]),
+        None => url.to_owned(),
+    }
+}
+
+/// A log of any kind. Commits are batches, so choosing per call costs nothing that could be measured.
+#[derive(Clone)]
+pub enum AnyLog {
+    /// In memory.
+    Memory(MemoryLog),
+    /// On disk.
+    #[cfg(feature = "sled")]
+    Sled(SledLog),
+    /// On a server.
+    #[cfg(feature = "redis")]
+    Redis(RedisLog),
+}
+
+impl AnyLog {
+    /// Opens the log at `address`; `partition` is used where the address names none. With `must_exist`, an
+    /// embedded log that is not there is an error instead of being created.
+    ///
+    /// # Errors
+    /// [`LogError`] when it cannot be opened. A server is first contacted by the first operation.
+    pub fn open(
+        address: &LogAddress,
+        partition: Name,
+        must_exist: bool,
+    ) -> Result<Self, LogError> {
+        match address {
+            LogAddress::Memory => Ok(Self::Memory(MemoryLog::new())),
+            #[cfg(feature = "sled")]
+            LogAddress::Sled(path) => {
+                if must_exist && !path.join("db").is_file() {
+                    return Err(unusable(address, "there is no log in this folder"));
+                }
+                SledLog::open(path, &SledOptions::default()).map(Self::Sled)
+            }
+            #[cfg(not(feature = "sled"))]
+            LogAddress::Sled(_) => Err(unusable(address, "this build has no sled")),
+            #[cfg(feature = "redis")]
+            LogAddress::Redis { url, partition: named } => {
+                let partition = named.unwrap_or(partition);
+                RedisLog::open(RedisConfig::new(url.clone(), partition)).map(Self::Redis)
+            }
+            #[cfg(not(feature = "redis"))]
+            LogAddress::Redis { .. } => Err(unusable(address, "this build has no Redis")),
+        }
+    }
+}
+
+fn unusable(address: &LogAddress, why: &str) -> LogError {
+    LogError {
+        kind: LogErrorKind::Foreign { why: why.to_owned() },
+        applied: Applied::No,
+        operation: "open",
+        log: address.to_string(),
+    }
+}
+
+/// Calls the same method of whichever log it is.
+macro_rules! delegate {
+    ($self:ident, $log:ident => $call:expr) => {
+        match $self {
+            Self::Memory($log) => $call.await,
+            #[cfg(feature = "sled")]
+            Self::Sled($log) => $call.await,
+            #[cfg(feature = "redis")]
+            Self::Redis($log) => $call.await,
+        }
+    };
+}
+
+impl EventLog for AnyLog {
+    async fn acquire(&self, owner: OwnerId, manifest: &[u8]) -> Result<Acquired, LogError> {
+        delegate!(self, log => log.acquire(owner, manifest))
+    }
+
+    async fn commit(&self, lease: &Lease, commit: &Commit<'_>) -> Result<Committed, LogError> {
+        delegate!(self, log => log.commit(lease, commit))
+    }
+
+    async fn head(&self) -> Result<Option<Head>, LogError> {
+        delegate!(self, log => log.head())
+    }
+
+    async fn range(&self, query: RangeQuery) -> Result<Page, LogError> {
+        delegate!(self, log => log.range(query))
+    }
+
+    async fn manifest(&self) -> Result<Option<Vec<u8>>, LogError> {
+        delegate!(self, log => log.manifest())
+    }
+
+    async fn snapshots(&self) -> Result<Vec<Pos>, LogError> {
+        delegate!(self, log => log.snapshots())
+    }
+
+    async fn snapshot(&self, pos: Pos) -> Result<Option<Vec<u8>>, LogError> {
+        delegate!(self, log => log.snapshot(pos))
+    }
+
+    async fn publish(&self, messages: &[Message]) -> Result<Vec<Published>, LogError> {
+        delegate!(self, log => log.publish(messages))
+    }
+
+    async fn ingress(
+        &self,
+        cursor: &IngressCursor,
+        limit: usize,
+        wait: Duration,
+    ) -> Result<Vec<Message>, LogError> {
+        delegate!(self, log => log.ingress(cursor, limit, wait))
+    }
+
+    async fn trim(&self, lease: &Lease, at: Pos) -> Result<u64, LogError> {
+        delegate!(self, log => log.trim(lease, at))
+    }
+
+    async fn stats(&self) -> Result<Stats, LogError> {
+        delegate!(self, log => log.stats())
+    }
+
+    async fn durability_note(&self) -> Result<String, LogError> {
+        delegate!(self, log => log.durability_note())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_told_apart_and_nonsense_is_refused() {
+        assert_eq!("memory".parse(), Ok(LogAddress::Memory));
+        assert_eq!("sled:/a/b".parse(), Ok(LogAddress::Sled(PathBuf::from("/a/b"))));
+        let named: LogAddress = "redis://h:1/0#part".parse().expect("valid");
+        let LogAddress::Redis { url, partition } = named else { panic!("a redis address") };
+        assert_eq!((url.as_str(), partition), ("redis://h:1/0", Name::new("part").ok()));
+        for nonsense in ["", "sled:", "http://h", "redis", "redis://h#"] {
+            assert!(nonsense.parse::<LogAddress>().is_err(), "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_never_shown() {
+        let address: LogAddress = "redis://user:p@ss@h:1/0#part".parse().expect("valid");
+        assert_eq!(address.to_string(), "redis://h:1/0#part");
+        assert_eq!(format!("{address:?}"), "redis://h:1/0#part");
+    }
+}
