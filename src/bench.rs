@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Measures and prints medians.
-pub fn bench(args: BenchArgs) -> Result<Exit, Failure> {
+pub(crate) fn bench(args: BenchArgs) -> Result<Exit, Failure> {
     if args.events == 0 || args.rounds == 0 {
         return Err(Failure::new(Exit::Usage, "--events and --rounds must be at least 1"));
     }

@@ -10,10 +10,12 @@ use crate::clock::Speed;
 /// Deterministic event-driven trading core: one engine, the same digest on memory, sled and Redis Streams.
 #[derive(Debug, Parser)]
 #[command(version, about, max_term_width = 96)]
-#[command(after_help = "Exit codes: 0 good · 2 usage · 3 scenario · 4 empty input · 10 diverged · 11 expectation \
+#[command(
+    after_help = "Exit codes: 0 good · 2 usage · 3 scenario · 4 empty input · 10 diverged · 11 expectation \
 missed · 13 recovery failed · 20 log unreachable or refusing · 21 log corrupt, foreign or newer · 22 input \
-refused · 23 output not writable · 24 fenced · 25 acknowledged entries lost · 30 stopped by a signal")]
-pub struct Cli {
+refused · 23 output not writable · 24 fenced · 25 acknowledged entries lost · 30 stopped by a signal"
+)]
+pub(crate) struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -24,7 +26,7 @@ pub struct Cli {
 
 /// What to do.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Run a scenario on a log.
     Run(RunArgs),
     /// Re-execute a log and check digest, order, gaps and checksums.
@@ -43,7 +45,7 @@ pub enum Command {
   silvertine run scenarios/ema-cross.toml
   silvertine run scenarios/ema-cross.toml --log sled:/tmp/ema --speed 10x
   silvertine run scenarios/ema-cross.toml --log redis://127.0.0.1:6379 --resume --json")]
-pub struct RunArgs {
+pub(crate) struct RunArgs {
     /// The scenario file.
     pub scenario: PathBuf,
     /// Where the log is: memory, sled:PATH, redis://[USER:PASSWORD@]HOST:PORT[/DB][#PARTITION], rediss://…
@@ -77,7 +79,7 @@ pub struct RunArgs {
 
 /// `silvertine verify`.
 #[derive(Debug, Args)]
-pub struct VerifyArgs {
+pub(crate) struct VerifyArgs {
     /// The log: sled:PATH or redis://HOST:PORT#PARTITION.
     pub log: LogAddress,
     /// Print one JSON object on stdout.
@@ -87,7 +89,7 @@ pub struct VerifyArgs {
 
 /// `silvertine diff`.
 #[derive(Debug, Args)]
-pub struct DiffArgs {
+pub(crate) struct DiffArgs {
     /// One log: sled:PATH or redis://HOST:PORT#PARTITION.
     pub a: LogAddress,
     /// The other.
@@ -96,7 +98,7 @@ pub struct DiffArgs {
 
 /// `silvertine generate`.
 #[derive(Debug, Args)]
-pub struct GenerateArgs {
+pub(crate) struct GenerateArgs {
     /// The seed.
     #[arg(long, default_value_t = 42)]
     pub seed: u64,
@@ -113,7 +115,7 @@ pub struct GenerateArgs {
 
 /// `silvertine bench`.
 #[derive(Debug, Args)]
-pub struct BenchArgs {
+pub(crate) struct BenchArgs {
     /// Market data events per round.
     #[arg(long, default_value_t = 3_000_000)]
     pub events: u64,

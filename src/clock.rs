@@ -9,7 +9,7 @@ use silvertine::engine::{clock::Clock, time::Nanos};
 
 /// How fast recorded time passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Speed {
+pub(crate) enum Speed {
     /// As fast as it goes.
     Max,
     /// So many times as fast as it was recorded.
@@ -32,7 +32,7 @@ impl FromStr for Speed {
 }
 
 /// Virtual or wall time with real waiting.
-pub enum LiveClock {
+pub(crate) enum LiveClock {
     /// Time is what the inputs say, held back to a pace.
     Paced {
         /// The pace.

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Compares two logs.
-pub fn diff(args: DiffArgs) -> Result<Exit, Failure> {
+pub(crate) fn diff(args: DiffArgs) -> Result<Exit, Failure> {
     let (a, b) = (open_existing(&args.a)?, open_existing(&args.b)?);
     runtime()?.block_on(async {
         // What one of them has trimmed cannot be compared.

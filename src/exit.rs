@@ -16,7 +16,7 @@ use silvertine::{
 /// How the process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Exit {
+pub(crate) enum Exit {
     /// All is well.
     Good = 0,
     /// A bug of ours.
@@ -57,7 +57,7 @@ impl From<Exit> for ExitCode {
 
 /// Why a command failed: one line and an exit code.
 #[derive(Debug)]
-pub struct Failure {
+pub(crate) struct Failure {
     /// How the process ends.
     pub exit: Exit,
     /// One line: what, where, why, what to do.
@@ -101,7 +101,9 @@ impl From<SourceError> for Failure {
             _ => Exit::InputRefused,
         };
         let advice = match error {
-            SourceError::BadRow { .. } => " (on_bad_row = \"skip\" in the scenario goes on behind it)",
+            SourceError::BadRow { .. } => {
+                " (on_bad_row = \"skip\" in the scenario goes on behind it)"
+            }
             _ => "",
         };
         Self::new(exit, format!("{error}{advice}"))
@@ -134,7 +136,9 @@ impl From<RunError> for Failure {
             }
             RunError::NotEmpty { head } => Self::new(
                 Exit::Recovery,
-                format!("the log already holds a run up to {head}; pass --resume to go on with it, or name another log or partition"),
+                format!(
+                    "the log already holds a run up to {head}; pass --resume to go on with it, or name another log or partition"
+                ),
             ),
             RunError::OtherManifest { .. } => Self::new(
                 Exit::Recovery,

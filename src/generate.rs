@@ -23,7 +23,7 @@ use crate::{
 const START: Nanos = Nanos(1_704_067_200_000_000_000);
 
 /// Writes the recording to stdout.
-pub fn generate(args: GenerateArgs) -> Result<Exit, Failure> {
+pub(crate) fn generate(args: GenerateArgs) -> Result<Exit, Failure> {
     let usage = |why: String| Failure::new(Exit::Usage, why);
     let interval_ns = args.interval_ms.checked_mul(1_000_000);
     let market = Market {
@@ -31,14 +31,16 @@ pub fn generate(args: GenerateArgs) -> Result<Exit, Failure> {
         symbols: args.symbols,
         start: START,
         events: args.events,
-        interval_ns: interval_ns.ok_or_else(|| usage("--interval-ms is out of range".to_owned()))?,
+        interval_ns: interval_ns
+            .ok_or_else(|| usage("--interval-ms is out of range".to_owned()))?,
         start_price: Price::from_units(100_000_000_000),
         tick: Price::from_units(10_000_000),
         spread_ticks: 2,
     };
     let name = Name::new("generated").expect("a short word");
     let mut generator = QuoteGenerator::new(name, market).map_err(usage)?;
-    write_all(&mut generator).map_err(|why| Failure::new(Exit::OutputFailed, format!("stdout: {why}")))?;
+    write_all(&mut generator)
+        .map_err(|why| Failure::new(Exit::OutputFailed, format!("stdout: {why}")))?;
     Ok(Exit::Good)
 }
 

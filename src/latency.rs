@@ -6,8 +6,11 @@ use std::time::Instant;
 use hdrhistogram::Histogram;
 use silvertine::engine::driver::{Observer, Progress};
 
+/// The longest latency that is told apart: one hour.
+const LONGEST_NS: u64 = 3_600_000_000_000;
+
 /// Records the latency of every input, in nanoseconds with three significant digits.
-pub struct LatencyRecorder<O> {
+pub(crate) struct LatencyRecorder<O> {
     /// Who else watches.
     pub inner: O,
     taken: Vec<Instant>,
@@ -18,7 +21,7 @@ pub struct LatencyRecorder<O> {
 impl<O> LatencyRecorder<O> {
     /// A recorder in front of another observer.
     pub fn new(inner: O) -> Self {
-        let histogram = Histogram::new(3).expect("three digits are within bounds");
+        let histogram = Histogram::new_with_max(LONGEST_NS, 3).expect("bounds make sense");
         Self { inner, taken: Vec::new(), histogram }
     }
 }

@@ -39,7 +39,9 @@ fn main() -> ExitCode {
         Err(payload) => {
             let text = payload.downcast_ref::<String>().map(String::as_str);
             let text = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("?");
-            eprintln!("silvertine: internal error: {text}; please report it with the command you ran");
+            eprintln!(
+                "silvertine: internal error: {text}; please report it with the command you ran"
+            );
             Exit::Unexpected.into()
         }
     }
@@ -61,7 +63,8 @@ fn start_logging(verbose: u8) {
         1 => "warn,silvertine=info",
         _ => "debug",
     };
-    let filter = EnvFilter::try_from_env("SILVERTINE_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    let filter =
+        EnvFilter::try_from_env("SILVERTINE_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     tracing_subscriber::fmt()
         .with_env_filter(filter)

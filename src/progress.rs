@@ -9,7 +9,7 @@ use silvertine::engine::{
 };
 
 /// Shows how far a run has come.
-pub struct ProgressView {
+pub(crate) struct ProgressView {
     bar: Option<ProgressBar>,
     total_known: bool,
     complained: bool,
@@ -44,7 +44,8 @@ impl Observer for ProgressView {
         if let Some((read, all)) = progress.feed {
             if !self.total_known {
                 self.total_known = true;
-                let style = ProgressStyle::with_template("{msg} {wide_bar} {percent}% {per_sec} ETA {eta}");
+                let style =
+                    ProgressStyle::with_template("{msg} {wide_bar} {percent}% {per_sec} ETA {eta}");
                 bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
             }
             bar.set_length(all);

@@ -30,7 +30,7 @@ use crate::{
 const MEMORY_RETENTION: u64 = 1_000_000;
 
 /// Runs a scenario.
-pub fn run(args: RunArgs) -> Result<Exit, Failure> {
+pub(crate) fn run(args: RunArgs) -> Result<Exit, Failure> {
     let scenario = prepare(&args)?;
     let partition = args.partition.unwrap_or(scenario.name);
     let log = AnyLog::open(&args.log, partition, false)?;
@@ -38,8 +38,12 @@ pub fn run(args: RunArgs) -> Result<Exit, Failure> {
         ClockMode::Virtual => LiveClock::Paced { speed: args.speed, began: None },
         ClockMode::Wall => LiveClock::Wall { last: Default::default() },
     };
-    let runner =
-        Runner { data: args.data.clone(), resume: args.resume, owner: new_owner(), ..Runner::default() };
+    let runner = Runner {
+        data: args.data.clone(),
+        resume: args.resume,
+        owner: new_owner(),
+        ..Runner::default()
+    };
     let stop = stop_on_signals()
         .map_err(|why| Failure::new(Exit::Unexpected, format!("cannot watch signals: {why}")))?;
     let observer = LatencyRecorder::new(ProgressView::new());
@@ -63,7 +67,7 @@ pub fn run(args: RunArgs) -> Result<Exit, Failure> {
 }
 
 /// A runtime for this thread; everything but waiting happens on it.
-pub fn runtime() -> Result<Runtime, Failure> {
+pub(crate) fn runtime() -> Result<Runtime, Failure> {
     Builder::new_current_thread()
         .enable_all()
         .build()
@@ -88,13 +92,16 @@ fn prepare(args: &RunArgs) -> Result<Scenario, Failure> {
         scenario.run.retention_entries = Some(MEMORY_RETENTION);
     }
     if scenario.clock == ClockMode::Wall && args.speed != Speed::Max {
-        return Err(Failure::new(Exit::Usage, "--speed paces a virtual clock; this scenario runs on the wall clock"));
+        return Err(Failure::new(
+            Exit::Usage,
+            "--speed paces a virtual clock; this scenario runs on the wall clock",
+        ));
     }
     Ok(scenario)
 }
 
 /// An id that no other process has: who we are and when we began.
-pub fn new_owner() -> OwnerId {
+pub(crate) fn new_owner() -> OwnerId {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     OwnerId(since_epoch.as_nanos() << 32 | u128::from(process::id()))
 }

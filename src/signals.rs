@@ -9,7 +9,7 @@ use signal_hook::{
 use silvertine::engine::driver::StopFlag;
 
 /// A stop flag that signals raise.
-pub fn stop_on_signals() -> std::io::Result<StopFlag> {
+pub(crate) fn stop_on_signals() -> std::io::Result<StopFlag> {
     let stop = StopFlag::default();
     for (signal, abort_code) in [(SIGINT, 130), (SIGTERM, 143)] {
         // Registered first, so that it acts from the second signal on.

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use silvertine::{engine::bus::Figure, scenarios::runner::Report, storage::LogAddress};
 
 /// Everything a summary shows.
-pub struct Summary<'a> {
+pub(crate) struct Summary<'a> {
     /// The scenario file.
     pub scenario_path: &'a Path,
     /// The log.
@@ -82,18 +82,24 @@ impl Summary<'_> {
     pub fn print_text(&self) -> io::Result<()> {
         let (outcome, counts) = (&self.report.outcome, &self.report.outcome.counts);
         let colour = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        let (bold, dim, plain) = if colour { ("\x1b[1m", "\x1b[2m", "\x1b[0m") } else { ("", "", "") };
+        let (bold, dim, plain) =
+            if colour { ("\x1b[1m", "\x1b[2m", "\x1b[0m") } else { ("", "", "") };
         let mut out = io::stdout().lock();
         let name = self.report.scenario;
         writeln!(out, "{bold}{name}{plain} on {}, seed {}", self.log, self.report.seed)?;
         writeln!(out)?;
-        let mut fact = |name: &str, value: String| writeln!(out, "  {dim}{name:<15}{plain} {value}");
+        let mut fact =
+            |name: &str, value: String| writeln!(out, "  {dim}{name:<15}{plain} {value}");
         let rate = grouped(self.events_per_second());
         let seconds = format!("{:.3} s", self.wall.as_secs_f64());
         fact("events", format!("{} in {seconds} ({rate}/s)", grouped(counts.inputs)))?;
         fact("entries", grouped(counts.entries))?;
         fact("signals", grouped(counts.signals))?;
-        let denied = if counts.rejected == 0 { String::new() } else { format!(", {} rejected", grouped(counts.rejected)) };
+        let denied = if counts.rejected == 0 {
+            String::new()
+        } else {
+            format!(", {} rejected", grouped(counts.rejected))
+        };
         fact("orders", format!("{}{denied}", grouped(counts.orders)))?;
         fact("fills", grouped(counts.fills))?;
         for (name, count) in [
@@ -114,7 +120,10 @@ impl Summary<'_> {
             fact(&figure.replace('_', " "), format!("{value:<24} {dim}{handler}{plain}"))?;
         }
         if let Some(replayed) = outcome.replayed {
-            fact("recovered", format!("{} entries re-executed and equal", grouped(replayed.entries)))?;
+            fact(
+                "recovered",
+                format!("{} entries re-executed and equal", grouped(replayed.entries)),
+            )?;
         }
         fact("head", outcome.head.to_string())?;
         fact("digest", format!("{bold}{}{plain}", outcome.digest))?;

@@ -27,7 +27,7 @@ struct Verified {
 }
 
 /// Verifies a log.
-pub fn verify(args: VerifyArgs) -> Result<Exit, Failure> {
+pub(crate) fn verify(args: VerifyArgs) -> Result<Exit, Failure> {
     let log = open_existing(&args.log)?;
     let verified = runtime()?.block_on(check(&args.log, &log))?;
     let Verified { scenario, head, digest, replayed } = verified;
@@ -50,10 +50,11 @@ pub fn verify(args: VerifyArgs) -> Result<Exit, Failure> {
 }
 
 /// Opens a log that must be there.
-pub fn open_existing(address: &LogAddress) -> Result<AnyLog, Failure> {
+pub(crate) fn open_existing(address: &LogAddress) -> Result<AnyLog, Failure> {
     let partition = match address {
         LogAddress::Memory => {
-            let why = "a log in memory is gone with its process; name sled:PATH or redis://…#PARTITION";
+            let why =
+                "a log in memory is gone with its process; name sled:PATH or redis://…#PARTITION";
             return Err(Failure::new(Exit::Usage, why));
         }
         LogAddress::Redis { partition: None, .. } => {

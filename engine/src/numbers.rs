@@ -33,8 +33,19 @@ pub enum ParseNumberError {
     OutOfRange,
 }
 
+/// What to do with digits past the ninth decimal place.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Excess {
+    Refuse,
+    Drop,
+}
+
 /// Parses ASCII `[-+]digits[.digits]` exactly to units of 1e-9.
 fn parse_units(text: &[u8]) -> Result<i64, ParseNumberError> {
+    parse_decimal(text, Excess::Refuse)
+}
+
+fn parse_decimal(text: &[u8], excess: Excess) -> Result<i64, ParseNumberError> {
     let (negative, digits) = match text {
         [b'-', rest @ ..] => (true, rest),
         [b'+', rest @ ..] => (false, rest),
@@ -51,7 +62,7 @@ fn parse_units(text: &[u8]) -> Result<i64, ParseNumberError> {
                 if let Some(count) = decimals.as_mut() {
                     if *count == DECIMALS {
                         // Zeros past the last place lose nothing; any other digit would.
-                        if digit == 0 {
+                        if digit == 0 || excess == Excess::Drop {
                             continue;
                         }
                         return Err(ParseNumberError::TooPrecise);
@@ -202,6 +213,15 @@ impl Price {
 }
 
 impl Qty {
+    /// Parses ASCII digits, cutting what stands behind the ninth decimal place. For statistics such as
+    /// a bar's volume, which many tools sum up in floating point and write with its noise.
+    ///
+    /// # Errors
+    /// [`ParseNumberError`] where the text is no decimal number or is out of range.
+    pub fn parse_truncating(text: &[u8]) -> Result<Self, ParseNumberError> {
+        parse_decimal(text, Excess::Drop).map(Self)
+    }
+
     /// The absolute value; the one value without a counterpart becomes [`Qty::MAX`].
     #[must_use]
     pub const fn abs(self) -> Self {
@@ -411,6 +431,13 @@ mod tests {
         assert_eq!(Price::parse(b"0.0000000001"), Err(ParseNumberError::TooPrecise));
         assert_eq!(Price::parse(b"9223372036.854775808"), Err(ParseNumberError::OutOfRange));
         assert_eq!(Price::parse(b"10000000000"), Err(ParseNumberError::OutOfRange));
+    }
+
+    #[test]
+    fn truncating_drops_only_decimals() {
+        let parsed = Qty::parse_truncating(b"218102.59507500002");
+        assert_eq!(parsed, Ok(Qty::from_units(218_102_595_075_000)));
+        assert!(Qty::parse_truncating(b"1.5x").is_err());
     }
 
     #[test]

@@ -109,17 +109,25 @@ fn handlers_are_called_by_priority_then_registration() {
 #[test]
 fn a_cascade_runs_first_in_first_out_with_causes_and_gap_free_positions() {
     let mut engine = Engine::builder(config())
-        .handler(name("a"), Priority::Normal, probe(&[Topic::MarketData], |_, ctx| {
-            ctx.emit(signal());
-            ctx.emit(signal());
-            Ok(())
-        }))
-        .handler(name("b"), Priority::Normal, probe(&[Topic::Signal], |_, ctx| {
-            let by = ctx.handler();
-            let action = silvertine_engine::event::OperatorAction::Kill;
-            ctx.emit(System::Operator { action, by });
-            Ok(())
-        }))
+        .handler(
+            name("a"),
+            Priority::Normal,
+            probe(&[Topic::MarketData], |_, ctx| {
+                ctx.emit(signal());
+                ctx.emit(signal());
+                Ok(())
+            }),
+        )
+        .handler(
+            name("b"),
+            Priority::Normal,
+            probe(&[Topic::Signal], |_, ctx| {
+                let by = ctx.handler();
+                let action = silvertine_engine::event::OperatorAction::Kill;
+                ctx.emit(System::Operator { action, by });
+                Ok(())
+            }),
+        )
         .build()
         .expect("names differ");
     let mut batch = Batch::default();
@@ -148,10 +156,14 @@ fn a_failing_handler_loses_its_output_and_harms_nobody_else() {
         });
         let mut engine = Engine::builder(config())
             .handler(name("bad"), Priority::Critical, failing)
-            .handler(name("good"), Priority::Normal, probe(&[Topic::MarketData], |_, ctx| {
-                ctx.emit(signal());
-                Ok(())
-            }))
+            .handler(
+                name("good"),
+                Priority::Normal,
+                probe(&[Topic::MarketData], |_, ctx| {
+                    ctx.emit(signal());
+                    Ok(())
+                }),
+            )
             .build()
             .expect("names differ");
         let mut batch = Batch::default();
@@ -198,10 +210,14 @@ fn the_circuit_opens_passes_the_handler_over_and_closes_again_on_engine_time() {
 #[test]
 fn a_cascade_without_end_is_cut_and_recorded() {
     let mut engine = Engine::builder(config())
-        .handler(name("loop"), Priority::Normal, probe(&[Topic::MarketData, Topic::Signal], |_, ctx| {
-            ctx.emit(signal());
-            Ok(())
-        }))
+        .handler(
+            name("loop"),
+            Priority::Normal,
+            probe(&[Topic::MarketData, Topic::Signal], |_, ctx| {
+                ctx.emit(signal());
+                Ok(())
+            }),
+        )
         .build()
         .expect("one");
     let mut batch = Batch::default();
@@ -215,7 +231,8 @@ fn a_cascade_without_end_is_cut_and_recorded() {
 
 #[test]
 fn two_handlers_that_fail_on_failures_do_not_feed_each_other_for_ever() {
-    let failing = || probe(&[Topic::MarketData, Topic::System], |_, _| Err(HandlerError::new("no")));
+    let failing =
+        || probe(&[Topic::MarketData, Topic::System], |_, _| Err(HandlerError::new("no")));
     let tolerant = CircuitConfig { failure_threshold: 1000, ..config().circuit };
     let mut engine = Engine::builder(EngineConfig { circuit: tolerant, ..config() })
         .handler(name("a"), Priority::Normal, failing())

@@ -98,8 +98,9 @@ impl Manifest {
                 .map_err(ManifestError::Handler)?;
             let name = match section.name {
                 Some(name) => name,
-                None => Name::new(&section.kind)
-                    .map_err(|why| ManifestError::Handler(format!("kind {:?}: {why}", section.kind)))?,
+                None => Name::new(&section.kind).map_err(|why| {
+                    ManifestError::Handler(format!("kind {:?}: {why}", section.kind))
+                })?,
             };
             let priority = section.priority.unwrap_or(default_priority);
             builder = builder.boxed_handler(name, priority, handler);

@@ -273,9 +273,11 @@ impl Scenario {
         }
         let ingress = |source: &SourceSection| matches!(source.spec, SourceSpec::Ingress {});
         if self.sources.len() > 1 && self.sources.iter().any(ingress) {
-            return Err("a source of kind \"ingress\" stands alone: what arrives live has no time \
+            return Err(
+                "a source of kind \"ingress\" stands alone: what arrives live has no time \
                         to merge by"
-                .to_owned());
+                    .to_owned(),
+            );
         }
         if ingress(&self.sources[0]) && self.clock == ClockMode::Virtual {
             return Err("a source of kind \"ingress\" needs clock = \"wall\"".to_owned());

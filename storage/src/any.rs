@@ -118,16 +118,12 @@ impl AnyLog {
     ///
     /// # Errors
     /// [`LogError`] when it cannot be opened. A server is first contacted by the first operation.
-    pub fn open(
-        address: &LogAddress,
-        partition: Name,
-        must_exist: bool,
-    ) -> Result<Self, LogError> {
+    pub fn open(address: &LogAddress, partition: Name, must_exist: bool) -> Result<Self, LogError> {
         match address {
             LogAddress::Memory => Ok(Self::Memory(MemoryLog::new())),
             #[cfg(feature = "sled")]
             LogAddress::Sled(path) => {
-                if must_exist && !path.join("db").is_file() {
+                if must_exist && !crate::sled::is_log(path) {
                     return Err(unusable(address, "there is no log in this folder"));
                 }
                 SledLog::open(path, &SledOptions::default()).map(Self::Sled)

@@ -70,11 +70,11 @@ impl Portfolio {
         Ok(Self { params, state })
     }
 
-    fn sum(
-        &self,
-        part: impl Fn(&Holding) -> Result<Money, Overflow>,
-    ) -> Result<Money, Overflow> {
-        self.state.holdings.iter().try_fold(Money::ZERO, |sum, (_, holding)| sum.add(part(holding)?))
+    fn sum(&self, part: impl Fn(&Holding) -> Result<Money, Overflow>) -> Result<Money, Overflow> {
+        self.state
+            .holdings
+            .iter()
+            .try_fold(Money::ZERO, |sum, (_, holding)| sum.add(part(holding)?))
     }
 
     fn realised(&self) -> Result<Money, Overflow> {

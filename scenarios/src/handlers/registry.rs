@@ -48,9 +48,9 @@ impl Registry {
         H: Handler + 'static,
     {
         let factory: Factory = Box::new(move |params| {
-            let params = params.try_into::<P>().map_err(|why| {
-                why.message().split_whitespace().collect::<Vec<_>>().join(" ")
-            })?;
+            let params = params
+                .try_into::<P>()
+                .map_err(|why| why.message().split_whitespace().collect::<Vec<_>>().join(" "))?;
             Ok(Box::new(build(params)?))
         });
         self.kinds.insert(kind.to_owned(), (priority, factory));

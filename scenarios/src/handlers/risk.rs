@@ -118,7 +118,9 @@ impl RiskLimits {
         if let Some(limit) = self.params.max_position {
             let worst = self.worst_position(order)?;
             if worst.abs() > limit {
-                return Ok(Some(format!("position could reach {worst}, past max_position {limit}")));
+                return Ok(Some(format!(
+                    "position could reach {worst}, past max_position {limit}"
+                )));
             }
         }
         let second_ago = |then: &Nanos| now.since(*then) >= Duration::from_secs(1);
@@ -156,9 +158,8 @@ impl RiskLimits {
         if let Some(limit) = self.params.max_loss
             && !self.state.killed
         {
-            let realised = |sum: Money, (_, held): (Symbol, &Position)| {
-                sum.add(held.realised)?.sub(held.fees)
-            };
+            let realised =
+                |sum: Money, (_, held): (Symbol, &Position)| sum.add(held.realised)?.sub(held.fees);
             let result = self.state.positions.iter().try_fold(Money::ZERO, realised)?;
             if Money::ZERO.sub(result)? >= limit {
                 self.kill(ctx);

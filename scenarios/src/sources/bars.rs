@@ -1,4 +1,4 @@
-//! Bars in CSV with a header naming `timestamp`, `open`, `high`, `low`, `close` and `volume` in any order.
+//! Bars in CSV with a header naming `timestamp`, `open`, `high`, `low`, `close` and `volume` in any order. Digits of a volume behind the ninth decimal are cut: they are noise of floating point.
 
 use silvertine_engine::{
     event::Bar,
@@ -52,7 +52,10 @@ impl Format for Bars {
         for (place, wanted) in self.places.iter_mut().zip(COLUMNS) {
             *place = names.iter().position(|name| name == wanted).ok_or_else(|| {
                 let found: String = text.chars().take(100).collect();
-                format!("the header names no column {wanted:?}; expected {}, found {found:?}", COLUMNS.join(","))
+                format!(
+                    "the header names no column {wanted:?}; expected {}, found {found:?}",
+                    COLUMNS.join(",")
+                )
             })?;
         }
         Ok(true)
@@ -86,7 +89,7 @@ impl Format for Bars {
             high: number(Price::parse, high, "high")?,
             low: number(Price::parse, low, "low")?,
             close: number(Price::parse, close, "close")?,
-            volume: number(Qty::parse, volume, "volume")?,
+            volume: number(Qty::parse_truncating, volume, "volume")?,
         };
         Ok(Some(Parsed { event_time: time, recv_time: time, body: bar.into() }))
     }

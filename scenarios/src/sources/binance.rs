@@ -58,7 +58,8 @@ impl Format for Binance {
     fn parse(&mut self, line: &[u8]) -> Result<Option<Parsed>, String> {
         let space = line.iter().position(|&byte| byte == b' ');
         let (stamp, json) = line.split_at(space.ok_or("has no receive time in front")?);
-        let recv_time = digits(stamp).map(Nanos).ok_or("does not begin with a receive time in ns")?;
+        let recv_time =
+            digits(stamp).map(Nanos).ok_or("does not begin with a receive time in ns")?;
         let json = &json[1..];
         match stream_kind(json)? {
             Kind::BookTicker if self.quotes => quote(json, recv_time).map(Some),

@@ -51,10 +51,8 @@ pub(crate) enum Line {
 
 impl Lines {
     pub(crate) fn open(path: &Path) -> Result<Self, SourceError> {
-        let fail = |why: &str| SourceError::Open {
-            path: path.display().to_string(),
-            why: why.to_owned(),
-        };
+        let fail =
+            |why: &str| SourceError::Open { path: path.display().to_string(), why: why.to_owned() };
         if path.is_dir() {
             return Err(fail("is a folder, not a file"));
         }

@@ -66,9 +66,10 @@ impl<F: Format> TextSource<F> {
         if self.lines.next()? == Line::End {
             return Ok(());
         }
-        let is_header = self.format.header(self.lines.text()).map_err(|why| {
-            SourceError::BadRow { path: self.lines.shown(), line: 1, why }
-        })?;
+        let is_header = self
+            .format
+            .header(self.lines.text())
+            .map_err(|why| SourceError::BadRow { path: self.lines.shown(), line: 1, why })?;
         if is_header { Ok(()) } else { self.lines.seek(0, 0) }
     }
 }

@@ -161,12 +161,10 @@ impl Handler for SimVenue {
                 OrderStatus::Approved | OrderStatus::CancelRequested => self.send(order, ctx),
                 _ => Ok(()),
             },
-            Body::System(System::TimerFired { key, .. }) => {
-                match self.state.arriving.remove(key) {
-                    Some(order) => self.arrive(&order, ctx),
-                    None => Ok(()),
-                }
-            }
+            Body::System(System::TimerFired { key, .. }) => match self.state.arriving.remove(key) {
+                Some(order) => self.arrive(&order, ctx),
+                None => Ok(()),
+            },
             _ => Ok(()),
         }
     }

@@ -1,0 +1,217 @@
+//! One connection, dialled when it is needed and dropped at the first sign of trouble.
+//!
+//! Dialling anew on the next call is the whole reconnect logic here: names are resolved again, the
+//! role is checked again, and the pause between attempts is the driver's decision. A connection that
+//! timed out or answered like a demoted server is never used again, because the client library would
+//! go on using it.
+
+use std::{future::Future, sync::OnceLock, time::Duration};
+
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ErrorKind, IntoConnectionInfo, Pipeline, RedisError, Value,
+    aio::{ConnectionLike, MultiplexedConnection},
+    io::tcp::TcpSettings,
+};
+use tokio::sync::Mutex;
+
+/// How long dialling may take.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long an answer may take. The library's own default of 500 ms is shorter than a commit behind a slow
+/// fsync.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// The oldest server whose scripts know the shebang.
+const OLDEST_VERSION: (u32, u32) = (7, 0);
+
+/// A connection that may or may not be there.
+pub(super) struct Link {
+    client: Client,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    connection: Option<MultiplexedConnection>,
+    /// Counts dials, so that a late failure of an old connection does not drop a newer one.
+    generation: u64,
+}
+
+/// Why a call failed, and whether the command can have reached the server.
+pub(super) struct Failed {
+    pub(super) error: RedisError,
+    pub(super) sent: bool,
+}
+
+impl Failed {
+    /// The server answered with an error.
+    pub(super) const fn answered(error: RedisError) -> Self {
+        Self { error, sent: true }
+    }
+}
+
+/// Parses a URL into a client.
+pub(super) fn client(url: &str) -> Result<Client, String> {
+    use_ring();
+    let info = url.into_connection_info().map_err(|why| why.to_string())?;
+    let tcp = TcpSettings::default().set_nodelay(true);
+    Client::open(info.set_tcp_settings(tcp)).map_err(|why| why.to_string())
+}
+
+/// Chooses the crypto of TLS once per process; without a choice every TLS connection fails.
+fn use_ring() {
+    static CHOSEN: OnceLock<()> = OnceLock::new();
+    CHOSEN.get_or_init(|| {
+        // An application that has already chosen keeps its choice.
+        let _already_chosen = rustls::crypto::ring::default_provider().install_default();
+    });
+}
+
+impl Link {
+    pub(super) fn new(client: Client) -> Self {
+        Self { client, state: Mutex::default() }
+    }
+
+    /// One command. An error that the server answers is an error here.
+    pub(super) async fn call(&self, command: &Cmd) -> Result<Value, Failed> {
+        let answer = self.with(ANSWER_TIMEOUT, async |mut connection| {
+            connection.req_packed_command(command).await
+        });
+        match answer.await? {
+            Value::ServerError(error) => Err(Failed::answered(error.into())),
+            value => Ok(value),
+        }
+    }
+
+    /// One command whose answer may come as late as `wait` and a margin.
+    pub(super) async fn call_waiting(
+        &self,
+        command: &Cmd,
+        wait: Duration,
+    ) -> Result<Value, Failed> {
+        let answer = self.with(wait + ANSWER_TIMEOUT, async |mut connection| {
+            connection.req_packed_command(command).await
+        });
+        match answer.await? {
+            Value::ServerError(error) => Err(Failed::answered(error.into())),
+            value => Ok(value),
+        }
+    }
+
+    /// Several commands in one round trip; errors that the server answers stay among the answers.
+    pub(super) async fn call_all(
+        &self,
+        commands: &Pipeline,
+        count: usize,
+    ) -> Result<Vec<Value>, Failed> {
+        self.with(ANSWER_TIMEOUT, async |mut connection| {
+            connection.req_packed_commands(commands, 0, count).await
+        })
+        .await
+    }
+
+    async fn with<T, F: Future<Output = Result<T, RedisError>>>(
+        &self,
+        timeout: Duration,
+        call: impl FnOnce(MultiplexedConnection) -> F,
+    ) -> Result<T, Failed> {
+        let (mut connection, generation) = {
+            // Held while dialling, so that many callers dial once.
+            let mut state = self.state.lock().await;
+            if state.connection.is_none() {
+                let dialled = self.dial().await;
+                state.connection = Some(dialled.map_err(|error| Failed { error, sent: false })?);
+                state.generation += 1;
+            }
+            (state.connection.clone(), state.generation)
+        };
+        let mut connection = connection.take().expect("dialled above");
+        connection.set_response_timeout(timeout);
+        match call(connection).await {
+            Ok(value) => Ok(value),
+            Err(error) => {
+                if is_suspicious(&error) {
+                    let mut state = self.state.lock().await;
+                    if state.generation == generation {
+                        state.connection = None;
+                    }
+                }
+                Err(Failed { error, sent: true })
+            }
+        }
+    }
+
+    /// Connects, and makes sure that this is a server one can write to.
+    async fn dial(&self) -> Result<MultiplexedConnection, RedisError> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(DIAL_TIMEOUT))
+            .set_response_timeout(Some(ANSWER_TIMEOUT));
+        let mut connection =
+            self.client.get_multiplexed_async_connection_with_config(&config).await?;
+        let mut questions = redis::pipe();
+        questions.cmd("ROLE").cmd("INFO").arg("server").cmd("INFO").arg("cluster");
+        let answers = connection.req_packed_commands(&questions, 0, 3).await?;
+        let [role, server, cluster] = <[Value; 3]>::try_from(answers)
+            .map_err(|_| RedisError::from((ErrorKind::Parse, "three questions, other answers")))?;
+        check_role(&role)?;
+        check_version(&info_text(server)?)?;
+        if info_text(cluster)?.contains("cluster_enabled:1") {
+            let why = "this is a Redis Cluster, which is not supported yet";
+            return Err((ErrorKind::InvalidClientConfig, why).into());
+        }
+        Ok(connection)
+    }
+}
+
+/// Whether a connection that gave this error must not be used again.
+fn is_suspicious(error: &RedisError) -> bool {
+    let demoted = ["READONLY", "MASTERDOWN", "UNBLOCKED", "LOADING", "NOAUTH"];
+    error.is_io_error()
+        || error.is_timeout()
+        || error.is_connection_dropped()
+        || matches!(error.kind(), ErrorKind::Parse | ErrorKind::UnexpectedReturnType)
+        || error.code().is_some_and(|code| demoted.contains(&code))
+}
+
+fn check_role(role: &Value) -> Result<(), RedisError> {
+    let role = match role {
+        Value::ServerError(error) if error.code() == "NOPERM" => return Ok(()),
+        Value::ServerError(error) => return Err(error.clone().into()),
+        Value::Array(parts) => parts.first(),
+        _ => None,
+    };
+    match role {
+        Some(Value::BulkString(role)) if role != b"master" => {
+            let role = String::from_utf8_lossy(role).into_owned();
+            Err((
+                ErrorKind::Extension,
+                "READONLY",
+                format!("the server is a {role}, not a primary"),
+            )
+                .into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The text of an `INFO` answer; empty where the user may not ask.
+fn info_text(answer: Value) -> Result<String, RedisError> {
+    match answer {
+        Value::ServerError(error) if error.code() == "NOPERM" => Ok(String::new()),
+        Value::ServerError(error) => Err(error.into()),
+        Value::BulkString(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+        Value::VerbatimString { text, .. } => Ok(text),
+        _ => Ok(String::new()),
+    }
+}
+
+fn check_version(info: &str) -> Result<(), RedisError> {
+    let Some(version) = info.lines().find_map(|line| line.strip_prefix("redis_version:")) else {
+        return Ok(());
+    };
+    let mut numbers = version.trim().split('.').map(|number| number.parse::<u32>().unwrap_or(0));
+    let found = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    if found >= OLDEST_VERSION {
+        return Ok(());
+    }
+    let why = format!("server version {} is too old; 7.0 or newer is needed", version.trim());
+    Err((ErrorKind::InvalidClientConfig, "old server", why).into())
+}

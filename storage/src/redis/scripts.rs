@@ -1,0 +1,136 @@
+//! The Lua that makes writes atomic.
+//!
+//! All begin with a `#!lua` shebang: Redis then refuses a whole script before its first line when it
+//! is out of memory, read-only or cannot persist. Lua has no rollback, so each script checks
+//! everything that could fail before its first write. Ids are compared as text only: Lua's numbers are
+//! doubles and would corrupt 64-bit integers.
+
+use redis::Script;
+
+/// A script and the hash by which a server that has seen it knows it.
+pub(super) struct Lua {
+    pub(super) code: &'static str,
+    pub(super) hash: String,
+}
+
+impl Lua {
+    fn new(code: &'static str) -> Self {
+        Self { code, hash: Script::new(code).get_hash().to_owned() }
+    }
+}
+
+/// Version of the layout of a partition's keys.
+pub(super) const FORMAT_VERSION: u64 = 1;
+
+pub(super) struct Scripts {
+    pub(super) acquire: Lua,
+    pub(super) commit: Lua,
+    pub(super) trim: Lua,
+}
+
+impl Scripts {
+    pub(super) fn new() -> Self {
+        Self { acquire: Lua::new(ACQUIRE), commit: Lua::new(COMMIT), trim: Lua::new(TRIM) }
+    }
+}
+
+/// KEYS: meta, snapshots, five topics, producers. ARGV: owner, manifest, format version.
+/// Answers `OK` and the meta fields, `WRONGKEY` and a key, or `VERSION` and what was found.
+const ACQUIRE: &str = r"#!lua
+local wanted = {'hash', 'hash', 'stream', 'stream', 'stream', 'stream', 'stream', 'set'}
+for i = 1, #wanted do
+  local found = redis.call('TYPE', KEYS[i]).ok
+  if found ~= 'none' and found ~= wanted[i] then return {'WRONGKEY', KEYS[i], found} end
+end
+local meta = redis.call('HMGET', KEYS[1], 'v', 'owner', 'head')
+if not meta[1] then
+  for i = 1, 7 do
+    if redis.call('EXISTS', KEYS[i]) == 1 then return {'WRONGKEY', KEYS[i], 'leftover without meta'} end
+  end
+  redis.call('HSET', KEYS[1], 'v', ARGV[3], 'epoch', '1', 'owner', ARGV[1], 'head', '0-0',
+    'trimmed', '0-0', 'digest', '', 'commit', '', 'checkpoint', '', 'manifest', ARGV[2])
+elseif meta[1] ~= ARGV[3] then
+  return {'VERSION', meta[1]}
+elseif meta[2] ~= ARGV[1] then
+  redis.call('HINCRBY', KEYS[1], 'epoch', 1)
+  redis.call('HSET', KEYS[1], 'owner', ARGV[1])
+end
+return {'OK', redis.call('HMGET', KEYS[1], 'epoch', 'head', 'trimmed', 'digest', 'commit',
+  'checkpoint', 'manifest'), redis.call('HKEYS', KEYS[2])}
+";
+
+/// KEYS: meta, snapshots, five topics, then one ingress stream per consumed producer.
+/// ARGV: 1 epoch, 2 owner, 3 commit id, 4 expected head, 5 new head, 6 digest, 7 checkpoint,
+/// 8 snapshot (empty: none), 9 number of snapshots to drop, 10–14 entries per topic, then the positions
+/// of those snapshots, then per ingress stream the first id to keep, then (id, bytes) per entry, topic
+/// by topic.
+const COMMIT: &str = r"#!lua
+local meta = redis.call('HMGET', KEYS[1], 'epoch', 'owner', 'commit', 'head')
+if not meta[1] then return {'GONE'} end
+if meta[1] ~= ARGV[1] or meta[2] ~= ARGV[2] then return {'FENCED', meta[1]} end
+if meta[3] == ARGV[3] then return {'DUPLICATE', meta[4]} end
+if meta[4] ~= ARGV[4] then return {'CONFLICT', meta[4]} end
+
+local function above(id, last)
+  local ams, aseq = string.match(id, '^(%d+)%-(%d+)$')
+  local bms, bseq = string.match(last, '^(%d+)%-(%d+)$')
+  if #ams ~= #bms then return #ams > #bms end
+  if ams ~= bms then return ams > bms end
+  if #aseq ~= #bseq then return #aseq > #bseq end
+  return aseq > bseq
+end
+
+local dropped = tonumber(ARGV[9])
+local ingress = #KEYS - 7
+local first = 15 + dropped + ingress
+local at = first
+for topic = 1, 5 do
+  local count = tonumber(ARGV[9 + topic])
+  if count > 0 then
+    local stream = redis.pcall('XINFO', 'STREAM', KEYS[2 + topic])
+    if stream.err then
+      if not string.find(stream.err, 'no such key') then return redis.error_reply(stream.err) end
+    else
+      for i = 1, #stream, 2 do
+        if stream[i] == 'last-generated-id' and not above(ARGV[at], stream[i + 1]) then
+          return {'FOREIGN', KEYS[2 + topic], stream[i + 1]}
+        end
+      end
+    end
+  end
+  at = at + 2 * count
+end
+if at ~= #ARGV + 1 then return redis.error_reply('ERR commit arguments do not add up') end
+redis.call('HLEN', KEYS[2])
+for i = 1, ingress do redis.call('XLEN', KEYS[7 + i]) end
+
+at = first
+local call = redis.call
+for topic = 1, 5 do
+  local key = KEYS[2 + topic]
+  for i = 1, tonumber(ARGV[9 + topic]) do
+    call('XADD', key, ARGV[at], 'e', ARGV[at + 1])
+    at = at + 2
+  end
+end
+for i = 1, dropped do call('HDEL', KEYS[2], ARGV[14 + i]) end
+if ARGV[8] ~= '' then call('HSET', KEYS[2], ARGV[5], ARGV[8]) end
+for i = 1, ingress do call('XTRIM', KEYS[7 + i], 'MINID', ARGV[14 + dropped + i]) end
+call('HSET', KEYS[1], 'head', ARGV[5], 'digest', ARGV[6], 'commit', ARGV[3], 'checkpoint', ARGV[7])
+return {'OK', ARGV[5]}
+";
+
+/// KEYS: meta, snapshots, five topics. ARGV: epoch, owner, position, first id to keep, then the
+/// positions of snapshots to drop.
+const TRIM: &str = r"#!lua
+local meta = redis.call('HMGET', KEYS[1], 'epoch', 'owner')
+if not meta[1] then return {'GONE'} end
+if meta[1] ~= ARGV[1] or meta[2] ~= ARGV[2] then return {'FENCED', meta[1]} end
+if redis.call('HEXISTS', KEYS[2], ARGV[3]) == 0 then return {'OK', 0} end
+local removed = 0
+for topic = 1, 5 do redis.call('XLEN', KEYS[2 + topic]) end
+for topic = 1, 5 do removed = removed + redis.call('XTRIM', KEYS[2 + topic], 'MINID', ARGV[4]) end
+for i = 5, #ARGV do redis.call('HDEL', KEYS[2], ARGV[i]) end
+redis.call('HSET', KEYS[1], 'trimmed', ARGV[3])
+return {'OK', removed}
+";

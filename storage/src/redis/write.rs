@@ -1,0 +1,266 @@
+//! Acquiring, committing, trimming, publishing.
+
+use redis::{Cmd, Value};
+use silvertine_engine::{
+    event::Topic,
+    log::{
+        Acquired, Applied, Commit, Committed, Epoch, Lease, LogError, LogErrorKind, Message,
+        OwnerId, Pos, Published,
+    },
+};
+
+use super::{
+    RedisLog, classify,
+    link::Failed,
+    read,
+    scripts::{FORMAT_VERSION, Lua},
+};
+
+/// Commands sent at once; more only grow the buffers on both sides.
+const PIPELINE_COMMANDS: usize = 256;
+/// Bytes of payload sent at once.
+const PIPELINE_BYTES: usize = 64 * 1024;
+
+impl RedisLog {
+    /// Runs a script by its hash; the server that does not know it gets its text.
+    async fn run_script(
+        &self,
+        operation: &'static str,
+        script: &Lua,
+        fill: impl Fn(&mut Cmd),
+    ) -> Result<Vec<Value>, LogError> {
+        let mut by_hash = redis::cmd("EVALSHA");
+        by_hash.arg(&script.hash);
+        fill(&mut by_hash);
+        let mut answer = self.inner.commands.call(&by_hash).await;
+        if let Err(Failed { error, .. }) = &answer
+            && error.code() == Some("NOSCRIPT")
+        {
+            let mut by_text = redis::cmd("EVAL");
+            by_text.arg(script.code);
+            fill(&mut by_text);
+            answer = self.inner.commands.call(&by_text).await;
+        }
+        match answer {
+            Ok(Value::Array(parts)) => Ok(parts),
+            Ok(other) => {
+                let why = format!("a script answered {other:?}");
+                Err(self.error(operation, LogErrorKind::Unavailable { why }, Applied::Maybe))
+            }
+            Err(failed) => Err(classify::to_log_error(failed, operation, &self.inner.shown)),
+        }
+    }
+
+    /// The errors that scripts answer with a word.
+    fn refused(&self, operation: &'static str, ours: Epoch, answer: &[Value]) -> LogError {
+        let text = |at: usize| answer.get(at).and_then(read::text).unwrap_or_default();
+        let kind = match text(0).as_str() {
+            "GONE" => LogErrorKind::Gone,
+            "FENCED" => {
+                LogErrorKind::Fenced { ours, current: Epoch(text(1).parse().unwrap_or_default()) }
+            }
+            "FOREIGN" => {
+                let why = format!("somebody else wrote {} into {}", text(2), text(1));
+                LogErrorKind::Foreign { why }
+            }
+            "WRONGKEY" => {
+                let why = format!("the key {} is of another kind: {}", text(1), text(2));
+                LogErrorKind::Foreign { why }
+            }
+            "VERSION" => LogErrorKind::TooNew {
+                found: text(1).parse().unwrap_or_default(),
+                known: FORMAT_VERSION,
+            },
+            other => LogErrorKind::Unavailable { why: format!("a script answered {other:?}") },
+        };
+        self.error(operation, kind, Applied::No)
+    }
+
+    pub(super) async fn acquire_partition(
+        &self,
+        owner: OwnerId,
+        manifest: &[u8],
+    ) -> Result<Acquired, LogError> {
+        let keys = &self.inner.keys;
+        let answer = self
+            .run_script("acquire", &self.inner.scripts.acquire, |cmd| {
+                cmd.arg(8).arg(&keys.meta).arg(&keys.snapshots).arg(&keys.topics[..]);
+                cmd.arg(&keys.producers);
+                cmd.arg(owner.to_string()).arg(manifest).arg(FORMAT_VERSION);
+            })
+            .await?;
+        let [status, Value::Array(meta), Value::Array(snapshots)] = answer.as_slice() else {
+            return Err(self.refused("acquire", Epoch(0), &answer));
+        };
+        debug_assert_eq!(read::text(status).as_deref(), Some("OK"));
+        let [epoch, head, trimmed, digest, commit, checkpoint, manifest] = meta.as_slice() else {
+            return Err(self.corrupt("acquire", &keys.meta, "fields are missing"));
+        };
+        let epoch = read::text(epoch).and_then(|epoch| epoch.parse().ok());
+        let epoch = epoch.ok_or_else(|| self.corrupt("acquire", &keys.meta, "epoch"))?;
+        Ok(Acquired {
+            lease: Lease { epoch: Epoch(epoch), owner },
+            head: self.parse_head("acquire", head, trimmed, digest, commit)?,
+            checkpoint: read::bytes(checkpoint).unwrap_or_default().to_vec(),
+            manifest: read::bytes(manifest).unwrap_or_default().to_vec(),
+            snapshots: self.parse_snapshot_positions("acquire", snapshots)?,
+        })
+    }
+
+    pub(super) async fn commit_batch(
+        &self,
+        lease: &Lease,
+        commit: &Commit<'_>,
+    ) -> Result<Committed, LogError> {
+        if commit.entries.first_pos().is_some_and(|first| first <= commit.expected) {
+            let why = format!("entries must stand above the head {}", commit.expected);
+            return Err(self.error("commit", LogErrorKind::Invalid { why }, Applied::No));
+        }
+        let keys = &self.inner.keys;
+        let snapshot = commit.snapshot.map(|snapshot| read::sealed(snapshot.bytes));
+        let dropped = match commit.snapshot {
+            Some(snapshot) => {
+                let kept = self.read_snapshot_positions().await?;
+                kept.into_iter().filter(|&pos| pos < snapshot.keep_from).collect::<Vec<_>>()
+            }
+            None => Vec::new(),
+        };
+        let done = commit.ingress_done.into_iter().flatten();
+        let done: Vec<(String, u64)> =
+            done.map(|(producer, &seq)| (keys.ingress(producer), seq)).collect();
+        let mut per_topic = [0_usize; Topic::ALL.len()];
+        for entry in commit.entries.iter() {
+            per_topic[entry.topic.index()] += 1;
+        }
+        let new_head = commit.resulting_pos();
+        let fill = |cmd: &mut Cmd| {
+            cmd.arg(7 + done.len()).arg(&keys.meta).arg(&keys.snapshots).arg(&keys.topics[..]);
+            for (key, _) in &done {
+                cmd.arg(key);
+            }
+            cmd.arg(lease.epoch.0).arg(lease.owner.to_string());
+            cmd.arg(format!("{:032x}", commit.id.0));
+            cmd.arg(commit.expected.to_string()).arg(new_head.to_string());
+            cmd.arg(&commit.digest.to_bytes()[..]).arg(commit.checkpoint);
+            cmd.arg(snapshot.as_deref().unwrap_or_default()).arg(dropped.len());
+            cmd.arg(&per_topic[..]);
+            for pos in &dropped {
+                cmd.arg(pos.to_string());
+            }
+            for (_, seq) in &done {
+                cmd.arg(format!("{}-0", seq.saturating_add(1)));
+            }
+            for topic in Topic::ALL {
+                if per_topic[topic.index()] == 0 {
+                    continue;
+                }
+                for entry in commit.entries.iter().filter(|entry| entry.topic == topic) {
+                    cmd.arg(entry.pos.to_string()).arg(entry.bytes);
+                }
+            }
+        };
+        let answer = self.run_script("commit", &self.inner.scripts.commit, fill).await?;
+        let pos = answer.get(1).and_then(read::text).and_then(|text| text.parse::<Pos>().ok());
+        match (answer.first().and_then(read::text).as_deref(), pos) {
+            (Some("OK"), Some(head)) => Ok(Committed { head, duplicate: false }),
+            (Some("DUPLICATE"), Some(head)) => Ok(Committed { head, duplicate: true }),
+            (Some("CONFLICT"), Some(head)) => {
+                let kind = LogErrorKind::Conflict { expected: commit.expected, head };
+                Err(self.error("commit", kind, Applied::No))
+            }
+            _ => Err(self.refused("commit", lease.epoch, &answer)),
+        }
+    }
+
+    pub(super) async fn trim_entries(&self, lease: &Lease, at: Pos) -> Result<u64, LogError> {
+        let kept = self.read_snapshot_positions().await?;
+        if kept.last().is_none_or(|&newest| at > newest) {
+            let why = format!("{at} is above the newest snapshot, the floor of trimming");
+            return Err(self.error("trim", LogErrorKind::Invalid { why }, Applied::No));
+        }
+        let keys = &self.inner.keys;
+        let first_kept = Pos { ms: at.ms, seq: at.seq + 1 };
+        let answer = self
+            .run_script("trim", &self.inner.scripts.trim, |cmd| {
+                cmd.arg(7).arg(&keys.meta).arg(&keys.snapshots).arg(&keys.topics[..]);
+                cmd.arg(lease.epoch.0).arg(lease.owner.to_string());
+                cmd.arg(at.to_string()).arg(first_kept.to_string());
+                for pos in kept.iter().filter(|&&pos| pos < at) {
+                    cmd.arg(pos.to_string());
+                }
+            })
+            .await?;
+        match answer.as_slice() {
+            [_, Value::Int(removed)] => Ok(removed.unsigned_abs()),
+            _ => Err(self.refused("trim", lease.epoch, &answer)),
+        }
+    }
+
+    /// Plain pipelined appends: the explicit id is the producer's sequence number, so Redis itself
+    /// refuses what is not above the last one.
+    pub(super) async fn publish_messages(
+        &self,
+        messages: &[Message],
+    ) -> Result<Vec<Published>, LogError> {
+        if messages.iter().any(|message| message.seq == 0) {
+            let why = "a producer counts from one".to_owned();
+            return Err(self.error("publish", LogErrorKind::Invalid { why }, Applied::No));
+        }
+        let mut published = Vec::with_capacity(messages.len());
+        let mut rest = messages;
+        while !rest.is_empty() {
+            let mut bytes = 0;
+            let fits = |message: &&Message| {
+                bytes += message.payload.len();
+                bytes <= PIPELINE_BYTES
+            };
+            let count = rest.iter().take(PIPELINE_COMMANDS).take_while(fits).count().max(1);
+            let (chunk, later) = rest.split_at(count);
+            self.publish_chunk(chunk, &mut published).await?;
+            rest = later;
+        }
+        Ok(published)
+    }
+
+    async fn publish_chunk(
+        &self,
+        chunk: &[Message],
+        published: &mut Vec<Published>,
+    ) -> Result<(), LogError> {
+        let keys = &self.inner.keys;
+        let mut commands = redis::pipe();
+        // Registered first: a reader must find the producer once the message is there.
+        let mut producers: Vec<_> = chunk.iter().map(|message| message.producer).collect();
+        producers.dedup();
+        let register = commands.cmd("SADD").arg(&keys.producers);
+        for producer in &producers {
+            register.arg(producer.as_str());
+        }
+        for message in chunk {
+            let append = commands.cmd("XADD").arg(keys.ingress(&message.producer));
+            append.arg(format!("{}-0", message.seq)).arg("c").arg(message.codec.as_str());
+            append.arg("e").arg(&message.payload);
+        }
+        let answers = self.call_all("publish", &commands, chunk.len() + 1).await?;
+        for answer in answers {
+            let stored = match answer {
+                Value::Int(_) => continue,
+                Value::ServerError(error)
+                    if error.details().is_some_and(|text| text.contains("equal or smaller")) =>
+                {
+                    Published::Duplicate
+                }
+                Value::ServerError(error) => {
+                    let failed = Failed::answered(error.into());
+                    let mut error = classify::to_log_error(failed, "publish", &self.inner.shown);
+                    // Those before it are in; publishing them again is harmless.
+                    error.applied = Applied::Maybe;
+                    return Err(error);
+                }
+                _ => Published::Stored,
+            };
+            published.push(stored);
+        }
+        Ok(())
+    }
+}
