@@ -66,7 +66,7 @@ pub(crate) struct Failure {
 
 impl Failure {
     /// A failure with this code and line.
-    pub fn new(exit: Exit, message: impl Into<String>) -> Self {
+    pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
         // Messages of other libraries may run over several lines.
         let message: String = message.into();
         let message = message.split_whitespace().collect::<Vec<_>>().join(" ");

@@ -20,7 +20,7 @@ pub(crate) struct LatencyRecorder<O> {
 
 impl<O> LatencyRecorder<O> {
     /// A recorder in front of another observer.
-    pub fn new(inner: O) -> Self {
+    pub(crate) fn new(inner: O) -> Self {
         let histogram = Histogram::new_with_max(LONGEST_NS, 3).expect("bounds make sense");
         Self { inner, taken: Vec::new(), histogram }
     }

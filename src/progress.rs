@@ -17,7 +17,7 @@ pub(crate) struct ProgressView {
 
 impl ProgressView {
     /// A bar when stderr is a terminal (and not a dumb one), else nothing.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dumb = std::env::var("TERM").is_ok_and(|term| term == "dumb");
         let bar = (std::io::stderr().is_terminal() && !dumb).then(|| {
             let bar = ProgressBar::new_spinner();
@@ -28,7 +28,7 @@ impl ProgressView {
     }
 
     /// Takes the bar away.
-    pub fn clear(&self) {
+    pub(crate) fn clear(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }

@@ -35,7 +35,7 @@ impl Summary<'_> {
     }
 
     /// One JSON object on stdout.
-    pub fn print_json(&self) -> io::Result<()> {
+    pub(crate) fn print_json(&self) -> io::Result<()> {
         let Self { report, wall, latency, .. } = self;
         let (outcome, counts) = (&report.outcome, &report.outcome.counts);
         let amount = |figure| report.amount(figure).map(|amount| amount.to_string());
@@ -79,7 +79,7 @@ impl Summary<'_> {
     }
 
     /// A short summary and the latency histogram on stdout.
-    pub fn print_text(&self) -> io::Result<()> {
+    pub(crate) fn print_text(&self) -> io::Result<()> {
         let (outcome, counts) = (&self.report.outcome, &self.report.outcome.counts);
         let colour = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
         let (bold, dim, plain) =

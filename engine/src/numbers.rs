@@ -145,7 +145,7 @@ macro_rules! fixed_point {
             ///
             /// # Errors
             /// [`Overflow`] when it leaves the range.
-            pub fn add(self, other: Self) -> Result<Self, Overflow> {
+            pub fn checked_add(self, other: Self) -> Result<Self, Overflow> {
                 self.0.checked_add(other.0).map(Self).ok_or(Overflow($word))
             }
 
@@ -153,7 +153,7 @@ macro_rules! fixed_point {
             ///
             /// # Errors
             /// [`Overflow`] when it leaves the range.
-            pub fn sub(self, other: Self) -> Result<Self, Overflow> {
+            pub fn checked_sub(self, other: Self) -> Result<Self, Overflow> {
                 self.0.checked_sub(other.0).map(Self).ok_or(Overflow($word))
             }
         }
@@ -275,7 +275,7 @@ impl Money {
     ///
     /// # Errors
     /// [`Overflow`] when it leaves the range.
-    pub fn add(self, other: Self) -> Result<Self, Overflow> {
+    pub fn checked_add(self, other: Self) -> Result<Self, Overflow> {
         self.0.checked_add(other.0).map(Self).ok_or(Overflow("money amount"))
     }
 
@@ -283,7 +283,7 @@ impl Money {
     ///
     /// # Errors
     /// [`Overflow`] when it leaves the range.
-    pub fn sub(self, other: Self) -> Result<Self, Overflow> {
+    pub fn checked_sub(self, other: Self) -> Result<Self, Overflow> {
         self.0.checked_sub(other.0).map(Self).ok_or(Overflow("money amount"))
     }
 
@@ -442,10 +442,10 @@ mod tests {
 
     #[test]
     fn overflow_is_an_error_and_never_a_wrap() {
-        assert_eq!(Price::MAX.add(Price::from_units(1)), Err(Overflow("price")));
+        assert_eq!(Price::MAX.checked_add(Price::from_units(1)), Err(Overflow("price")));
         assert_eq!(Qty::from_whole(i64::MAX), Err(Overflow("quantity")));
         let huge = Money::from_units(i128::MAX);
-        assert!(huge.add(Money::from_units(1)).is_err());
+        assert!(huge.checked_add(Money::from_units(1)).is_err());
         assert!(huge.scaled(Ratio::ONE).is_err());
         assert!(Money::from_units(1).per_unit(Qty::ZERO).is_err());
     }

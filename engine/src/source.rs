@@ -57,6 +57,10 @@ pub trait Source: Send {
 }
 
 /// One row of a source.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "events are the rule; boxing them would cost an allocation each"
+)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Row {
     /// It is an event.

@@ -89,7 +89,7 @@ impl Report {
         amounts.fold(None, |sum, amount| match sum {
             None => Some(amount),
             // A sum past the range of money has no meaning left to show.
-            Some(sum) => sum.add(amount).ok(),
+            Some(sum) => sum.checked_add(amount).ok(),
         })
     }
 

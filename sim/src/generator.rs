@@ -96,12 +96,12 @@ impl QuoteGenerator {
         }
         // One draw serves all choices: they use different bits of it.
         let draw = self.rng.next_u64();
-        let at = (u128::from(draw >> 32) * self.mids.len() as u128 >> 32) as usize;
+        let at = ((u128::from(draw >> 32) * self.mids.len() as u128) >> 32) as usize;
         let step = [-1, 0, 1, 0][(draw & 3) as usize];
         let (low, high) = self.bounds;
         self.mids[at] = (self.mids[at] + step).clamp(low, high);
         let half = self.market.interval_ns / 2;
-        let gap = half + ((draw >> 2 & 0x3ff) * self.market.interval_ns >> 10);
+        let gap = half + (((draw >> 2 & 0x3ff) * self.market.interval_ns) >> 10);
         let first = self.cursor.seq == 0;
         let time = Nanos(self.cursor.time.0 + if first { 0 } else { gap.max(1) });
         self.cursor.seq += 1;

@@ -115,6 +115,6 @@ impl Context<'_> {
     /// When `bound` is zero.
     pub fn random_below(&mut self, bound: u64) -> u64 {
         assert!(bound > 0, "no number is below zero");
-        (u128::from(self.random()) * u128::from(bound) >> 64) as u64
+        ((u128::from(self.random()) * u128::from(bound)) >> 64) as u64
     }
 }

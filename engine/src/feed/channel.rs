@@ -249,6 +249,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "a blocked sender needs a thread of its own")]
     fn a_full_queue_with_block_makes_the_sender_wait_and_keeps_order() {
         let (publisher, mut feed) = channel(policy(1, Backpressure::Block));
         let sender = std::thread::spawn(move || {

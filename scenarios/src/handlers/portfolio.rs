@@ -74,7 +74,7 @@ impl Portfolio {
         self.state
             .holdings
             .iter()
-            .try_fold(Money::ZERO, |sum, (_, holding)| sum.add(part(holding)?))
+            .try_fold(Money::ZERO, |sum, (_, holding)| sum.checked_add(part(holding)?))
     }
 
     fn realised(&self) -> Result<Money, Overflow> {
@@ -90,8 +90,8 @@ impl Portfolio {
     }
 
     fn equity(&self) -> Result<Money, Overflow> {
-        let gains = self.realised()?.add(self.unrealised()?)?.sub(self.fees()?)?;
-        self.params.starting_cash.add(gains)
+        let gains = self.realised()?.checked_add(self.unrealised()?)?.checked_sub(self.fees()?)?;
+        self.params.starting_cash.checked_add(gains)
     }
 
     #[inline]
@@ -112,7 +112,7 @@ impl Portfolio {
         let equity = self.equity()?;
         let peak = self.state.peak.map_or(equity, |peak| peak.max(equity));
         self.state.peak = Some(peak);
-        self.state.max_drawdown = self.state.max_drawdown.max(peak.sub(equity)?);
+        self.state.max_drawdown = self.state.max_drawdown.max(peak.checked_sub(equity)?);
         Ok(equity)
     }
 

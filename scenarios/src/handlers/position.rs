@@ -30,24 +30,24 @@ impl Position {
     pub fn apply(&mut self, fill: &Fill) -> Result<(), Overflow> {
         let change = fill.side.signed(fill.qty);
         let mut next = *self;
-        next.fees = next.fees.add(fill.commission)?;
+        next.fees = next.fees.checked_add(fill.commission)?;
         let opposite = (self.qty.units() < 0) != (change.units() < 0) && self.qty != Qty::ZERO;
         let closing = if opposite { change.abs().min(self.qty.abs()) } else { Qty::ZERO };
         // The parts of the fill that close and open, with the fill's sign.
         let closed = fill.side.signed(closing);
-        let opened = change.sub(closed)?;
+        let opened = change.checked_sub(closed)?;
         if closing != Qty::ZERO {
             let cost_closed = if closing == self.qty.abs() {
                 self.cost
             } else {
                 self.cost.pro_rata(closing, self.qty.abs())?
             };
-            next.cost = next.cost.sub(cost_closed)?;
-            let proceeds = Money::ZERO.sub(fill.price.notional(closed))?;
-            next.realised = next.realised.add(proceeds.sub(cost_closed)?)?;
+            next.cost = next.cost.checked_sub(cost_closed)?;
+            let proceeds = Money::ZERO.checked_sub(fill.price.notional(closed))?;
+            next.realised = next.realised.checked_add(proceeds.checked_sub(cost_closed)?)?;
         }
-        next.cost = next.cost.add(fill.price.notional(opened))?;
-        next.qty = next.qty.add(change)?;
+        next.cost = next.cost.checked_add(fill.price.notional(opened))?;
+        next.qty = next.qty.checked_add(change)?;
         *self = next;
         Ok(())
     }
@@ -57,7 +57,7 @@ impl Position {
     /// # Errors
     /// [`Overflow`] when it leaves the range of money.
     pub fn unrealised(&self, mark: Price) -> Result<Money, Overflow> {
-        mark.notional(self.qty).sub(self.cost)
+        mark.notional(self.qty).checked_sub(self.cost)
     }
 
     /// Average price of what is held; `None` when flat.

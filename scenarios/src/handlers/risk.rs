@@ -138,13 +138,13 @@ impl RiskLimits {
     /// The position if this order and every open one on its side traded in full.
     fn worst_position(&self, order: &Order) -> Result<Qty, Overflow> {
         let held = self.state.positions.get(order.symbol).map_or(Qty::ZERO, |held| held.qty);
-        let mut worst = held.add(order.side.signed(order.qty))?;
+        let mut worst = held.checked_add(order.side.signed(order.qty))?;
         for (open, left) in self.state.open.values() {
             let adds = open.symbol == order.symbol
                 && open.side == order.side
                 && open.order_id != order.order_id;
             if adds {
-                worst = worst.add(open.side.signed(*left))?;
+                worst = worst.checked_add(open.side.signed(*left))?;
             }
         }
         Ok(worst)
@@ -153,15 +153,16 @@ impl RiskLimits {
     fn on_fill(&mut self, fill: &Fill, ctx: &mut Context<'_>) -> Result<(), HandlerError> {
         self.state.positions.entry(fill.symbol).apply(fill)?;
         if let Some((_, left)) = self.state.open.get_mut(&fill.order_id) {
-            *left = left.sub(fill.qty)?;
+            *left = left.checked_sub(fill.qty)?;
         }
         if let Some(limit) = self.params.max_loss
             && !self.state.killed
         {
-            let realised =
-                |sum: Money, (_, held): (Symbol, &Position)| sum.add(held.realised)?.sub(held.fees);
+            let realised = |sum: Money, (_, held): (Symbol, &Position)| {
+                sum.checked_add(held.realised)?.checked_sub(held.fees)
+            };
             let result = self.state.positions.iter().try_fold(Money::ZERO, realised)?;
-            if Money::ZERO.sub(result)? >= limit {
+            if Money::ZERO.checked_sub(result)? >= limit {
                 self.kill(ctx);
             }
         }

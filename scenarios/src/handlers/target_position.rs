@@ -81,10 +81,10 @@ impl TargetPosition {
         let mut expected = row.position;
         for (symbol, left) in self.state.open.values() {
             if *symbol == signal.symbol {
-                expected = expected.add(*left)?;
+                expected = expected.checked_add(*left)?;
             }
         }
-        let delta = target.sub(expected)?.units();
+        let delta = target.checked_sub(expected)?.units();
         let lots = delta.unsigned_abs() / self.params.lot.units().unsigned_abs();
         let qty = Qty::from_units(self.params.lot.units() * i64::try_from(lots)?);
         if qty == Qty::ZERO {
@@ -132,9 +132,9 @@ impl TargetPosition {
     fn on_fill(&mut self, fill: &Fill) -> Result<(), HandlerError> {
         let Some((_, left)) = self.state.open.get_mut(&fill.order_id) else { return Ok(()) };
         let traded = fill.side.signed(fill.qty);
-        *left = left.sub(traded)?;
+        *left = left.checked_sub(traded)?;
         let row = self.state.rows.entry(fill.symbol);
-        row.position = row.position.add(traded)?;
+        row.position = row.position.checked_add(traded)?;
         Ok(())
     }
 }
