@@ -5,6 +5,8 @@ use std::{
     io,
     panic::{self, AssertUnwindSafe},
     path::Path,
+    thread::sleep,
+    time::Duration,
 };
 
 use silvertine_engine::log::{Applied, LogError, LogErrorKind};
@@ -12,6 +14,11 @@ use sled::Db;
 
 /// Written into a folder before sled creates its files there, so that a foreign folder is never touched.
 const MARKER: &str = "SILVERTINE_LOG";
+
+/// sled lets go of its lock on a thread of its own, a moment after the last handle is dropped; a process
+/// that closes a log and opens it again must not be told that another one has it.
+const LOCK_ATTEMPTS: u32 = 50;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 pub(super) fn error(path: &Path, operation: &'static str, kind: LogErrorKind) -> LogError {
     let log = format!("sled:{}", path.display());
@@ -26,7 +33,16 @@ pub(super) fn open(path: &Path, cache_bytes: u64) -> Result<Db, LogError> {
         .cache_capacity(cache_bytes)
         .flush_every_ms(Some(500))
         .mode(sled::Mode::HighThroughput);
-    guarded(path, "open", || config.open())
+    let mut attempts_left = LOCK_ATTEMPTS;
+    loop {
+        match guarded(path, "open", || config.open()) {
+            Err(LogError { kind: LogErrorKind::Locked { .. }, .. }) if attempts_left > 0 => {
+                attempts_left -= 1;
+                sleep(LOCK_PAUSE);
+            }
+            opened => return opened,
+        }
+    }
 }
 
 /// Makes sure that the folder is ours or becomes ours.

@@ -1,0 +1,74 @@
+//! The laws of a log, checked alike on every backend.
+//!
+//! Each law is one function over any `EventLog`; each backend runs all of them under its own name. Random
+//! histories are compared step by step with a small model that shares no code with any backend.
+
+#[path = "../support/redis_server.rs"]
+mod redis_server;
+
+mod beds;
+mod fixtures;
+mod histories;
+mod laws;
+mod model;
+
+/// Runs every law on one kind of bed.
+macro_rules! on {
+    ($backend:ident, $bed:expr) => {
+        mod $backend {
+            use crate::{beds::*, histories, laws};
+
+            macro_rules! law {
+                ($law:ident) => {
+                    #[test]
+                    fn $law() {
+                        let mut bed = $bed;
+                        run(laws::$law(&mut bed));
+                    }
+                };
+            }
+
+            law!(l1_positions_strictly_increase_and_lower_ones_are_refused);
+            law!(l2_range_equals_commit_order_for_any_topics_and_page_size);
+            law!(l2_range_never_goes_past_the_committed_head);
+            law!(l3_a_refused_commit_leaves_nothing);
+            law!(l4_the_same_commit_again_is_a_duplicate_and_changes_nothing);
+            law!(l4_a_duplicate_is_recognised_after_a_restart);
+            law!(l5_every_earlier_owner_is_fenced);
+            law!(l5_the_same_owner_acquires_again_without_fencing_itself);
+            law!(l6_a_restart_between_any_two_operations_loses_nothing);
+            law!(l8_trimming_stops_at_the_floor_and_readers_below_are_told);
+            law!(l8_trimming_changes_neither_positions_nor_digest);
+            law!(ingress_is_idempotent_by_producer_and_number);
+            law!(consumed_ingress_stays_refused_after_it_is_discarded);
+            law!(ingress_is_in_order_for_each_producer_and_limited);
+            law!(a_snapshot_comes_back_byte_for_byte_and_old_ones_go);
+            law!(manifest_and_checkpoint_come_back);
+            law!(a_log_that_nobody_acquired_does_not_exist);
+
+            #[test]
+            fn random_histories_match_the_model() {
+                histories::check(|| $bed, stringify!($backend));
+            }
+        }
+    };
+}
+
+on!(memory, MemoryBed::new());
+#[cfg(feature = "sled")]
+on!(sled, SledBed::new());
+#[cfg(feature = "redis")]
+on!(redis, RedisBed::new());
+
+/// L9: the same history gives the same bytes on every backend.
+#[cfg(all(feature = "sled", feature = "redis"))]
+#[test]
+fn l9_the_same_history_gives_the_same_bytes_on_every_backend() {
+    use beds::{MemoryBed, RedisBed, SledBed, run};
+    let memory = run(laws::written_by_a_fixed_history(&mut MemoryBed::new()));
+    let sled = run(laws::written_by_a_fixed_history(&mut SledBed::new()));
+    let redis = run(laws::written_by_a_fixed_history(&mut RedisBed::new()));
+    assert!(memory.0.len() > 50);
+    assert_eq!(memory, sled);
+    assert_eq!(memory, redis);
+}
