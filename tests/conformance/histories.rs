@@ -6,7 +6,9 @@ use proptest::{prelude::*, test_runner::TestRunner};
 use silvertine::engine::{
     digest::Digest,
     event::{Topic, TopicSet},
-    log::{EventLog, IngressCursor, Lease, LogError, LogErrorKind, OwnerId, Pos, Published, RangeQuery},
+    log::{
+        EventLog, IngressCursor, Lease, LogError, LogErrorKind, OwnerId, Pos, Published, RangeQuery,
+    },
 };
 
 use crate::{
@@ -166,8 +168,7 @@ impl Player {
                 let after = self.positions[after % self.positions.len()];
                 let chosen: Vec<Topic> =
                     Topic::ALL.into_iter().filter(|&t| topics & 1 << t as u8 != 0).collect();
-                let query =
-                    RangeQuery { after, topics: TopicSet::of(&chosen), limit: *limit };
+                let query = RangeQuery { after, topics: TopicSet::of(&chosen), limit: *limit };
                 let expected = self.model.range(after, &chosen, *limit);
                 let actual = match log.range(query).await {
                     Err(error) => refusal(error),

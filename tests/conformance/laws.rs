@@ -174,8 +174,7 @@ pub async fn l5_every_earlier_owner_is_fenced(bed: &mut impl Bed) {
     }
     let newest = earlier.pop().expect("four of them");
     assert!(earlier.iter().all(|lease| lease.epoch < newest.epoch));
-    let draft =
-        Draft::on(Pos::ZERO, Digest::EMPTY, ALL).with_snapshot(b"snapshot", Pos::ZERO);
+    let draft = Draft::on(Pos::ZERO, Digest::EMPTY, ALL).with_snapshot(b"snapshot", Pos::ZERO);
     for round in 0..2 {
         for lease in &earlier {
             let fenced = LogErrorKind::Fenced { ours: lease.epoch, current: newest.epoch };

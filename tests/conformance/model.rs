@@ -110,7 +110,8 @@ impl Model {
         if after.seq < self.trimmed.seq {
             return Answer::Trimmed { through: self.trimmed };
         }
-        let wanted = |(pos, topic, _): &&(Pos, Topic, Vec<u8>)| *pos > after && topics.contains(topic);
+        let wanted =
+            |(pos, topic, _): &&(Pos, Topic, Vec<u8>)| *pos > after && topics.contains(topic);
         let all: Vec<Vec<u8>> =
             self.entries.iter().filter(wanted).map(|(_, _, bytes)| bytes.clone()).collect();
         Answer::Entries { more: all.len() > limit, entries: all.into_iter().take(limit).collect() }

@@ -1,0 +1,75 @@
+//! Runs the built program as a user would.
+
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+};
+
+use serde_json::Value;
+
+/// What a finished command left behind.
+#[derive(Debug)]
+pub struct Finished {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Finished {
+    /// The JSON object on stdout of a command that ended well.
+    pub fn json(&self) -> Value {
+        assert_eq!(self.code, Some(0), "{self:?}");
+        serde_json::from_str(&self.stdout).unwrap_or_else(|why| panic!("{why}: {self:?}"))
+    }
+}
+
+impl From<Output> for Finished {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_silvertine"));
+    command.args(args).current_dir(root()).stdin(Stdio::null());
+    command.env_remove("SILVERTINE_LOG").env_remove("SILVERTINE_DATA");
+    command
+}
+
+/// Runs a command to its end.
+pub fn silvertine(args: &[&str]) -> Finished {
+    command(args).output().expect("the program starts").into()
+}
+
+/// Starts a command and leaves it running.
+pub fn spawn(args: &[&str]) -> Child {
+    let mut command = command(args);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts")
+}
+
+/// Waits for a started command.
+pub fn finish(child: Child) -> Finished {
+    child.wait_with_output().expect("the program ends").into()
+}
+
+/// The root of the repository.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The folder of real recordings, or `None` with a loud word that `test` is skipped.
+pub fn recorded_data(test: &str) -> Option<PathBuf> {
+    let named = std::env::var_os("SILVERTINE_DATA").map(PathBuf::from);
+    let folder = named.unwrap_or_else(|| root().join("../shared/data"));
+    if folder.is_dir() {
+        return Some(folder);
+    }
+    eprintln!("skipped: {test}: no recorded data at {} (set SILVERTINE_DATA)", folder.display());
+    None
+}
