@@ -7,8 +7,8 @@ use silvertine_engine::log::{Applied, LogError, LogErrorKind};
 use super::link::Failed;
 
 pub(super) fn to_log_error(failed: Failed, operation: &'static str, log: &str) -> LogError {
-    let Failed { error, sent } = failed;
-    let kind = kind_of(&error);
+    let Failed { error, sent, kind } = failed;
+    let kind = kind.unwrap_or_else(|| kind_of(&error));
     // A refusal that the server worded itself came instead of the effect; scripts check before they
     // write. Silence proves nothing: most commands that time out have been applied.
     let silent = error.is_io_error() || error.is_timeout() || error.is_connection_dropped();

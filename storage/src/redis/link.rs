@@ -12,6 +12,7 @@ use redis::{
     aio::{ConnectionLike, MultiplexedConnection},
     io::tcp::TcpSettings,
 };
+use silvertine_engine::log::LogErrorKind;
 use tokio::sync::Mutex;
 
 /// How long dialling may take.
@@ -39,12 +40,25 @@ struct State {
 pub(super) struct Failed {
     pub(super) error: RedisError,
     pub(super) sent: bool,
+    /// What it means, where this file knows better than the error's code.
+    pub(super) kind: Option<LogErrorKind>,
 }
 
 impl Failed {
     /// The server answered with an error.
     pub(super) const fn answered(error: RedisError) -> Self {
-        Self { error, sent: true }
+        Self { error, sent: true, kind: None }
+    }
+
+    /// Dialling failed: nothing was sent.
+    const fn dialling(error: RedisError) -> Self {
+        Self { error, sent: false, kind: None }
+    }
+
+    /// The server is not one that this log can live on.
+    fn unfit(kind: LogErrorKind) -> Self {
+        let error = (ErrorKind::InvalidClientConfig, "the server is not fit").into();
+        Self { error, sent: false, kind: Some(kind) }
     }
 }
 
@@ -117,8 +131,7 @@ impl Link {
             // Held while dialling, so that many callers dial once.
             let mut state = self.state.lock().await;
             if state.connection.is_none() {
-                let dialled = self.dial().await;
-                state.connection = Some(dialled.map_err(|error| Failed { error, sent: false })?);
+                state.connection = Some(self.dial().await?);
                 state.generation += 1;
             }
             (state.connection.clone(), state.generation)
@@ -134,28 +147,29 @@ impl Link {
                         state.connection = None;
                     }
                 }
-                Err(Failed { error, sent: true })
+                Err(Failed::answered(error))
             }
         }
     }
 
     /// Connects, and makes sure that this is a server one can write to.
-    async fn dial(&self) -> Result<MultiplexedConnection, RedisError> {
+    async fn dial(&self) -> Result<MultiplexedConnection, Failed> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(DIAL_TIMEOUT))
             .set_response_timeout(Some(ANSWER_TIMEOUT));
-        let mut connection =
-            self.client.get_multiplexed_async_connection_with_config(&config).await?;
+        let connection = self.client.get_multiplexed_async_connection_with_config(&config).await;
+        let mut connection = connection.map_err(Failed::dialling)?;
         let mut questions = redis::pipe();
         questions.cmd("ROLE").cmd("INFO").arg("server").cmd("INFO").arg("cluster");
-        let answers = connection.req_packed_commands(&questions, 0, 3).await?;
-        let [role, server, cluster] = <[Value; 3]>::try_from(answers)
-            .map_err(|_| RedisError::from((ErrorKind::Parse, "three questions, other answers")))?;
+        let answers = connection.req_packed_commands(&questions, 0, 3).await;
+        let [role, server, cluster] = <[Value; 3]>::try_from(answers.map_err(Failed::dialling)?)
+            .map_err(|_| (ErrorKind::Parse, "three questions, other answers").into())
+            .map_err(Failed::dialling)?;
         check_role(&role)?;
         check_version(&info_text(server)?)?;
         if info_text(cluster)?.contains("cluster_enabled:1") {
-            let why = "this is a Redis Cluster, which is not supported yet";
-            return Err((ErrorKind::InvalidClientConfig, why).into());
+            let why = "this is a Redis Cluster, which is not supported yet".to_owned();
+            return Err(Failed::unfit(LogErrorKind::Denied { why }));
         }
         Ok(connection)
     }
@@ -171,39 +185,35 @@ fn is_suspicious(error: &RedisError) -> bool {
         || error.code().is_some_and(|code| demoted.contains(&code))
 }
 
-fn check_role(role: &Value) -> Result<(), RedisError> {
+fn check_role(role: &Value) -> Result<(), Failed> {
     let role = match role {
         Value::ServerError(error) if error.code() == "NOPERM" => return Ok(()),
-        Value::ServerError(error) => return Err(error.clone().into()),
+        Value::ServerError(error) => return Err(Failed::dialling(error.clone().into())),
         Value::Array(parts) => parts.first(),
         _ => None,
     };
     match role {
         Some(Value::BulkString(role)) if role != b"master" => {
-            let role = String::from_utf8_lossy(role).into_owned();
-            Err((
-                ErrorKind::Extension,
-                "READONLY",
-                format!("the server is a {role}, not a primary"),
-            )
-                .into())
+            let role = String::from_utf8_lossy(role);
+            let why = format!("the server is a replica ({role}), not a primary");
+            Err(Failed::unfit(LogErrorKind::RefusesWrites { why }))
         }
         _ => Ok(()),
     }
 }
 
 /// The text of an `INFO` answer; empty where the user may not ask.
-fn info_text(answer: Value) -> Result<String, RedisError> {
+fn info_text(answer: Value) -> Result<String, Failed> {
     match answer {
         Value::ServerError(error) if error.code() == "NOPERM" => Ok(String::new()),
-        Value::ServerError(error) => Err(error.into()),
+        Value::ServerError(error) => Err(Failed::dialling(error.into())),
         Value::BulkString(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
         Value::VerbatimString { text, .. } => Ok(text),
         _ => Ok(String::new()),
     }
 }
 
-fn check_version(info: &str) -> Result<(), RedisError> {
+fn check_version(info: &str) -> Result<(), Failed> {
     let Some(version) = info.lines().find_map(|line| line.strip_prefix("redis_version:")) else {
         return Ok(());
     };
@@ -213,5 +223,5 @@ fn check_version(info: &str) -> Result<(), RedisError> {
         return Ok(());
     }
     let why = format!("server version {} is too old; 7.0 or newer is needed", version.trim());
-    Err((ErrorKind::InvalidClientConfig, "old server", why).into())
+    Err(Failed::unfit(LogErrorKind::Denied { why }))
 }

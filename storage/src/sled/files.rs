@@ -14,6 +14,10 @@ use sled::Db;
 
 /// Written into a folder before sled creates its files there, so that a foreign folder is never touched.
 const MARKER: &str = "SILVERTINE_LOG";
+const UNUSED: &str = "A log of Silvertine, kept by sled 0.34.\n";
+/// sled takes damaged files for empty ones and says nothing. This line, outside its files, tells an empty
+/// log from a lost one.
+const CREATED: &str = "The partition has been created.\n";
 
 /// sled lets go of its lock on a thread of its own, a moment after the last handle is dropped; a process
 /// that closes a log and opens it again must not be told that another one has it.
@@ -60,7 +64,18 @@ fn prepare(path: &Path) -> Result<(), LogError> {
     if fs::read_dir(path).map_err(failed)?.next().is_some() {
         return Err(foreign("the folder holds something else; name an empty or a new one"));
     }
-    fs::write(&marker, "A log of Silvertine, kept by sled 0.34.\n").map_err(failed)
+    fs::write(&marker, UNUSED).map_err(failed)
+}
+
+/// Notes outside sled's own files that the partition was created.
+pub(super) fn note_created(path: &Path) -> Result<(), LogError> {
+    let written = fs::write(path.join(MARKER), format!("{UNUSED}{CREATED}"));
+    written.map_err(|why| classify(path, "acquire", &sled::Error::Io(why)))
+}
+
+/// Whether the partition was ever created.
+pub(super) fn was_created(path: &Path) -> bool {
+    fs::read_to_string(path.join(MARKER)).is_ok_and(|text| text.contains(CREATED))
 }
 
 /// Whether a folder holds a log of ours.

@@ -100,6 +100,12 @@ impl SledLog {
         if let Some(record) = log.get("open", META_KEY)? {
             let meta = Meta::decode(&record).map_err(|kind| log.error("open", kind))?;
             *log.lock() = Some(meta);
+        } else if files::was_created(path) {
+            return Err(log.corrupt(
+                "open",
+                "meta",
+                "the log was created and its records are gone",
+            ));
         }
         Ok(log)
     }
@@ -166,6 +172,11 @@ impl SledLog {
         }
         batch.insert(META_KEY, meta.encode());
         self.write("acquire", batch)?;
+        if cached.is_none() {
+            // First in sled's files for good, or a crash in between would look like a loss.
+            files::guarded(&self.inner.path, "acquire", || self.inner.db.flush())?;
+            files::note_created(&self.inner.path)?;
+        }
         *cached = Some(meta.clone());
         Ok(Acquired {
             lease: Lease { epoch: Epoch(meta.epoch), owner },

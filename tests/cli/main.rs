@@ -1,0 +1,28 @@
+//! The command line as users meet it: output, errors in one line, documented exit codes.
+
+#![cfg(all(feature = "sled", feature = "redis"))]
+
+#[path = "../support/cli.rs"]
+mod cli;
+#[path = "../support/redis_server.rs"]
+mod redis_server;
+
+mod hostile_input;
+mod hostile_logs;
+mod output;
+
+use cli::Finished;
+
+/// One clear line on stderr, nothing on stdout, this exit code, no panic.
+#[track_caller]
+fn assert_refused(finished: &Finished, code: i32, says: &[&str]) {
+    let line = finished.stderr.trim_end();
+    assert_eq!(finished.code, Some(code), "{finished:?}");
+    assert_eq!(line.lines().count(), 1, "one line: {finished:?}");
+    assert!(line.starts_with("silvertine: "), "{finished:?}");
+    assert!(!line.contains("panicked") && !line.contains("internal error"), "{finished:?}");
+    assert!(finished.stdout.is_empty(), "{finished:?}");
+    for word in says {
+        assert!(line.contains(word), "{word:?} is missing in {line:?}");
+    }
+}
