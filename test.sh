@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Installs what the tests need (redis-server) and runs every test.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+if ! command -v redis-server >/dev/null; then
+    if command -v apt-get >/dev/null; then
+        echo "test.sh: installing redis-server"
+        as_root=""
+        [ "$(id -u)" -eq 0 ] || as_root="sudo"
+        $as_root apt-get update -qq
+        $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq redis-server
+    else
+        echo "test.sh: the tests start real redis-server processes (7.0 or newer); install it with your" >&2
+        echo "         system's package manager (brew install redis, dnf install redis, ...) and run this again" >&2
+        exit 1
+    fi
+fi
+redis-server --version
+
+cargo test --workspace --locked "$@"
