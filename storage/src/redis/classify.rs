@@ -19,7 +19,8 @@ pub(super) fn to_log_error(failed: Failed, operation: &'static str, log: &str) -
 fn kind_of(error: &RedisError) -> LogErrorKind {
     let why = wording(error);
     match error.code() {
-        Some("OOM" | "READONLY" | "MISCONF" | "NOREPLICAS") => LogErrorKind::RefusesWrites { why },
+        // A transaction is aborted when queueing failed: for want of memory or of permission to write.
+        Some("OOM" | "READONLY" | "MISCONF" | "NOREPLICAS" | "EXECABORT") => LogErrorKind::RefusesWrites { why },
         Some("LOADING" | "BUSY" | "CLUSTERDOWN" | "MASTERDOWN" | "TRYAGAIN" | "UNBLOCKED") => {
             LogErrorKind::Unavailable { why }
         }

@@ -122,6 +122,19 @@ impl Link {
         .await
     }
 
+    /// Several commands between `MULTI` and `EXEC`; the answer of `EXEC`.
+    pub(super) async fn transact(&self, commands: &Pipeline) -> Result<Value, Failed> {
+        // The answers of MULTI and of queueing come before it and say nothing that it does not.
+        let skipped = commands.len() + 1;
+        let answers = self.with(ANSWER_TIMEOUT, async |mut connection| {
+            connection.req_packed_commands(commands, skipped, 1).await
+        });
+        match answers.await?.pop() {
+            Some(Value::ServerError(error)) => Err(Failed::answered(error.into())),
+            answer => Ok(answer.unwrap_or_default()),
+        }
+    }
+
     async fn with<T, F: Future<Output = Result<T, RedisError>>>(
         &self,
         timeout: Duration,

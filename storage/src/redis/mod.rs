@@ -111,6 +111,23 @@ impl RedisLog {
         answers.map_err(|failed| classify::to_log_error(failed, operation, &self.inner.shown))
     }
 
+    /// Several commands as one transaction; the answers of each, or why none took effect.
+    async fn transact(
+        &self,
+        operation: &'static str,
+        commands: redis::Pipeline,
+    ) -> Result<Vec<Value>, LogError> {
+        let shown = &self.inner.shown;
+        let answer = self.inner.commands.transact(&commands).await;
+        match answer.map_err(|failed| classify::to_log_error(failed, operation, shown))? {
+            Value::Array(answers) => Ok(answers),
+            other => {
+                let why = format!("a transaction answered {other:?}");
+                Err(self.error(operation, LogErrorKind::Unavailable { why }, Applied::Maybe))
+            }
+        }
+    }
+
     /// The same, where any error among the answers is an error of the whole.
     async fn call_all_well(
         &self,

@@ -1,5 +1,12 @@
 //! Acquiring, committing, trimming, publishing.
 
+use std::{
+    fmt::Write,
+    future::{Future, poll_fn},
+    pin::Pin,
+    task::Poll,
+};
+
 use redis::{Cmd, Value};
 use silvertine_engine::{
     event::Topic,
@@ -7,6 +14,7 @@ use silvertine_engine::{
         Acquired, Applied, Commit, Committed, Epoch, Lease, LogError, LogErrorKind, Message,
         OwnerId, Pos, Published,
     },
+    text::Name,
 };
 
 use super::{
@@ -196,8 +204,10 @@ impl RedisLog {
         }
     }
 
-    /// Plain pipelined appends: the explicit id is the producer's sequence number, so Redis itself
-    /// refuses what is not above the last one.
+    /// Appends whose explicit ids are the producers' own numbers, so Redis itself refuses what is not
+    /// above the last one. A chunk is one transaction, and the next is sent only when it is in: were a
+    /// message refused (out of memory, say) and a later one of its producer accepted, sending it again
+    /// would be refused as a duplicate and it would be lost.
     pub(super) async fn publish_messages(
         &self,
         messages: &[Message],
@@ -208,59 +218,110 @@ impl RedisLog {
         }
         let mut published = Vec::with_capacity(messages.len());
         let mut rest = messages;
-        while !rest.is_empty() {
-            let mut bytes = 0;
-            let fits = |message: &&Message| {
-                bytes += message.payload.len();
-                bytes <= PIPELINE_BYTES
-            };
-            let count = rest.iter().take(PIPELINE_COMMANDS).take_while(fits).count().max(1);
+        let mut sent: Option<InFlight<'_>> = None;
+        loop {
+            let count = chunk_len(rest);
             let (chunk, later) = rest.split_at(count);
-            self.publish_chunk(chunk, &mut published).await?;
+            // Packed while the chunk before it is being executed.
+            let commands = (count > 0).then(|| self.pack_chunk(chunk));
+            if let Some(sent) = sent.take() {
+                self.take_answers(sent.finish().await?, &mut published)?;
+            }
+            let Some(commands) = commands else { return Ok(published) };
+            sent = Some(InFlight::start(self.transact("publish", commands)).await);
             rest = later;
         }
-        Ok(published)
     }
 
-    async fn publish_chunk(
-        &self,
-        chunk: &[Message],
-        published: &mut Vec<Published>,
-    ) -> Result<(), LogError> {
+    fn pack_chunk(&self, chunk: &[Message]) -> redis::Pipeline {
         let keys = &self.inner.keys;
         let mut commands = redis::pipe();
+        commands.atomic();
         // Registered first: a reader must find the producer once the message is there.
-        let mut producers: Vec<_> = chunk.iter().map(|message| message.producer).collect();
-        producers.dedup();
-        let register = commands.cmd("SADD").arg(&keys.producers);
-        for producer in &producers {
-            register.arg(producer.as_str());
-        }
+        let mut producers: Vec<(Name, String)> = Vec::new();
+        let mut id = String::new();
         for message in chunk {
-            let append = commands.cmd("XADD").arg(keys.ingress(&message.producer));
-            append.arg(format!("{}-0", message.seq)).arg("c").arg(message.codec.as_str());
-            append.arg("e").arg(&message.payload);
+            let known = producers.iter().position(|(name, _)| *name == message.producer);
+            let at = known.unwrap_or_else(|| {
+                let producer = message.producer;
+                commands.cmd("SADD").arg(&keys.producers).arg(producer.as_str());
+                producers.push((producer, keys.ingress(&producer)));
+                producers.len() - 1
+            });
+            id.clear();
+            write!(id, "{}-0", message.seq).expect("text takes all");
+            let append = commands.cmd("XADD").arg(&producers[at].1).arg(&id);
+            append.arg("c").arg(message.codec.as_str()).arg("e").arg(&message.payload);
         }
-        let answers = self.call_all("publish", &commands, chunk.len() + 1).await?;
+        commands
+    }
+
+    fn take_answers(
+        &self,
+        answers: Vec<Value>,
+        published: &mut Vec<Published>,
+    ) -> Result<(), LogError> {
         for answer in answers {
-            let stored = match answer {
-                Value::Int(_) => continue,
+            match answer {
+                // Of registering a producer.
+                Value::Int(_) => {}
                 Value::ServerError(error)
                     if error.details().is_some_and(|text| text.contains("equal or smaller")) =>
                 {
-                    Published::Duplicate
+                    published.push(Published::Duplicate);
                 }
                 Value::ServerError(error) => {
                     let failed = Failed::answered(error.into());
-                    let mut error = classify::to_log_error(failed, "publish", &self.inner.shown);
-                    // Those before it are in; publishing them again is harmless.
-                    error.applied = Applied::Maybe;
-                    return Err(error);
+                    return Err(classify::to_log_error(failed, "publish", &self.inner.shown));
                 }
-                _ => Published::Stored,
-            };
-            published.push(stored);
+                _ => published.push(Published::Stored),
+            }
         }
         Ok(())
+    }
+}
+
+/// How many messages go into one transaction.
+fn chunk_len(messages: &[Message]) -> usize {
+    let mut bytes = 0;
+    let fits = |message: &&Message| {
+        bytes += message.payload.len();
+        bytes <= PIPELINE_BYTES
+    };
+    let count = messages.iter().take(PIPELINE_COMMANDS).take_while(fits).count();
+    // One that is larger than a chunk goes alone.
+    count.max(messages.len().min(1))
+}
+
+type Answers = Result<Vec<Value>, LogError>;
+
+/// A request that is on its way while this task does something else.
+enum InFlight<'a> {
+    Running(Pin<Box<dyn Future<Output = Answers> + Send + 'a>>),
+    Done(Answers),
+}
+
+impl<'a> InFlight<'a> {
+    /// Hands the request to the connection and lets the connection send it.
+    async fn start(request: impl Future<Output = Answers> + Send + 'a) -> Self {
+        let mut running = Box::pin(request);
+        let first = poll_fn(|context| match running.as_mut().poll(context) {
+            Poll::Ready(answers) => Poll::Ready(Some(answers)),
+            Poll::Pending => Poll::Ready(None),
+        });
+        match first.await {
+            Some(answers) => Self::Done(answers),
+            None => {
+                tokio::task::yield_now().await;
+                Self::Running(running)
+            }
+        }
+    }
+
+    async fn finish(self) -> Answers {
+        match self {
+            Self::Running(running) => running.await,
+            Self::Done(answers) => answers,
+        }
     }
 }
