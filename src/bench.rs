@@ -1,4 +1,5 @@
-//! `silvertine bench`: the full engine beside the bare source that feeds it, on this machine, in this run.
+//! `silvertine bench`: the full engine beside what no engine could leave out (generating, encoding and
+//! digesting each event), on this machine, in this run.
 
 use std::{
     path::PathBuf,
@@ -6,7 +7,14 @@ use std::{
 };
 
 use silvertine::{
-    engine::{driver::StopFlag, source::Source, text::Name},
+    engine::{
+        digest::Digest,
+        driver::StopFlag,
+        event::{Event, EventId, Header, Origin},
+        log::{Batch, Pos},
+        source::{Row, Source},
+        text::Name,
+    },
     scenarios::{runner::Runner, scenario::Scenario},
     sim::generator::{Market, QuoteGenerator},
     storage::{AnyLog, LogAddress},
@@ -30,14 +38,18 @@ pub(crate) fn bench(args: BenchArgs) -> Result<Exit, Failure> {
     let mut engine = vec![Vec::new(); logs.len()];
     // In turn, so that a machine whose speed drifts hits all of them alike.
     for round in 0..args.rounds {
-        baseline.push(drain_source(args.events)?);
+        baseline.push(encode_and_digest(args.events)?);
         for (times, address) in engine.iter_mut().zip(&logs) {
             times.push(run_engine(args.events, address, round)?);
         }
     }
     let baseline = median(baseline);
     println!("{} quotes of one instrument, median of {} rounds", args.events, args.rounds);
-    println!("  {:<44} {:>12}/s", "baseline: the generator alone", rate(args.events, baseline));
+    println!(
+        "  {:<44} {:>12}/s",
+        "baseline: generate, encode, digest",
+        rate(args.events, baseline)
+    );
     for (times, address) in engine.into_iter().zip(&logs) {
         let time = median(times);
         let share = baseline.as_nanos() * 100 / time.as_nanos().max(1);
@@ -76,7 +88,7 @@ params = {{ symbol = "BENCH", fast = 500, slow = 2000 }}
     Scenario::parse(&text, "bench", PathBuf::new()).expect("a scenario of our own")
 }
 
-fn drain_source(events: u64) -> Result<Duration, Failure> {
+fn encode_and_digest(events: u64) -> Result<Duration, Failure> {
     let market = Market {
         seed: 1,
         symbols: vec!["BENCH".parse().expect("a short word")],
@@ -90,9 +102,27 @@ fn drain_source(events: u64) -> Result<Duration, Failure> {
     let name = Name::new("generated").expect("a short word");
     let mut source = QuoteGenerator::new(name, market).expect("a market of our own");
     let began = Instant::now();
-    while let Some(row) = source.next_row().map_err(Failure::from)? {
-        std::hint::black_box(row);
+    let (mut batch, mut digest) = (Batch::default(), Digest::EMPTY);
+    while let Some(Row::Event(input)) = source.next_row().map_err(Failure::from)? {
+        let id = EventId::of_input(&input.source, input.source_seq);
+        let header = Header {
+            id,
+            event_time: input.event_time,
+            recv_time: input.recv_time,
+            source: input.source,
+            source_seq: input.source_seq,
+            correlation: id,
+            causation: None,
+        };
+        let (time, body) = (input.recv_time, input.body);
+        let pos = Pos { ms: time.as_ms(), seq: input.source_seq };
+        digest =
+            digest.chain(batch.push(&Event { pos, time, origin: Origin::Input, header, body }));
+        if batch.len() == 256 {
+            batch.clear();
+        }
     }
+    std::hint::black_box(digest);
     Ok(began.elapsed())
 }
 

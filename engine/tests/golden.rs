@@ -190,7 +190,11 @@ fn cut_or_damaged_bytes_never_pass_for_the_entry_and_never_panic() {
             for bit in 0..8 {
                 let mut damaged = bytes.clone();
                 damaged[at] ^= 1 << bit;
-                assert_ne!(decode_entry(&damaged), Ok(event.clone()), "{label} byte {at} bit {bit}");
+                assert_ne!(
+                    decode_entry(&damaged),
+                    Ok(event.clone()),
+                    "{label} byte {at} bit {bit}"
+                );
             }
         }
         bytes.push(0);

@@ -35,7 +35,10 @@ fn main() {
     let batches: Vec<Batch> = (0..COMMITS).map(batch).collect();
     let bytes: usize = batches.iter().map(Batch::byte_len).sum();
     let entries = PER_COMMIT * COMMITS;
-    println!("{entries} quotes of {} bytes in commits of {PER_COMMIT}, median of {ROUNDS}", bytes as u64 / entries);
+    println!(
+        "{entries} quotes of {} bytes in commits of {PER_COMMIT}, median of {ROUNDS}",
+        bytes as u64 / entries
+    );
     embedded(&batches);
     redis(&batches);
 }
@@ -213,7 +216,9 @@ fn redis(batches: &[Batch]) {
 fn redis_benchmark(port: &str) -> Option<u128> {
     let payload = "x".repeat(110);
     let output = Command::new("redis-benchmark")
-        .args(["-p", port, "-P", "64", "-n", "256000", "--csv", "XADD", "bench", "*", "e", &payload])
+        .args([
+            "-p", port, "-P", "64", "-n", "256000", "--csv", "XADD", "bench", "*", "e", &payload,
+        ])
         .output()
         .ok()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();

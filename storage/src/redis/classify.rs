@@ -20,7 +20,9 @@ fn kind_of(error: &RedisError) -> LogErrorKind {
     let why = wording(error);
     match error.code() {
         // A transaction is aborted when queueing failed: for want of memory or of permission to write.
-        Some("OOM" | "READONLY" | "MISCONF" | "NOREPLICAS" | "EXECABORT") => LogErrorKind::RefusesWrites { why },
+        Some("OOM" | "READONLY" | "MISCONF" | "NOREPLICAS" | "EXECABORT") => {
+            LogErrorKind::RefusesWrites { why }
+        }
         Some("LOADING" | "BUSY" | "CLUSTERDOWN" | "MASTERDOWN" | "TRYAGAIN" | "UNBLOCKED") => {
             LogErrorKind::Unavailable { why }
         }
