@@ -117,6 +117,7 @@ fn golden(file: &str) -> PathBuf {
 }
 
 /// Compares with the file, or writes it when asked to.
+#[expect(clippy::disallowed_methods, reason = "a test may read files; the engine may not")]
 fn assert_golden(file: &str, actual: &str) {
     let path = golden(file);
     if std::env::var_os("SILVERTINE_BLESS").is_some() {
