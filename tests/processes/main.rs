@@ -9,6 +9,7 @@ mod redis_server;
 
 mod digests;
 mod kills;
+mod live;
 mod owners;
 
 use std::path::{Path, PathBuf};
