@@ -338,7 +338,7 @@ impl<L: EventLog, F: Feed, C: Clock, O: Observer> Driver<L, F, C, O> {
         while !stop.is_requested() {
             // With work in hand there is nothing to wait for: it would only be committed later.
             let wait = if run.batch.is_empty() { PATIENCE } else { Duration::ZERO };
-            match self.feed.poll(wait).await? {
+            match self.poll_patiently(run, wait).await? {
                 Polled::Ready(recv_time) => {
                     let hold = self.clock.hold_back(recv_time);
                     if hold > Duration::ZERO {
@@ -361,6 +361,24 @@ impl<L: EventLog, F: Feed, C: Clock, O: Observer> Driver<L, F, C, O> {
             }
         }
         Ok(End::Stopped)
+    }
+
+    /// Looks at the next input; a log whose ingress does not answer is waited for like one that does not
+    /// take a commit. Reading is positional, so asking again is harmless.
+    async fn poll_patiently(&mut self, run: &Run, wait: Duration) -> Result<Polled, RunError> {
+        let mut retry = Retrying::new(self.config.retry.give_up_after);
+        loop {
+            match self.feed.poll(wait).await {
+                Err(FeedError::Log(error)) => {
+                    let (config, owner) = (&self.config.retry, run.lease.owner);
+                    retry
+                        .pause(error, config, owner, &mut self.clock, &mut self.observer)
+                        .await
+                        .map_err(FeedError::Log)?;
+                }
+                polled => return Ok(polled?),
+            }
+        }
     }
 
     #[inline]

@@ -82,3 +82,28 @@ fn live_events_are_handled_once_across_a_crash_and_the_log_verifies() {
     let verified = silvertine(&["verify", &format!("{url}#live-ingress"), "--json"]).json();
     assert_eq!(verified["digest"], run["digest"]);
 }
+
+#[test]
+fn a_live_run_waits_for_a_server_that_is_killed_and_goes_on() {
+    let mut server = RedisServer::start_durable();
+    let url = server.url();
+    let run = spawn(&["run", SCENARIO, "--log", &url, "--resume", "--json"]);
+    for round in 0..5 {
+        for seq in 1..=10 {
+            publish(&server, "feed-a", round * 10 + seq, 100 + seq);
+        }
+        wait_for_quotes(&server, (round + 1) * 10);
+        server.kill9();
+        sleep(Duration::from_millis(60));
+        server.restart();
+    }
+    let stopped = stop(run);
+    assert_eq!(stopped.code, Some(30), "{stopped:?}");
+    let verified = silvertine(&["verify", &format!("{url}#live-ingress"), "--json"]).json();
+    assert_eq!(verified["entries"], verified["head"].as_str().map_or(0, last_number));
+    assert_eq!(entries(&server, "market_data"), 50);
+}
+
+fn last_number(position: &str) -> u64 {
+    position.split('-').next_back().and_then(|number| number.parse().ok()).unwrap_or(0)
+}
