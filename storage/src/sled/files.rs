@@ -1,10 +1,12 @@
 //! The folder: what may be opened, sled's errors and panics, the sync that sled does not do.
 
 use std::{
+    collections::BTreeSet,
+    ffi::OsString,
     fs::{self, File},
-    io,
+    io::{self, Write},
     panic::{self, AssertUnwindSafe},
-    path::Path,
+    path::{Path, PathBuf},
     thread::sleep,
     time::Duration,
 };
@@ -69,8 +71,12 @@ fn prepare(path: &Path) -> Result<(), LogError> {
 
 /// Notes outside sled's own files that the partition was created.
 pub(super) fn note_created(path: &Path) -> Result<(), LogError> {
-    let written = fs::write(path.join(MARKER), format!("{UNUSED}{CREATED}"));
-    written.map_err(|why| classify(path, "acquire", &sled::Error::Io(why)))
+    let append = |mut marker: File| {
+        marker.write_all(CREATED.as_bytes())?;
+        marker.sync_all()
+    };
+    let marker = fs::OpenOptions::new().append(true).open(path.join(MARKER));
+    marker.and_then(append).map_err(|why| classify(path, "acquire", &sled::Error::Io(why)))
 }
 
 /// Whether the partition was ever created.
@@ -83,23 +89,29 @@ pub(crate) fn is_log(path: &Path) -> bool {
     path.join(MARKER).is_file()
 }
 
-/// Calls sled. It panics on some damaged files; here that is an error like any other.
+/// Calls sled and says what its errors mean.
 pub(super) fn guarded<T>(
     path: &Path,
     operation: &'static str,
     call: impl FnOnce() -> sled::Result<T>,
 ) -> Result<T, LogError> {
-    match panic::catch_unwind(AssertUnwindSafe(call)) {
-        Ok(result) => result.map_err(|why| classify(path, operation, &why)),
-        Err(payload) => {
-            let text = payload.downcast_ref::<String>().map(String::as_str);
-            let text = text.or_else(|| payload.downcast_ref::<&str>().copied());
-            let first_line = text.and_then(|text| text.lines().next()).unwrap_or("no message");
-            let why = format!("sled gave up: {first_line}");
-            let at = "sled's files".to_owned();
-            Err(error(path, operation, LogErrorKind::Corrupt { at, why }))
-        }
-    }
+    shielded(path, operation, || call().map_err(|why| classify(path, operation, &why)))
+}
+
+/// Runs what calls sled. It panics on some damaged files; here that is an error like any other.
+pub(super) fn shielded<T>(
+    path: &Path,
+    operation: &'static str,
+    call: impl FnOnce() -> Result<T, LogError>,
+) -> Result<T, LogError> {
+    panic::catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|payload| {
+        let text = payload.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| payload.downcast_ref::<&str>().copied());
+        let first_line = text.and_then(|text| text.lines().next()).unwrap_or("no message");
+        let why = format!("sled gave up: {first_line}");
+        let at = "sled's files".to_owned();
+        Err(error(path, operation, LogErrorKind::Corrupt { at, why }))
+    })
 }
 
 /// What an error of sled means.
@@ -113,9 +125,10 @@ pub(super) fn classify(path: &Path, operation: &'static str, why: &sled::Error) 
             io::ErrorKind::WouldBlock => LogErrorKind::Locked { why: text },
             _ if text.contains("could not acquire lock") => LogErrorKind::Locked { why: text },
             io::ErrorKind::PermissionDenied => LogErrorKind::Denied { why: text },
-            io::ErrorKind::StorageFull | io::ErrorKind::ReadOnlyFilesystem => {
-                LogErrorKind::RefusesWrites { why: text }
-            }
+            io::ErrorKind::StorageFull
+            | io::ErrorKind::QuotaExceeded
+            | io::ErrorKind::FileTooLarge
+            | io::ErrorKind::ReadOnlyFilesystem => LogErrorKind::RefusesWrites { why: text },
             io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
                 LogErrorKind::Corrupt { at: "sled's files".to_owned(), why: text }
             }
@@ -126,11 +139,105 @@ pub(super) fn classify(path: &Path, operation: &'static str, why: &sled::Error) 
     error(path, operation, kind)
 }
 
-/// `fdatasync` on sled's file: sled's own flush stops at the operating system.
-pub(super) fn sync(path: &Path, operation: &'static str) -> Result<(), LogError> {
-    let synced = File::open(path.join("db")).and_then(|file| file.sync_data());
-    synced.map_err(|why| {
-        let error = classify(path, operation, &sled::Error::Io(why));
-        LogError { applied: Applied::Maybe, ..error }
-    })
+/// What of sled's files is on the disk for good: sled's own flush stops at the operating system.
+pub(super) struct Synced {
+    path: PathBuf,
+    db: File,
+    /// Names of the blobs that have been synced. sled moves values and whole leaves above an eighth of a
+    /// megabyte into files of their own, writes each once, and never syncs any.
+    blobs: BTreeSet<OsString>,
+}
+
+impl Synced {
+    /// Syncs what opening has created.
+    pub(super) fn begin(path: &Path) -> io::Result<Self> {
+        let db = File::open(path.join("db"))?;
+        let mut synced = Self { path: path.to_path_buf(), db, blobs: BTreeSet::new() };
+        synced.sync_all()?;
+        for file in ["conf", MARKER] {
+            File::open(path.join(file))?.sync_all()?;
+        }
+        sync_folder(path)?;
+        // The folder itself may be new.
+        path.canonicalize()?.parent().map_or(Ok(()), sync_folder)?;
+        Ok(synced)
+    }
+
+    /// Syncs everything written so far.
+    pub(super) fn sync_all(&mut self) -> io::Result<()> {
+        let folder = self.path.join("blobs");
+        let mut present = BTreeSet::new();
+        let mut fresh = false;
+        for entry in fs::read_dir(&folder)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if !self.blobs.contains(&name) {
+                match File::open(entry.path()) {
+                    Ok(blob) => blob.sync_all()?,
+                    // sled has written its content elsewhere meanwhile and dropped it.
+                    Err(why) if why.kind() == io::ErrorKind::NotFound => continue,
+                    Err(why) => return Err(why),
+                }
+                fresh = true;
+            }
+            present.insert(name);
+        }
+        if fresh {
+            sync_folder(&folder)?;
+        }
+        self.blobs = present;
+        self.db.sync_data()
+    }
+}
+
+/// Makes the names of new files survive a power cut.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blobs_are_synced_once_each_and_forgotten_with_their_files() {
+        let folder = tempfile::TempDir::new().expect("a temporary folder");
+        let db = open(folder.path(), 1 << 20).expect("opens");
+        let blobs = || -> BTreeSet<OsString> {
+            let files = fs::read_dir(folder.path().join("blobs")).expect("sled made it");
+            files.map(|file| file.expect("reads").file_name()).collect()
+        };
+        let mut synced = Synced::begin(folder.path()).expect("syncs");
+        for round in 0..20_u8 {
+            db.insert(b"large", vec![round; 300_000]).expect("inserts");
+            db.flush().expect("flushes");
+            synced.sync_all().expect("syncs");
+            assert!(!synced.blobs.is_empty(), "large values are blobs in sled {round}");
+            // sled may drop one at any moment, but creates one only when it is written to.
+            assert!(synced.blobs.is_superset(&blobs()), "round {round}");
+        }
+    }
+
+    #[test]
+    fn a_full_disk_refuses_writes_and_says_so() {
+        for kind in [
+            io::ErrorKind::StorageFull,
+            io::ErrorKind::QuotaExceeded,
+            io::ErrorKind::FileTooLarge,
+            io::ErrorKind::ReadOnlyFilesystem,
+        ] {
+            let error = classify(Path::new("x"), "commit", &sled::Error::Io(kind.into()));
+            assert!(matches!(error.kind, LogErrorKind::RefusesWrites { .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_panic_of_sled_is_corruption_and_names_its_words() {
+        let error = shielded::<()>(Path::new("x"), "range", || panic!("torn
+backtrace"));
+        let LogErrorKind::Corrupt { why, .. } = error.expect_err("panicked").kind else {
+            panic!("another kind")
+        };
+        assert_eq!(why, "sled gave up: torn");
+    }
 }

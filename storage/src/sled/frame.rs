@@ -10,8 +10,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 const MAGIC: [u8; 4] = [b'S', b'F', 1, 0];
 const HEADER_LEN: usize = 16;
-/// A frame ends when it has grown past this; sled moves larger values into files of their own.
-const FRAME_BYTES: usize = 128 * 1024;
+/// A frame ends when it has grown past this. From 128 KiB on sled writes a value into a file of its own.
+const FRAME_BYTES: usize = 64 * 1024;
 
 /// Cuts a batch into frames.
 pub(super) fn frames(entries: &Batch) -> Vec<(Pos, Vec<u8>)> {

@@ -44,6 +44,9 @@ impl Meta {
             let (found, known) = (version.into(), FORMAT_VERSION.into());
             return Err(LogErrorKind::TooNew { found, known });
         }
+        if version == 0 {
+            return Err(corrupt("format version 0 was never written"));
+        }
         let record = unseal(sealed).ok_or_else(|| corrupt("checksum differs"))?;
         postcard::from_bytes(record).map_err(|why| corrupt(&why.to_string()))
     }
