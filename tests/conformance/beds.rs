@@ -10,6 +10,10 @@ pub trait Bed {
     type Log: EventLog;
     /// The log as it is now.
     fn log(&self) -> Self::Log;
+    /// The same log for another thread with a runtime of its own.
+    fn reader(&self) -> Self::Log {
+        self.log()
+    }
     /// What a restarted process sees.
     fn reopen(&mut self);
 }
@@ -80,7 +84,7 @@ mod with_sled {
 }
 
 #[cfg(feature = "redis")]
-pub use with_redis::RedisBed;
+pub use with_redis::{KilledRedisBed, RedisBed};
 
 #[cfg(feature = "redis")]
 mod with_redis {
@@ -135,7 +139,44 @@ mod with_redis {
             self.log.clone()
         }
 
+        fn reader(&self) -> RedisLog {
+            open(&self.server, self.partition)
+        }
+
         fn reopen(&mut self) {
+            self.log = open(&self.server, self.partition);
+        }
+    }
+
+    /// On a server of its own that syncs every write: a restart is one of the server, by `kill -9`.
+    pub struct KilledRedisBed {
+        server: RedisServer,
+        partition: Name,
+        log: RedisLog,
+    }
+
+    impl KilledRedisBed {
+        pub fn new() -> Self {
+            let server = RedisServer::start_durable();
+            let partition = Name::new("p").expect("a short name");
+            let log = open(&server, partition);
+            Self { server, partition, log }
+        }
+    }
+
+    impl Bed for KilledRedisBed {
+        type Log = RedisLog;
+
+        fn log(&self) -> RedisLog {
+            self.log.clone()
+        }
+
+        fn reader(&self) -> RedisLog {
+            open(&self.server, self.partition)
+        }
+
+        fn reopen(&mut self) {
+            self.server.restart();
             self.log = open(&self.server, self.partition);
         }
     }

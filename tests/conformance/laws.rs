@@ -16,14 +16,14 @@ use crate::{
     fixtures::{ALICE, BOB, CAROL, Draft, message, name},
 };
 
-const ALL: &[Topic] = &Topic::ALL;
+pub const ALL: &[Topic] = &Topic::ALL;
 
-async fn acquire<L: EventLog>(log: &L) -> Lease {
+pub async fn acquire<L: EventLog>(log: &L) -> Lease {
     log.acquire(ALICE, b"manifest").await.expect("acquires").lease
 }
 
 /// Commits batches of these sizes, topics in turn; returns the head, its digest and everything written.
-async fn write<L: EventLog>(log: &L, lease: &Lease, sizes: &[usize]) -> (Pos, Digest, Batch) {
+pub async fn write<L: EventLog>(log: &L, lease: &Lease, sizes: &[usize]) -> (Pos, Digest, Batch) {
     let (mut head, mut digest) = (Pos::ZERO, Digest::EMPTY);
     let mut written = Batch::default();
     let mut topics = Topic::ALL.into_iter().cycle();
@@ -371,6 +371,31 @@ pub async fn manifest_and_checkpoint_come_back(bed: &mut impl Bed) {
     assert_eq!(second.checkpoint, draft.checkpoint);
     assert_eq!((second.head.pos, second.head.digest), (draft.head(), draft.digest));
     assert_eq!(bed.log().manifest().await.expect("reads"), Some(b"first".to_vec()));
+}
+
+/// Entries, snapshots and messages that are kept.
+async fn counts<L: EventLog>(log: &L) -> (u64, u64, u64) {
+    let stats = log.stats().await.expect("reads");
+    assert!(stats.bytes > 0, "what is kept takes room");
+    (stats.entries, stats.snapshots, stats.ingress)
+}
+
+pub async fn stats_count_what_is_kept(bed: &mut impl Bed) {
+    let log = bed.log();
+    let lease = acquire(&log).await;
+    assert_eq!(log.stats().await.expect("reads").entries, 0);
+    let (snapshots, digest) = with_snapshots(&log, &lease).await;
+    log.publish(&[message("p", 1), message("p", 2), message("q", 9)]).await.expect("publishes");
+    assert_eq!(counts(&log).await, (15, 3, 3));
+    log.trim(&lease, snapshots[1]).await.expect("trims");
+    assert_eq!(counts(&log).await, (5, 2, 3));
+    let mut draft = Draft::on(snapshots[2], digest, ALL);
+    draft.ingress_done = Some(IngressCursor::from([(name("p"), 2), (name("q"), 8)]));
+    log.commit(&lease, &draft.commit(&lease)).await.expect("commits");
+    assert_eq!(counts(&log).await, (10, 2, 1));
+    drop(log);
+    bed.reopen();
+    assert_eq!(counts(&bed.log()).await, (10, 2, 1));
 }
 
 pub async fn a_log_that_nobody_acquired_does_not_exist(bed: &mut impl Bed) {

@@ -130,14 +130,26 @@ impl Model {
         Answer::Published(stored)
     }
 
-    pub fn ingress(&self) -> Answer {
+    /// Everything that waits behind a cursor, sorted.
+    pub fn ingress(&self, cursor: &IngressCursor) -> Answer {
         let mut waiting = self.waiting.clone();
+        for (producer, consumed) in cursor {
+            waiting.retain(|(name, seq)| name != producer.as_str() || seq > consumed);
+        }
         waiting.sort();
         Answer::Messages(waiting)
     }
 
     pub fn head(&self) -> Pos {
         self.head
+    }
+
+    pub fn trimmed(&self) -> Pos {
+        self.trimmed
+    }
+
+    pub fn last_commit(&self) -> u128 {
+        self.last_commit
     }
 
     pub fn snapshots(&self) -> &[Pos] {
