@@ -308,7 +308,8 @@ fn a_full_disk_refuses_writes_and_keeps_what_was_acknowledged() {
         .expect("sh is everywhere");
     let text = String::from_utf8_lossy(&finished.stdout).into_owned();
     assert!(finished.status.success(), "{text}{}", String::from_utf8_lossy(&finished.stderr));
-    let acknowledged = text.lines().find_map(|line| line.split_once("acknowledged=")?.1.parse().ok());
+    let acknowledged =
+        text.lines().find_map(|line| line.split_once("acknowledged=")?.1.parse().ok());
     let acknowledged: u64 = acknowledged.expect("the child says how far it came");
     assert!(acknowledged > 0);
     let log = open(folder.path()).expect("opens once there is room");

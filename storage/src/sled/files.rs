@@ -233,8 +233,7 @@ mod tests {
 
     #[test]
     fn a_panic_of_sled_is_corruption_and_names_its_words() {
-        let error = shielded::<()>(Path::new("x"), "range", || panic!("torn
-backtrace"));
+        let error = shielded::<()>(Path::new("x"), "range", || panic!("torn\nbacktrace"));
         let LogErrorKind::Corrupt { why, .. } = error.expect_err("panicked").kind else {
             panic!("another kind")
         };

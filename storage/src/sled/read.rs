@@ -29,10 +29,7 @@ impl SledLog {
         Ok(Some(content.to_vec()))
     }
 
-    pub(super) fn snapshot_positions(
-        &self,
-        operation: &'static str,
-    ) -> Result<Vec<Pos>, LogError> {
+    pub(super) fn snapshot_positions(&self, operation: &'static str) -> Result<Vec<Pos>, LogError> {
         let keys = self.inner.db.scan_prefix([records::SNAPSHOT_PREFIX]).keys();
         keys.map(|key| {
             let key = key.map_err(|why| self.classify(operation, &why))?;
