@@ -224,12 +224,12 @@ fn a_log_whose_records_are_gone_is_not_taken_for_an_empty_one() {
 #[test]
 fn sleds_files_cut_short_or_overwritten_never_end_in_a_panic_or_in_wrong_entries() {
     let whole = read(&open(written().path()).expect("opens")).expect("reads");
-    let size = std::fs::metadata(written().path().join("db")).expect("is there").len();
     for part in 0..24 {
         let folder = written();
         let path = folder.path().join("db");
         let mut bytes = std::fs::read(&path).expect("reads");
-        let at = (size * part / 24) as usize;
+        // Of this file: sled's files are not of one size from run to run.
+        let at = bytes.len() * part / 24;
         if part % 2 == 0 {
             bytes.truncate(at);
         } else {
