@@ -1,7 +1,7 @@
-//! A market out of a seed: random-walk quotes for any number of symbols, in integers only.
+//! A market out of a seed: random-walk quotes, and trades if asked for, of any number of symbols, in integers only.
 
 use silvertine_engine::{
-    event::Quote,
+    event::{Body, Quote, Side, Trade},
     numbers::{Price, Qty},
     source::{Input, Row, RowOrigin, Source, SourceCursor, SourceError},
     text::{Name, Symbol},
@@ -19,7 +19,7 @@ pub struct Market {
     pub symbols: Vec<Symbol>,
     /// Time of the first quote.
     pub start: Nanos,
-    /// How many quotes in all.
+    /// How many events in all.
     pub events: u64,
     /// Mean time between quotes, in nanoseconds, at least one; each gap lies between half and one and a half of it.
     pub interval_ns: u64,
@@ -31,10 +31,16 @@ pub struct Market {
     pub spread_ticks: i64,
 }
 
+/// Bits of a draw that choose the gap to the next event.
+const GAP_BITS: u32 = 10;
+
+/// Events of which [`QuoteGenerator::with_trades`] gives the share of trades.
+const PER_MILLE: u64 = 1000;
+
 /// Generates a [`Market`], quote by quote.
 ///
-/// The mid moves by -1, 0 or +1 tick per quote and is reflected at half and twice the start price, so
-/// that any length of run stays in range.
+/// The mid moves by -1, 0 or +1 tick per quote and stops at half and twice the start price, so that any
+/// length of run stays in range.
 #[derive(Clone, Debug)]
 pub struct QuoteGenerator {
     name: Name,
@@ -43,6 +49,9 @@ pub struct QuoteGenerator {
     /// Mid of each symbol, in ticks.
     mids: Vec<i64>,
     bounds: (i64, i64),
+    trades_per_mille: u64,
+    /// The number of the last trade.
+    trade_id: u64,
     cursor: SourceCursor,
 }
 
@@ -62,6 +71,14 @@ impl QuoteGenerator {
         if market.interval_ns == 0 {
             return Err("interval_ns must be at least 1".to_owned());
         }
+        let longest_gap = u128::from(market.interval_ns) * 3 / 2 + 1;
+        let end = longest_gap
+            .checked_mul(market.events.into())
+            .and_then(|span| span.checked_add(market.start.0.into()));
+        if market.interval_ns > u64::MAX >> GAP_BITS || end.is_none_or(|end| end > u64::MAX.into())
+        {
+            return Err("start, events and interval_ns lead past the year 2554".to_owned());
+        }
         let start = market.start_price.units() / tick;
         if market.spread_ticks < 1 || market.spread_ticks > start / 2 {
             return Err("spread_ticks must be at least 1 and small beside the price".to_owned());
@@ -74,6 +91,8 @@ impl QuoteGenerator {
             rng: Rng::new(market.seed),
             mids: vec![start; market.symbols.len()],
             bounds: (start / 2 + market.spread_ticks, start * 2),
+            trades_per_mille: 0,
+            trade_id: 0,
             market,
             cursor: SourceCursor::default(),
         };
@@ -81,27 +100,52 @@ impl QuoteGenerator {
         Ok(generator)
     }
 
+    /// The same market with so many trades among a thousand events. A trade prints at the bid or the ask
+    /// and leaves the mid where it is. With zero, nothing changes.
+    ///
+    /// # Errors
+    /// One line when that is more than a thousand.
+    pub fn with_trades(mut self, per_mille: u16) -> Result<Self, String> {
+        self.trades_per_mille = per_mille.into();
+        if self.trades_per_mille > PER_MILLE {
+            return Err(format!("trades_per_mille must be at most {PER_MILLE}"));
+        }
+        self.restart();
+        Ok(self)
+    }
+
     fn restart(&mut self) {
         let start = self.market.start_price.units() / self.market.tick.units();
         self.rng = Rng::new(self.market.seed);
         self.mids.fill(start);
+        self.trade_id = 0;
         self.cursor = SourceCursor { time: self.market.start, ..SourceCursor::default() };
     }
 
-    /// The next quote and its time, or `None` when all were generated.
+    /// Which side the next event trades on, if it is a trade. Not asked in a market without trades, whose
+    /// walk must not depend on the draw.
     #[inline]
-    fn next_quote(&mut self) -> Option<(Nanos, Quote)> {
+    fn next_aggressor(&mut self) -> Option<Side> {
+        let choice = self.rng.below(2 * PER_MILLE);
+        let side = if choice & 1 == 0 { Side::Buy } else { Side::Sell };
+        (choice / 2 < self.trades_per_mille).then_some(side)
+    }
+
+    /// The next quote and its time, or `None` when all were generated; for a trade, the mid rests.
+    #[inline]
+    fn next_quote(&mut self, trades: bool) -> Option<(Nanos, Quote)> {
         if self.cursor.seq == self.market.events {
             return None;
         }
         // One draw serves all choices: they use different bits of it.
         let draw = self.rng.next_u64();
         let at = ((u128::from(draw >> 32) * self.mids.len() as u128) >> 32) as usize;
-        let step = [-1, 0, 1, 0][(draw & 3) as usize];
+        let step = if trades { 0 } else { [-1, 0, 1, 0][(draw & 3) as usize] };
         let (low, high) = self.bounds;
         self.mids[at] = (self.mids[at] + step).clamp(low, high);
         let half = self.market.interval_ns / 2;
-        let gap = half + (((draw >> 2 & 0x3ff) * self.market.interval_ns) >> 10);
+        let gap =
+            half + (((draw >> 2 & ((1 << GAP_BITS) - 1)) * self.market.interval_ns) >> GAP_BITS);
         let first = self.cursor.seq == 0;
         let time = Nanos(self.cursor.time.0 + if first { 0 } else { gap.max(1) });
         self.cursor.seq += 1;
@@ -119,6 +163,32 @@ impl QuoteGenerator {
         };
         Some((time, quote))
     }
+
+    /// The next row of a market with trades.
+    fn next_quote_or_trade(&mut self) -> Option<Row> {
+        let aggressor = self.next_aggressor();
+        let (time, quote) = self.next_quote(aggressor.is_some())?;
+        let Some(aggressor) = aggressor else { return Some(self.row(time, quote.into())) };
+        self.trade_id += 1;
+        let (price, qty) = match aggressor {
+            Side::Buy => (quote.ask, quote.ask_qty),
+            Side::Sell => (quote.bid, quote.bid_qty),
+        };
+        let trade = Trade { symbol: quote.symbol, trade_id: self.trade_id, price, qty, aggressor };
+        Some(self.row(time, trade.into()))
+    }
+
+    #[inline]
+    fn row(&self, time: Nanos, body: Body) -> Row {
+        Row::Event(Input {
+            source: self.name,
+            source_seq: self.cursor.seq,
+            id: None,
+            event_time: time,
+            recv_time: time,
+            body,
+        })
+    }
 }
 
 impl Source for QuoteGenerator {
@@ -128,15 +198,10 @@ impl Source for QuoteGenerator {
 
     #[inline]
     fn next_row(&mut self) -> Result<Option<Row>, SourceError> {
-        let Some((time, quote)) = self.next_quote() else { return Ok(None) };
-        Ok(Some(Row::Event(Input {
-            source: self.name,
-            source_seq: self.cursor.seq,
-            id: None,
-            event_time: time,
-            recv_time: time,
-            body: quote.into(),
-        })))
+        if self.trades_per_mille > 0 {
+            return Ok(self.next_quote_or_trade());
+        }
+        Ok(self.next_quote(false).map(|(time, quote)| self.row(time, quote.into())))
     }
 
     fn last_row(&self) -> RowOrigin<'_> {
@@ -150,8 +215,19 @@ impl Source for QuoteGenerator {
     /// Generates again from the start: at a few nanoseconds a quote that is cheaper than carrying the
     /// price of every symbol in every checkpoint.
     fn seek(&mut self, cursor: SourceCursor) -> Result<(), SourceError> {
+        if cursor.seq > self.market.events {
+            return Err(SourceError::Read {
+                path: format!("generator {}", self.name),
+                line: cursor.seq,
+                why: format!("generates no more than {} events", self.market.events),
+            });
+        }
         self.restart();
-        while self.cursor.seq < cursor.seq && self.next_quote().is_some() {}
+        while self.cursor.seq < cursor.seq {
+            let trades = self.trades_per_mille > 0 && self.next_aggressor().is_some();
+            self.next_quote(trades);
+            self.trade_id += u64::from(trades);
+        }
         Ok(())
     }
 
@@ -162,7 +238,7 @@ impl Source for QuoteGenerator {
 
 #[cfg(test)]
 mod tests {
-    use silvertine_engine::event::validate;
+    use silvertine_engine::event::{MarketData, validate};
 
     use super::*;
 
@@ -228,5 +304,73 @@ mod tests {
         assert!(refused(Market { spread_ticks: 0, ..market(1) }));
         assert!(refused(Market { interval_ns: 0, ..market(1) }));
         assert!(refused(Market { start_price: Price::MAX, ..market(1) }));
+        assert!(refused(Market { interval_ns: u64::MAX / 2, ..market(1) }));
+        assert!(refused(Market { start: Nanos::MAX, ..market(1) }));
+        assert!(refused(market(u64::MAX)));
+        assert!(generator(1).with_trades(1001).is_err());
+    }
+
+    fn trading(per_mille: u16) -> QuoteGenerator {
+        generator(10_000).with_trades(per_mille).expect("makes sense")
+    }
+
+    fn bodies(generator: &mut QuoteGenerator) -> Vec<Body> {
+        let body = |row| match row {
+            Row::Event(input) => input.body,
+            Row::Bad(why) => panic!("a generator has no bad rows: {why}"),
+        };
+        rest(generator).into_iter().map(body).collect()
+    }
+
+    #[test]
+    fn the_share_of_trades_is_kept_and_their_ids_have_no_gap() {
+        for (per_mille, expected) in [(0, 0..=0), (200, 1_800..=2_200), (1000, 10_000..=10_000)] {
+            let mut ids = Vec::new();
+            for body in bodies(&mut trading(per_mille)) {
+                assert_eq!(validate(&body), Ok(()));
+                if let Body::MarketData(MarketData::Trade(trade)) = body {
+                    ids.push(trade.trade_id);
+                }
+            }
+            assert!(expected.contains(&ids.len()), "{per_mille}: {}", ids.len());
+            assert!(ids.iter().zip(1..).all(|(&id, expected)| id == expected), "{per_mille}");
+        }
+    }
+
+    #[test]
+    fn a_trade_prints_at_the_touch_quoted_before_it() {
+        let mut touches = std::collections::BTreeMap::new();
+        let mut sides = std::collections::BTreeSet::new();
+        for body in bodies(&mut trading(300)) {
+            match body {
+                Body::MarketData(MarketData::Quote(quote)) => {
+                    touches.insert(quote.symbol, (quote.bid, quote.ask));
+                }
+                Body::MarketData(MarketData::Trade(trade)) => {
+                    let Some(&(bid, ask)) = touches.get(&trade.symbol) else { continue };
+                    let touch = if trade.aggressor == Side::Buy { ask } else { bid };
+                    assert_eq!(trade.price, touch);
+                    sides.insert(trade.aggressor == Side::Buy);
+                }
+                other => panic!("neither quote nor trade: {other:?}"),
+            }
+        }
+        assert_eq!(sides.len(), 2, "both sides trade");
+    }
+
+    #[test]
+    fn seeking_restores_trades_too_and_refuses_what_lies_past_the_end() {
+        let all = rest(&mut trading(300));
+        let mut first = trading(300);
+        for _ in 0..5_000 {
+            first.next_row().expect("generates");
+        }
+        let mut second = trading(300);
+        second.seek(first.cursor()).expect("in range");
+        assert_eq!(rest(&mut second), all[5_000..]);
+        let beyond = SourceCursor { seq: 10_001, ..SourceCursor::default() };
+        assert!(second.seek(beyond).is_err());
+        second.seek(SourceCursor::default()).expect("all zero is the start");
+        assert_eq!(rest(&mut second), all);
     }
 }

@@ -17,9 +17,13 @@ impl Rng {
         Self { state: std::array::from_fn(|_| split_mix(&mut mixer)) }
     }
 
-    /// The generator in this state, which must not be all zero.
+    /// The generator in this state.
+    ///
+    /// # Panics
+    /// When it is all zero: such a generator would draw nothing but zeros.
     #[must_use]
     pub const fn from_state(state: [u64; 4]) -> Self {
+        assert!(state[0] | state[1] | state[2] | state[3] != 0, "a state must not be all zero");
         Self { state }
     }
 
@@ -44,7 +48,7 @@ impl Rng {
         result
     }
 
-    /// A number below `bound` by multiply-shift; the bias is below `bound / 2^64`.
+    /// A number below `bound` by multiply-shift; the bias is below `bound / 2^64`. Zero for a bound of zero.
     #[inline]
     pub fn below(&mut self, bound: u64) -> u64 {
         ((u128::from(self.next_u64()) * u128::from(bound)) >> 64) as u64

@@ -1,4 +1,7 @@
-//! Bars in CSV with a header naming `timestamp`, `open`, `high`, `low`, `close` and `volume` in any order. Digits of a volume behind the ninth decimal are cut: they are noise of floating point.
+//! Bars in CSV with a header naming `timestamp`, `open`, `high`, `low`, `close` and `volume` in any order.
+//!
+//! Digits of a volume behind the ninth decimal are cut: they are noise of floating point. Those of a price
+//! are not: a price that cannot be held exactly is a bad row.
 
 use silvertine_engine::{
     event::Bar,
@@ -9,7 +12,7 @@ use silvertine_engine::{
 
 use serde::{Deserialize, Serialize};
 
-use super::text::{Format, Parsed, digits, number};
+use super::text::{Format, Parsed, digits, number, shown};
 
 const COLUMNS: [&str; 6] = ["timestamp", "open", "high", "low", "close", "volume"];
 
@@ -99,7 +102,7 @@ impl Format for Bars {
 /// nanoseconds, told apart by their size.
 pub(super) fn timestamp(text: &[u8]) -> Result<Nanos, String> {
     let unreadable = || {
-        let shown = String::from_utf8_lossy(&text[..text.len().min(40)]);
+        let shown = shown(text);
         format!("timestamp {shown:?} is not a time")
     };
     if let Some(epoch) = digits(text) {

@@ -9,7 +9,7 @@ use silvertine_engine::{
     time::{NANOS_PER_MS, NANOS_PER_SECOND, Nanos, from_civil},
 };
 
-use super::text::{Format, Parsed, digits, fields, number};
+use super::text::{Format, Parsed, digits, fields, number, shown};
 
 const EST_BEHIND_UTC_NS: u64 = 5 * 3600 * NANOS_PER_SECOND;
 
@@ -24,7 +24,7 @@ impl Format for HistData {
     fn parse(&mut self, line: &[u8]) -> Result<Option<Parsed>, String> {
         let [stamp, bid, ask, _volume] = fields(line)?;
         let time = est_time(stamp).ok_or_else(|| {
-            let shown = String::from_utf8_lossy(&stamp[..stamp.len().min(40)]);
+            let shown = shown(stamp);
             format!("timestamp {shown:?} is not of the form YYYYMMDD HHMMSSmmm")
         })?;
         let quote = Quote {

@@ -13,7 +13,7 @@ use std::{
 use flate2::bufread::MultiGzDecoder;
 use silvertine_engine::source::SourceError;
 
-/// The longest line that is read, in bytes; what is longer is a bad row and costs no more memory.
+/// The longest line that is read, in bytes without its end; what is longer is a bad row and costs no more memory.
 pub const LINE_LIMIT: usize = 1 << 20;
 
 /// How much is read from the file at once.
@@ -88,15 +88,15 @@ impl Lines {
         }
         self.number += 1;
         self.offset += read;
-        if self.line.len() > LINE_LIMIT {
-            self.line.truncate(LINE_LIMIT);
-            return Ok(Line::TooLong);
-        }
         if self.line.last() == Some(&b'\n') {
             self.line.pop();
         }
         if self.line.last() == Some(&b'\r') {
             self.line.pop();
+        }
+        if self.line.len() > LINE_LIMIT {
+            self.line.truncate(LINE_LIMIT);
+            return Ok(Line::TooLong);
         }
         Ok(Line::Whole)
     }
@@ -149,32 +149,17 @@ impl Lines {
     }
 }
 
-/// Appends a line with its end to `line`, but no more than one byte past [`LINE_LIMIT`]; returns how many
-/// bytes it took from the reader.
-fn read_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<u64> {
-    let mut taken = 0;
-    loop {
-        let buffer = match reader.fill_buf() {
-            Err(why) if why.kind() == io::ErrorKind::Interrupted => continue,
-            other => other?,
-        };
-        if buffer.is_empty() {
-            return Ok(taken);
-        }
-        let end = memchr_newline(buffer);
-        let used = end.map_or(buffer.len(), |at| at + 1);
-        let room = (LINE_LIMIT + 1).saturating_sub(line.len());
-        line.extend_from_slice(&buffer[..used.min(room)]);
-        reader.consume(used);
-        taken += used as u64;
-        if end.is_some() {
-            return Ok(taken);
-        }
-    }
-}
+/// The most bytes of a line that are kept: the longest line and its end, `\r\n`. A line cut here is
+/// still longer than [`LINE_LIMIT`] whatever its last byte is.
+const KEPT: usize = LINE_LIMIT + 2;
 
-fn memchr_newline(bytes: &[u8]) -> Option<usize> {
-    bytes.iter().position(|&byte| byte == b'\n')
+/// Appends a line with its end to `line`, but no more than [`KEPT`] bytes; returns how many bytes it took
+/// from the reader.
+fn read_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<u64> {
+    let kept = Read::take(&mut *reader, KEPT as u64).read_until(b'\n', line)?;
+    let cut = kept == KEPT && line.last() != Some(&b'\n');
+    let passed_over = if cut { reader.skip_until(b'\n')? } else { 0 };
+    Ok((kept + passed_over) as u64)
 }
 
 /// A file that counts what was read of it.

@@ -6,15 +6,17 @@
 //! | `bars` | OHLCV bars in CSV | bars |
 //! | `histdata` | HISTDATA tick files | quotes |
 //! | `quotes` | Silvertine's own quote recordings | quotes |
-//! | `generator` | a market out of a seed | quotes |
+//! | `generator` | a market out of a seed | quotes, trades |
 //! | `ingress` | what outside producers publish to the partition | anything |
 //!
 //! All files may be gzipped. All are read line by line and never held whole.
 
 mod bars;
 mod binance;
+mod flat;
 mod histdata;
 mod lines;
+mod only;
 mod quotes;
 mod spec;
 mod text;
@@ -24,6 +26,7 @@ pub use self::{
     binance::Binance,
     histdata::HistData,
     lines::LINE_LIMIT,
+    only::Only,
     quotes::{QuoteWriter, Quotes},
     spec::SourceSpec,
     text::{Format, Parsed, TextSource},

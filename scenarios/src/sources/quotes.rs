@@ -5,11 +5,10 @@ use std::io::{self, Write};
 use silvertine_engine::{
     event::Quote,
     numbers::{Price, Qty},
-    text::Symbol,
     time::Nanos,
 };
 
-use super::text::{Format, Parsed, digits, fields, number};
+use super::text::{self, Format, Parsed, digits, fields, number};
 
 const HEADER: &str = "time_ns,symbol,bid,bid_qty,ask,ask_qty";
 
@@ -31,7 +30,7 @@ impl Format for Quotes {
         let time = digits(time).map(Nanos).ok_or("time_ns is not a number of nanoseconds")?;
         let symbol = std::str::from_utf8(symbol).map_err(|_| "symbol is not UTF-8".to_owned())?;
         let quote = Quote {
-            symbol: Symbol::new(symbol).map_err(|why| format!("symbol {symbol:?} {why}"))?,
+            symbol: text::symbol(symbol)?,
             bid: number(Price::parse, bid, "bid")?,
             bid_qty: number(Qty::parse, bid_qty, "bid_qty")?,
             ask: number(Price::parse, ask, "ask")?,

@@ -11,7 +11,7 @@ use silvertine_engine::{
 };
 use silvertine_sim::generator::{Market, QuoteGenerator};
 
-use super::{Bars, Binance, HistData, Quotes, Stamp, TextSource};
+use super::{Bars, Binance, HistData, Only, Quotes, Stamp, TextSource};
 use crate::runner::RunnerError;
 
 /// What `${data}` in a path stands for is given from outside: the folder of recorded data.
@@ -31,6 +31,10 @@ pub enum SourceSpec {
         /// Whether trades become events.
         #[serde(default = "yes")]
         trades: bool,
+        /// The instruments whose events are kept; every one when absent.
+        // Not written where absent, so that manifests of before it existed stay equal.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        symbols: Vec<Symbol>,
     },
     /// OHLCV bars in CSV.
     Bars {
@@ -80,6 +84,10 @@ pub enum SourceSpec {
         /// Distance of bid and ask, in ticks.
         #[serde(default = "two")]
         spread_ticks: i64,
+        /// How many of a thousand events are trades instead of quotes.
+        // Not written where absent, so that manifests of before it existed stay equal.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        trades_per_mille: u16,
     },
     /// What outside producers publish to the partition's ingress.
     Ingress {},
@@ -105,6 +113,11 @@ const fn cent() -> Price {
     Price::from_units(10_000_000)
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_zero(number: &u16) -> bool {
+    *number == 0
+}
+
 const fn two() -> i64 {
     2
 }
@@ -123,8 +136,9 @@ impl SourceSpec {
         };
         let params = |why: &str| RunnerError::SourceParams { name, why: why.to_owned() };
         match self {
-            Self::Binance { path, quotes, trades } => {
+            Self::Binance { path, quotes, trades, symbols } => {
                 let format = Binance { quotes: *quotes, trades: *trades };
+                let format = Only { format, symbols: symbols.clone() };
                 Ok(text(&located(path)?, name, format)?)
             }
             Self::Bars { path, symbol, interval_s, timestamp } => {
@@ -148,6 +162,7 @@ impl SourceSpec {
                 start_price,
                 tick,
                 spread_ticks,
+                trades_per_mille,
             } => {
                 let market = Market {
                     seed: seed.unwrap_or(scenario_seed),
@@ -160,6 +175,7 @@ impl SourceSpec {
                     spread_ticks: *spread_ticks,
                 };
                 let generator = QuoteGenerator::new(name, market)
+                    .and_then(|generator| generator.with_trades(*trades_per_mille))
                     .map_err(|why| RunnerError::SourceParams { name, why })?;
                 Ok((Box::new(generator), format!("generator {name}")))
             }

@@ -1,15 +1,18 @@
 //! What every line-based source shares: counting, cursors, skipping, the empty file.
 
-use std::path::Path;
+use std::{borrow::Cow, path::Path};
 
 use silvertine_engine::{
     event::Body,
     source::{Input, Row, RowOrigin, Source, SourceCursor, SourceError},
-    text::Name,
+    text::{Name, Symbol},
     time::Nanos,
 };
 
 use super::lines::{LINE_LIMIT, Line, Lines};
+
+/// The longest reason for a bad row, in bytes: rows can be hostile, and reasons quote them.
+const REASON_LIMIT: usize = 200;
 
 /// How one format turns a line into an event.
 pub trait Format: Send {
@@ -46,6 +49,8 @@ pub struct TextSource<F> {
     lines: Lines,
     format: F,
     seq: u64,
+    /// How many of `seq` went to bad rows: a file of nothing else holds no event.
+    bad: u64,
     time: Nanos,
 }
 
@@ -56,7 +61,7 @@ impl<F: Format> TextSource<F> {
     /// [`SourceError`] when it cannot be opened or is not of this format.
     pub fn open(path: &Path, name: Name, format: F) -> Result<Self, SourceError> {
         let lines = Lines::open(path)?;
-        let mut source = Self { name, lines, format, seq: 0, time: Nanos::ZERO };
+        let mut source = Self { name, lines, format, seq: 0, bad: 0, time: Nanos::ZERO };
         source.skip_header()?;
         Ok(source)
     }
@@ -82,7 +87,7 @@ impl<F: Format> Source for TextSource<F> {
     fn next_row(&mut self) -> Result<Option<Row>, SourceError> {
         loop {
             let parsed = match self.lines.next()? {
-                Line::End if self.seq == 0 => {
+                Line::End if self.seq == self.bad => {
                     return Err(SourceError::Empty { path: self.lines.shown() });
                 }
                 Line::End => return Ok(None),
@@ -107,7 +112,8 @@ impl<F: Format> Source for TextSource<F> {
                 }
                 Err(why) => {
                     self.seq += 1;
-                    return Ok(Some(Row::Bad(why)));
+                    self.bad += 1;
+                    return Ok(Some(Row::Bad(shortened(why))));
                 }
             }
         }
@@ -123,13 +129,18 @@ impl<F: Format> Source for TextSource<F> {
             line: self.lines.number,
             seq: self.seq,
             time: self.time,
-            state: [0; 4],
+            state: [self.bad, 0, 0, 0],
         }
     }
 
     fn seek(&mut self, cursor: SourceCursor) -> Result<(), SourceError> {
         self.lines.seek(cursor.line, cursor.offset)?;
+        if cursor.line == 0 {
+            // The start of the file is before its header, which is no row.
+            self.skip_header()?;
+        }
         self.seq = cursor.seq;
+        [self.bad, ..] = cursor.state;
         self.time = cursor.time;
         Ok(())
     }
@@ -137,6 +148,27 @@ impl<F: Format> Source for TextSource<F> {
     fn progress(&self) -> Option<(u64, u64)> {
         Some(self.lines.progress())
     }
+}
+
+fn shortened(mut why: String) -> String {
+    if why.len() > REASON_LIMIT {
+        why.truncate(why.floor_char_boundary(REASON_LIMIT));
+        why.push('…');
+    }
+    why
+}
+
+/// The beginning of what a row says, for quoting in a reason.
+pub(super) fn shown(bytes: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(&bytes[..bytes.len().min(40)])
+}
+
+/// Reads an instrument.
+///
+/// # Errors
+/// Why it cannot be one.
+pub(super) fn symbol(text: &str) -> Result<Symbol, String> {
+    Symbol::new(text).map_err(|why| format!("symbol {:?} {why}", shown(text.as_bytes())))
 }
 
 /// Splits a line at commas into exactly `N` fields. None of these formats quotes.
@@ -172,10 +204,7 @@ pub(super) fn number<T, E: std::fmt::Display>(
     bytes: &[u8],
     field: &str,
 ) -> Result<T, String> {
-    parse(bytes).map_err(|why| {
-        let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(40)]);
-        format!("{field} {shown:?} is {why}", why = Grammar(why))
-    })
+    parse(bytes).map_err(|why| format!("{field} {:?} is {why}", shown(bytes), why = Grammar(why)))
 }
 
 /// Makes "is" fit in front of a reason.
