@@ -3,6 +3,7 @@
 #![cfg(feature = "sled")]
 
 use std::{
+    fs::File,
     future::Future,
     path::Path,
     pin::pin,
@@ -96,22 +97,24 @@ fn written() -> TempDir {
         commit(&log, &lease, &batch(number * PER_COMMIT + 1, PER_COMMIT), b"state").expect("ok");
     }
     now(log.publish(&[message(1)])).expect("publishes");
+    drop(log);
+    wait_until_closed(&folder);
     folder
+}
+
+/// sled finishes on threads of its own after its last handle is dropped, and gives up its lock last.
+fn wait_until_closed(folder: &TempDir) {
+    let db = File::open(folder.path().join("db")).expect("is there");
+    db.lock().expect("sled gives it up");
 }
 
 /// Changes a closed log behind our back.
 fn tamper(folder: &TempDir, change: impl FnOnce(&sled::Db)) {
-    // A handle that was just dropped gives its lock back on a thread of its own.
-    let db = (0..100).find_map(|_| {
-        let opened = sled::open(folder.path()).ok();
-        opened.or_else(|| {
-            std::thread::sleep(Duration::from_millis(10));
-            None
-        })
-    });
-    let db = db.expect("opens");
+    let db = sled::open(folder.path()).expect("opens");
     change(&db);
     db.flush().expect("flushes");
+    drop(db);
+    wait_until_closed(folder);
 }
 
 fn flip(db: &sled::Db, key: &[u8], at: usize) {
@@ -223,12 +226,12 @@ fn a_log_whose_records_are_gone_is_not_taken_for_an_empty_one() {
 
 #[test]
 fn sleds_files_cut_short_or_overwritten_never_end_in_a_panic_or_in_wrong_entries() {
-    let whole = read(&open(written().path()).expect("opens")).expect("reads");
+    let folder = written();
+    let whole = read(&open(folder.path()).expect("opens")).expect("reads");
     for part in 0..24 {
         let folder = written();
         let path = folder.path().join("db");
         let mut bytes = std::fs::read(&path).expect("reads");
-        // Of this file: sled's files are not of one size from run to run.
         let at = bytes.len() * part / 24;
         if part % 2 == 0 {
             bytes.truncate(at);

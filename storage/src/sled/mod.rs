@@ -167,7 +167,10 @@ impl EventLog for SledLog {
     }
 
     async fn manifest(&self) -> Result<Option<Vec<u8>>, LogError> {
-        self.shielded("manifest", || self.read_manifest())
+        if self.committed().is_none() {
+            return Ok(None);
+        }
+        self.shielded("manifest", || self.read_manifest("manifest").map(Some))
     }
 
     async fn snapshots(&self) -> Result<Vec<Pos>, LogError> {

@@ -21,12 +21,13 @@ impl SledLog {
         self.inner.db.get(key).map_err(|why| self.classify(operation, &why))
     }
 
-    pub(super) fn read_manifest(&self) -> Result<Option<Vec<u8>>, LogError> {
-        let Some(sealed) = self.get("manifest", MANIFEST_KEY)? else { return Ok(None) };
-        let content = records::unseal(&sealed);
-        let content =
-            content.ok_or_else(|| self.corrupt("manifest", "manifest", "checksum differs"))?;
-        Ok(Some(content.to_vec()))
+    /// The manifest of a partition that exists: it was written together with the first meta record.
+    pub(super) fn read_manifest(&self, operation: &'static str) -> Result<Vec<u8>, LogError> {
+        let corrupt = |why| self.corrupt(operation, "manifest", why);
+        let sealed = self.get(operation, MANIFEST_KEY)?;
+        let sealed = sealed.ok_or_else(|| corrupt("the record is missing"))?;
+        let content = records::unseal(&sealed).ok_or_else(|| corrupt("checksum differs"))?;
+        Ok(content.to_vec())
     }
 
     pub(super) fn snapshot_positions(&self, operation: &'static str) -> Result<Vec<Pos>, LogError> {

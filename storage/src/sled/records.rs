@@ -104,12 +104,14 @@ pub(super) fn decode_message(key: &[u8], sealed: &[u8]) -> Result<Message, Strin
     let (name, seq) = key[1..].split_last_chunk::<8>().ok_or_else(odd_key)?;
     let name = name.strip_suffix(&[0]).and_then(|name| std::str::from_utf8(name).ok());
     let producer = name.and_then(|name| Name::new(name).ok()).ok_or_else(odd_key)?;
-    let content = unseal(sealed).ok_or("checksum differs")?;
-    let (codec, payload) = content.split_first().ok_or("empty")?;
+    let seq = u64::from_be_bytes(*seq);
+    let wrong = |why: &str| format!("number {seq} of producer {producer}: {why}");
+    let content = unseal(sealed).ok_or_else(|| wrong("checksum differs"))?;
+    let (codec, payload) = content.split_first().ok_or_else(|| wrong("empty"))?;
     let codec = match codec {
         0 => Codec::Postcard,
         1 => Codec::Json,
-        other => return Err(format!("codec {other} is not known")),
+        other => return Err(wrong(&format!("codec {other} is not known"))),
     };
-    Ok(Message { producer, seq: u64::from_be_bytes(*seq), codec, payload: payload.to_vec() })
+    Ok(Message { producer, seq, codec, payload: payload.to_vec() })
 }

@@ -85,9 +85,14 @@ impl SledLog {
         let mut cached = self.lock();
         let mut batch = WriteBatch::default();
         let mut meta = cached.clone().unwrap_or_default();
-        if cached.is_none() {
+        // All reading comes before the write: an owner who cannot recover must fence nobody.
+        let snapshots = self.snapshot_positions("acquire")?;
+        let manifest = if cached.is_none() {
             batch.insert(MANIFEST_KEY, records::seal(manifest));
-        }
+            manifest.to_vec()
+        } else {
+            self.read_manifest("acquire")?
+        };
         if cached.is_none() || meta.owner != owner.0 {
             meta.epoch += 1;
             meta.owner = owner.0;
@@ -96,14 +101,15 @@ impl SledLog {
         if !files::was_created(&self.inner.path) {
             // First in sled's files for good, or a crash in between would look like a loss.
             self.flush("acquire")?;
-            files::note_created(&self.inner.path)?;
+            files::note_created(&self.inner.path)
+                .map_err(|error| LogError { applied: Applied::Yes, ..error })?;
         }
         Ok(Acquired {
             lease: Lease { epoch: Epoch(meta.epoch), owner },
             head: meta.head,
             checkpoint: meta.checkpoint,
-            manifest: self.read_manifest()?.unwrap_or_default(),
-            snapshots: self.snapshot_positions("acquire")?,
+            manifest,
+            snapshots,
         })
     }
 
