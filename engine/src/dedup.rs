@@ -1,7 +1,7 @@
 //! Refusal of duplicates: by (producer, sequence) without limit, by event id within a window.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     time::Duration,
 };
 
@@ -31,26 +31,29 @@ impl Default for DedupConfig {
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Dedup {
     producers: BTreeMap<Name, u64>,
-    seen: BTreeSet<EventId>,
+    /// When each remembered id was admitted.
+    seen: BTreeMap<EventId, Nanos>,
     by_age: VecDeque<(Nanos, EventId)>,
 }
 
 impl Dedup {
-    /// Notes an input handled at `now`; `false` when it was seen before, and then nothing changes.
+    /// Notes an input handled at `now`; `false` when it was seen before.
+    ///
+    /// A refusal changes nothing at all: it is no entry, so replay could not repeat the change.
     #[inline]
     pub(crate) fn admit(&mut self, input: &Input, now: Nanos, config: &DedupConfig) -> bool {
-        let last = self.producers.entry(input.source).or_insert(0);
-        if input.source_seq <= *last {
+        let last = self.producers.get(&input.source).copied().unwrap_or(0);
+        if input.source_seq <= last {
             return false;
         }
         if let Some(id) = input.id {
-            self.expire(now, config);
-            if !self.seen.insert(id) {
+            if self.seen.get(&id).is_some_and(|&at| now.since(at) <= config.window) {
                 return false;
             }
+            self.expire(now, config);
+            self.seen.insert(id, now);
             self.by_age.push_back((now, id));
         }
-        // Only now: a refusal by id is no entry, so replay could not repeat a change made for it.
         self.producers.insert(input.source, input.source_seq);
         true
     }
@@ -102,6 +105,18 @@ mod tests {
         assert!(dedup.admit(&input("a", 1, Some(7)), Nanos(0), &CONFIG));
         assert!(!dedup.admit(&input("b", 1, Some(7)), Nanos(10), &CONFIG));
         assert!(dedup.admit(&input("b", 1, Some(7)), Nanos(11), &CONFIG));
+    }
+
+    #[test]
+    fn a_refusal_leaves_no_trace() {
+        let mut dedup = Dedup::default();
+        assert!(dedup.admit(&input("a", 1, Some(7)), Nanos(0), &CONFIG));
+        assert!(dedup.admit(&input("a", 2, Some(8)), Nanos(5), &CONFIG));
+        let before = format!("{dedup:?}");
+        // By its number; by its id, from a new producer, when the oldest id is about to expire.
+        assert!(!dedup.admit(&input("a", 2, Some(9)), Nanos(11), &CONFIG));
+        assert!(!dedup.admit(&input("b", 1, Some(8)), Nanos(11), &CONFIG));
+        assert_eq!(format!("{dedup:?}"), before);
     }
 
     #[test]

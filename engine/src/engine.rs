@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Version of the snapshot format. A snapshot of another version is not used.
-const SNAPSHOT_VERSION: u32 = 1;
+const SNAPSHOT_VERSION: u32 = 2;
 /// Ordinals from here on belong to what the engine records about a handler, so that their ids never
 /// meet those of the handler's own emissions.
 const OUTCOME_ORDINALS: u64 = 1 << 63;
@@ -87,7 +87,7 @@ struct Queued {
 pub enum Stepped {
     /// It and everything it caused is in the batch.
     Handled,
-    /// It had been seen before; nothing changed but the time and the timers that came due.
+    /// It had been seen before; nothing happened but the timers that came due.
     Duplicate,
 }
 
@@ -180,10 +180,12 @@ impl Engine {
     /// comes of it. Timers that are due by then fire first.
     pub fn step(&mut self, input: Input, at: Nanos, batch: &mut Batch) -> Stepped {
         self.advance(at, batch);
-        self.time = self.time.max(at);
-        if !self.dedup.admit(&input, self.time, &self.config.dedup) {
+        let now = self.time.max(at);
+        if !self.dedup.admit(&input, now, &self.config.dedup) {
+            // Not even time moves: a duplicate is no entry, so replay could not move it again.
             return Stepped::Duplicate;
         }
+        self.time = now;
         let id = input.id.unwrap_or_else(|| EventId::of_input(&input.source, input.source_seq));
         let header = Header {
             id,
