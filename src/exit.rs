@@ -31,8 +31,12 @@ pub(crate) enum Exit {
     Diverged = 10,
     /// The run ended well but not as the scenario expects.
     ExpectationMissed = 11,
+    /// A run under faults broke a promise.
+    PromiseBroken = 12,
     /// The log does not continue this run: another scenario, or nothing to resume without asking.
     Recovery = 13,
+    /// The same plan gave two different traces.
+    NotDeterministic = 14,
     /// The log cannot be reached, is locked, denies access or refuses writes.
     LogUnavailable = 20,
     /// What is there is corrupt, not a log of ours, or from a newer version.
@@ -118,6 +122,10 @@ impl From<ReplayError> for Failure {
             ReplayError::Diverged(_) | ReplayError::Digest { .. } => {
                 Self::new(Exit::Diverged, error.to_string())
             }
+            ReplayError::LostTail { .. } => Self::new(
+                Exit::LostEntries,
+                format!("{error}; run again with --resume to continue from what is there"),
+            ),
             ReplayError::Engine(_) | ReplayError::NoSnapshot { .. } => {
                 Self::new(Exit::Recovery, error.to_string())
             }

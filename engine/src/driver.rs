@@ -6,6 +6,7 @@
 //! runtime, so any executor runs it.
 
 use std::{
+    future::Future,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -25,7 +26,7 @@ use crate::{
         Acquired, Advice, Batch, Commit, CommitId, EventLog, Lease, LogError, LogErrorKind,
         OwnerId, Pos, Snapshot,
     },
-    recovery::{self, ReplayError, Replayed},
+    recovery::{Replay, ReplayError, Replayed},
     time::Nanos,
 };
 
@@ -290,27 +291,86 @@ impl<L: EventLog, F: Feed, C: Clock, O: Observer> Driver<L, F, C, O> {
     }
 
     async fn acquire(&mut self, request: &RunRequest) -> Result<Acquired, LogError> {
-        let mut retry = Retrying::new(self.config.retry.give_up_acquiring_after);
-        loop {
-            match self.log.acquire(request.owner, &request.manifest).await {
-                Ok(acquired) => return Ok(acquired),
-                Err(error) => {
-                    let config = &self.config.retry;
-                    retry
-                        .pause(error, config, request.owner, &mut self.clock, &mut self.observer)
-                        .await?;
-                }
-            }
-        }
+        let give_up_after = self.config.retry.give_up_acquiring_after;
+        self.patiently(request.owner, give_up_after, |log| async move {
+            log.acquire(request.owner, &request.manifest).await
+        })
+        .await
     }
 
     /// Restores the newest snapshot and re-executes the log behind it.
     async fn recover(&mut self, acquired: &Acquired) -> Result<Replayed, ReplayError> {
-        let Self { log, engine, observer, .. } = self;
-        if let Some(&newest) = acquired.snapshots.last() {
-            recovery::load_snapshot(engine, log, newest).await?;
+        self.restore(acquired).await?;
+        let owner = acquired.lease.owner;
+        let give_up_after = self.config.retry.give_up_after;
+        let mut replay = match Replay::begin(&self.engine, &acquired.head) {
+            Err(error) => return Err(self.missed_loss(acquired).await.unwrap_or(error)),
+            Ok(replay) => replay,
+        };
+        while let Some(query) = replay.wanted() {
+            let read = |log: L| async move { log.range(query).await };
+            let page = self.patiently(owner, give_up_after, read).await?;
+            self.observer.replaying(replay.absorb(&mut self.engine, &page)?);
         }
-        recovery::replay(engine, log, &acquired.head, |pos| observer.replaying(pos)).await
+        replay.finish(&self.engine)
+    }
+
+    /// Restores the newest snapshot that can be read. A damaged one costs time, not the log: an older one,
+    /// or the whole log, stands in for it.
+    async fn restore(&mut self, acquired: &Acquired) -> Result<(), ReplayError> {
+        let owner = acquired.lease.owner;
+        let give_up_after = self.config.retry.give_up_after;
+        let mut damage = None;
+        for &pos in acquired.snapshots.iter().rev() {
+            let read = |log: L| async move { log.snapshot(pos).await };
+            match self.patiently(owner, give_up_after, read).await {
+                Ok(Some(bytes)) => return Ok(self.engine.load(&bytes)?),
+                Ok(None) => tracing::warn!(%pos, "a snapshot is missing; trying an older one"),
+                Err(error) if matches!(error.kind, LogErrorKind::Corrupt { .. }) => {
+                    tracing::warn!(%error, "a snapshot is damaged; trying an older one");
+                    damage.get_or_insert(error);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        match damage {
+            // Without a snapshot there is no way past what is trimmed.
+            Some(error) if acquired.head.trimmed > Pos::ZERO => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// The snapshots may be missing because the log lost them, and more, since it was acquired.
+    async fn missed_loss(&mut self, acquired: &Acquired) -> Option<ReplayError> {
+        let give_up_after = self.config.retry.give_up_after;
+        let read = |log: L| async move { log.head().await };
+        let now = self.patiently(acquired.lease.owner, give_up_after, read).await.ok()?;
+        let head = now.map_or(Pos::ZERO, |head| head.pos);
+        let expected = acquired.head.pos;
+        (head < expected).then_some(ReplayError::LostTail { expected, head })
+    }
+
+    /// Asks the log until it answers or there is no sense in waiting any longer. For operations that are
+    /// safe to repeat.
+    async fn patiently<T, A>(
+        &mut self,
+        who: OwnerId,
+        give_up_after: Duration,
+        ask: impl Fn(L) -> A,
+    ) -> Result<T, LogError>
+    where
+        A: Future<Output = Result<T, LogError>>,
+    {
+        let mut retry = Retrying::new(give_up_after);
+        loop {
+            match ask(self.log.clone()).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => {
+                    let config = &self.config.retry;
+                    retry.pause(error, config, who, &mut self.clock, &mut self.observer).await?;
+                }
+            }
+        }
     }
 
     fn begin(&mut self, acquired: Acquired) -> Result<Run, RunError> {
@@ -425,7 +485,10 @@ impl<L: EventLog, F: Feed, C: Clock, O: Observer> Driver<L, F, C, O> {
         let mut retry = Retrying::new(self.config.retry.give_up_after);
         while let Err(error) = self.log.commit(&run.lease, &commit).await {
             let (config, owner) = (&self.config.retry, run.lease.owner);
-            retry.pause(error, config, owner, &mut self.clock, &mut self.observer).await?;
+            let pause = retry.pause(error, config, owner, &mut self.clock, &mut self.observer);
+            if let Err(error) = pause.await {
+                return Err(self.diagnose(error, run).await.into());
+            }
         }
         run.committed = head;
         run.batch.clear();
@@ -471,8 +534,25 @@ impl<L: EventLog, F: Feed, C: Clock, O: Observer> Driver<L, F, C, O> {
                 tracing::warn!(%error, "trimming was put off");
                 Ok(())
             }
-            Err(error) => Err(error.into()),
+            Err(error) => Err(self.diagnose(error, run).await.into()),
         }
+    }
+
+    /// Being fenced has two causes: somebody took over, or a failover lost our acquisition and perhaps
+    /// entries with it. Only the head tells, and a loss must be reported whoever owns the log now.
+    async fn diagnose(&mut self, mut error: LogError, run: &Run) -> LogError {
+        if let LogErrorKind::Fenced { .. } = error.kind {
+            let give_up_after = self.config.retry.give_up_acquiring_after;
+            let read = |log: L| async move { log.head().await };
+            match self.patiently(run.lease.owner, give_up_after, read).await {
+                Ok(None) => error.kind = LogErrorKind::Gone,
+                Ok(Some(head)) if head.pos < run.committed => {
+                    error.kind = LogErrorKind::LostTail { expected: run.committed, head: head.pos };
+                }
+                _ => {}
+            }
+        }
+        error
     }
 }
 

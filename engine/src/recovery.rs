@@ -4,7 +4,7 @@ use crate::{
     codec::{DecodeError, decode_entry},
     engine::{Engine, EngineError, Stepped},
     event::{Event, Origin},
-    log::{Batch, EventLog, Head, LogError, Pos, RangeQuery},
+    log::{Batch, EventLog, Head, LogError, Page, Pos, RangeQuery},
     source::Input,
 };
 
@@ -46,6 +46,17 @@ pub enum ReplayError {
         stored: crate::digest::Digest,
         /// What its entries give.
         computed: crate::digest::Digest,
+    },
+    /// The log ends before the head it had when it was acquired: a failover or a crash of the server lost
+    /// the tail meanwhile.
+    #[error(
+        "the log lost its tail: entries after {head} up to {expected} were acknowledged and are gone"
+    )]
+    LostTail {
+        /// The head that had been acknowledged.
+        expected: Pos,
+        /// The last entry that is there.
+        head: Pos,
     },
     /// The beginning of the log is trimmed and no snapshot covers it.
     #[error("entries up to {through} are trimmed and no snapshot stands in for them")]
@@ -111,31 +122,72 @@ pub async fn replay<L: EventLog>(
     head: &Head,
     mut on_progress: impl FnMut(Pos),
 ) -> Result<Replayed, ReplayError> {
-    let from = engine.head();
-    if from.seq < head.trimmed.seq {
-        return Err(ReplayError::NoSnapshot { through: head.trimmed });
+    let mut replay = Replay::begin(engine, head)?;
+    while let Some(query) = replay.wanted() {
+        let page = log.range(query).await?;
+        on_progress(replay.absorb(engine, &page)?);
     }
-    let mut comparison = Comparison::default();
-    let mut entries = 0;
-    let mut after = from;
-    while after.seq < head.pos.seq {
-        let page = log.range(RangeQuery::all_after(after)).await?;
-        for entry in page.entries.iter().take_while(|entry| entry.pos <= head.pos) {
-            comparison.check(engine, entry.pos, entry.bytes)?;
-            entries += 1;
-            after = entry.pos;
+    replay.finish(engine)
+}
+
+/// A replay under way, for callers that read the log in their own manner: ask what is
+/// [wanted](Self::wanted), read it, have it [absorbed](Self::absorb), and [finish](Self::finish).
+pub struct Replay {
+    head: Head,
+    from: Pos,
+    after: Pos,
+    entries: u64,
+    comparison: Comparison,
+}
+
+impl Replay {
+    /// A replay from where `engine` stands up to `head`.
+    ///
+    /// # Errors
+    /// [`ReplayError::NoSnapshot`] when entries behind the engine are trimmed.
+    pub fn begin(engine: &Engine, head: &Head) -> Result<Self, ReplayError> {
+        let from = engine.head();
+        if from.seq < head.trimmed.seq {
+            return Err(ReplayError::NoSnapshot { through: head.trimmed });
         }
-        on_progress(after);
-        if page.next.is_none() {
-            break;
+        Ok(Self { head: *head, from, after: from, entries: 0, comparison: Comparison::default() })
+    }
+
+    /// What to read next; `None` at the head.
+    #[must_use]
+    pub fn wanted(&self) -> Option<RangeQuery> {
+        (self.after.seq < self.head.pos.seq).then(|| RangeQuery::all_after(self.after))
+    }
+
+    /// Executes a page again and returns the position reached.
+    ///
+    /// # Errors
+    /// The first position that differs, or [`ReplayError::LostTail`] when the log ends before its head.
+    pub fn absorb(&mut self, engine: &mut Engine, page: &Page) -> Result<Pos, ReplayError> {
+        for entry in page.entries.iter().take_while(|entry| entry.pos <= self.head.pos) {
+            self.comparison.check(engine, entry.pos, entry.bytes)?;
+            self.entries += 1;
+            self.after = entry.pos;
         }
+        if page.next.is_none() && self.after.seq < self.head.pos.seq {
+            return Err(ReplayError::LostTail { expected: self.head.pos, head: self.after });
+        }
+        Ok(self.after)
     }
-    comparison.finish()?;
-    let computed = engine.digest();
-    if engine.head() != head.pos || computed != head.digest {
-        return Err(ReplayError::Digest { pos: head.pos, stored: head.digest, computed });
+
+    /// Compares the end: nothing left over, and the digest.
+    ///
+    /// # Errors
+    /// The handlers produce more than the log holds, or the digest differs.
+    pub fn finish(self, engine: &Engine) -> Result<Replayed, ReplayError> {
+        let Self { head, from, entries, comparison, .. } = self;
+        comparison.finish()?;
+        let computed = engine.digest();
+        if engine.head() != head.pos || computed != head.digest {
+            return Err(ReplayError::Digest { pos: head.pos, stored: head.digest, computed });
+        }
+        Ok(Replayed { from, entries })
     }
-    Ok(Replayed { from, entries })
 }
 
 /// What the engine produced for the last input, and how far the log has confirmed it.
