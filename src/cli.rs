@@ -35,6 +35,8 @@ pub(crate) enum Command {
     Diff(DiffArgs),
     /// Write a generated quote recording (CSV) to stdout.
     Generate(GenerateArgs),
+    /// Run a scenario's handlers under drawn faults and watch every promise.
+    Sim(SimArgs),
     /// Measure the engine against its baseline on this machine.
     Bench(BenchArgs),
 }
@@ -72,6 +74,9 @@ pub(crate) struct RunArgs {
     /// Seconds to wait for a log that does not answer before giving up.
     #[arg(long, value_name = "SECONDS")]
     pub give_up_after: Option<u64>,
+    /// Print everything that happens; for scenarios with faults.
+    #[arg(long)]
+    pub timeline: bool,
     /// Print one JSON object on stdout.
     #[arg(long)]
     pub json: bool,
@@ -125,4 +130,55 @@ pub(crate) struct BenchArgs {
     /// Also measure this log: sled:PATH or redis://HOST:PORT.
     #[arg(long, value_name = "LOG")]
     pub log: Option<LogAddress>,
+}
+
+/// `silvertine sim`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  silvertine sim --seeds 10000 --jobs 2
+  silvertine sim scenarios/ema-cross.toml --time 60s
+A seed that breaks a promise is shrunk and written as a scenario; `silvertine run FILE` shows it again.")]
+pub(crate) struct SimArgs {
+    /// The scenario whose handlers are run; handlers that do a bit of everything when absent.
+    pub scenario: Option<PathBuf>,
+    /// How many seeds; 1000 when there is no --time either.
+    #[arg(long, value_name = "N")]
+    pub seeds: Option<u64>,
+    /// The first seed.
+    #[arg(long, default_value_t = 0, value_name = "SEED")]
+    pub from_seed: u64,
+    /// Threads; each runs whole seeds, so their number changes no result.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..), value_name = "N")]
+    pub jobs: u16,
+    /// Stop after so long, such as 60s or 5m.
+    #[arg(long, value_name = "TIME")]
+    pub time: Option<Span>,
+    /// The folder that ${data} in the scenario stands for.
+    #[arg(long, env = "SILVERTINE_DATA", value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Where to write the shrunk scenario of a seed that fails.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Also print which fault fired in which phase.
+    #[arg(long)]
+    pub matrix: bool,
+    /// Print one JSON object on stdout.
+    #[arg(long)]
+    pub json: bool,
+    /// Write each seed's trace hash to a file.
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub write_hashes: Option<PathBuf>,
+}
+
+/// A span of time on the command line.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Span(pub std::time::Duration);
+
+impl std::str::FromStr for Span {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let ns = silvertine::sim::fault::parse_span(text)?;
+        Ok(Self(std::time::Duration::from_nanos(ns)))
+    }
 }

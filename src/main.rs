@@ -11,6 +11,8 @@ mod latency;
 mod progress;
 mod run;
 mod signals;
+mod sim;
+mod simulated;
 mod summary;
 mod verify;
 
@@ -54,6 +56,7 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Diff(args) => diff::diff(args),
         Command::Generate(args) => generate::generate(args),
         Command::Bench(args) => bench::bench(args),
+        Command::Sim(args) => sim::sim(&args),
     }
 }
 

@@ -23,6 +23,7 @@ use crate::{
     latency::LatencyRecorder,
     progress::ProgressView,
     signals::stop_on_signals,
+    simulated,
     summary::Summary,
 };
 
@@ -32,6 +33,13 @@ const MEMORY_RETENTION: u64 = 1_000_000;
 /// Runs a scenario.
 pub(crate) fn run(args: RunArgs) -> Result<Exit, Failure> {
     let scenario = prepare(&args)?;
+    if scenario.is_simulated() {
+        return simulated::run(&args, &scenario);
+    }
+    if args.timeline {
+        let why = "--timeline shows what the simulator did; this scenario has no [[fault]]";
+        return Err(Failure::new(Exit::Usage, why));
+    }
     let partition = args.partition.unwrap_or(scenario.name);
     let log = AnyLog::open(&args.log, partition, false)?;
     let clock = match scenario.clock {
@@ -88,7 +96,8 @@ fn prepare(args: &RunArgs) -> Result<Scenario, Failure> {
     if let Some(seconds) = args.give_up_after {
         scenario.run.give_up_after_s = seconds;
     }
-    if args.log == LogAddress::Memory && scenario.run.retention_entries.is_none() {
+    let in_memory = args.log == LogAddress::Memory && !scenario.is_simulated();
+    if in_memory && scenario.run.retention_entries.is_none() {
         scenario.run.retention_entries = Some(MEMORY_RETENTION);
     }
     if scenario.clock == ClockMode::Wall && args.speed != Speed::Max {

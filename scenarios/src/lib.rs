@@ -6,3 +6,4 @@ pub mod manifest;
 pub mod runner;
 pub mod scenario;
 pub mod sources;
+pub mod under_faults;

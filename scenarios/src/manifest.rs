@@ -6,6 +6,7 @@ use silvertine_engine::{
     engine::{Engine, EngineError},
     text::Name,
 };
+use silvertine_sim::subject::Wrap;
 
 use crate::{
     handlers::Registry,
@@ -91,6 +92,18 @@ impl Manifest {
     /// # Errors
     /// [`ManifestError`] names the handler and what is wrong with it.
     pub fn engine(&self, registry: &Registry) -> Result<Engine, ManifestError> {
+        self.watched_engine(registry, &mut |_, _, handler| handler)
+    }
+
+    /// The same with every handler put through `wrap`.
+    ///
+    /// # Errors
+    /// As [`engine`](Self::engine).
+    pub fn watched_engine(
+        &self,
+        registry: &Registry,
+        wrap: &mut Wrap<'_>,
+    ) -> Result<Engine, ManifestError> {
         let mut builder = Engine::builder(self.engine.config(self.seed));
         for section in &self.handlers {
             let (handler, default_priority) = registry
@@ -103,7 +116,7 @@ impl Manifest {
                 })?,
             };
             let priority = section.priority.unwrap_or(default_priority);
-            builder = builder.boxed_handler(name, priority, handler);
+            builder = builder.boxed_handler(name, priority, wrap(name, priority, handler));
         }
         Ok(builder.build()?)
     }

@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 
 use silvertine_engine::{
+    Counts,
     bus::Figure,
     clock::Clock,
+    digest::Digest,
     driver::{Driver, Observer, Outcome, RunError, RunRequest, StopFlag},
     engine::EngineError,
     feed::{Feed, FeedError, IngressFeed, Merge, MergedSource, Polled},
@@ -82,21 +84,23 @@ impl Report {
     /// The sum of an amount over all handlers that report it, or `None` when none does.
     #[must_use]
     pub fn amount(&self, figure: &str) -> Option<Money> {
-        let amounts = self.figures.iter().filter_map(|(_, name, value)| match value {
-            Figure::Amount(amount) if *name == figure => Some(*amount),
-            _ => None,
-        });
-        amounts.fold(None, |sum, amount| match sum {
-            None => Some(amount),
-            // A sum past the range of money has no meaning left to show.
-            Some(sum) => sum.checked_add(amount).ok(),
-        })
+        amount(&self.figures, figure)
     }
 
     /// One line for every expectation that is not met.
     #[must_use]
     pub fn unmet(&self, expect: &Expectations) -> Vec<String> {
-        let counts = &self.outcome.counts;
+        Self::unmet_by(expect, &self.outcome.counts, &self.figures, self.outcome.digest)
+    }
+
+    /// One line for every expectation that these results do not meet.
+    #[must_use]
+    pub fn unmet_by(
+        expect: &Expectations,
+        counts: &Counts,
+        figures: &[(Name, &'static str, Figure)],
+        digest: Digest,
+    ) -> Vec<String> {
         let mut unmet = Vec::new();
         let mut check = |what: &str, expected: Option<String>, actual: String| {
             if let Some(expected) = expected.filter(|expected| *expected != actual) {
@@ -106,16 +110,29 @@ impl Report {
         let number = |count: Option<u64>| count.map(|count| count.to_string());
         let money = |amount: Option<Money>| amount.map(|amount| amount.to_string());
         let actual_money =
-            |figure| money(self.amount(figure)).unwrap_or_else(|| "not reported".to_owned());
+            |figure| money(amount(figures, figure)).unwrap_or_else(|| "not reported".to_owned());
         check("entries", number(expect.entries), counts.entries.to_string());
         check("orders", number(expect.orders), counts.orders.to_string());
         check("fills", number(expect.fills), counts.fills.to_string());
         check("rejected", number(expect.rejected), counts.rejected.to_string());
         check("realised_pnl", money(expect.realised_pnl), actual_money("realised_pnl"));
         check("equity", money(expect.equity), actual_money("equity"));
-        check("digest", expect.digest.clone(), self.outcome.digest.to_string());
+        check("digest", expect.digest.clone(), digest.to_string());
         unmet
     }
+}
+
+/// The sum of an amount over all handlers that report it.
+fn amount(figures: &[(Name, &'static str, Figure)], figure: &str) -> Option<Money> {
+    let amounts = figures.iter().filter_map(|(_, name, value)| match value {
+        Figure::Amount(amount) if *name == figure => Some(*amount),
+        _ => None,
+    });
+    amounts.fold(None, |sum, amount| match sum {
+        None => Some(amount),
+        // A sum past the range of money has no meaning left to show.
+        Some(sum) => sum.checked_add(amount).ok(),
+    })
 }
 
 impl Runner {

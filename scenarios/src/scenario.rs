@@ -17,6 +17,8 @@ use silvertine_engine::{
     text::Name,
 };
 
+use silvertine_sim::fault::Fault;
+
 use crate::sources::SourceSpec;
 
 /// Why a scenario cannot be used.
@@ -43,7 +45,7 @@ pub enum ScenarioError {
 }
 
 /// A scenario as written.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scenario {
     /// Its name; also the name of the partition unless another one is asked for.
@@ -69,6 +71,12 @@ pub struct Scenario {
     /// Who handles them.
     #[serde(rename = "handler", default)]
     pub handlers: Vec<HandlerSection>,
+    /// What goes wrong on the way. A scenario with faults runs in the simulator.
+    #[serde(rename = "fault", default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<Fault>,
+    /// How the simulator is set up.
+    #[serde(default)]
+    pub sim: SimSection,
     /// What must come of it.
     #[serde(default)]
     pub expect: Expectations,
@@ -134,7 +142,7 @@ impl EngineSection {
 }
 
 /// How a scenario is driven. Nothing here changes what is computed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RunSection {
     /// Entries after which a batch is committed.
@@ -142,8 +150,10 @@ pub struct RunSection {
     /// Entries after which a snapshot is taken.
     pub snapshot_entries: u64,
     /// Engine time after which a snapshot is taken, in seconds; without it only entries count.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub snapshot_interval_s: Option<u64>,
     /// The newest entries kept in the log; without it all are, except in memory, where a million is.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub retention_entries: Option<u64>,
     /// How long a log that does not answer is waited for, in seconds.
     pub give_up_after_s: u64,
@@ -179,6 +189,14 @@ impl RunSection {
     }
 }
 
+/// How the simulator is set up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SimSection {
+    /// Root of the simulated world's latencies and coin tosses; changes nothing that is computed.
+    pub seed: u64,
+}
+
 /// Where inputs come from.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SourceSection {
@@ -210,22 +228,29 @@ pub struct HandlerSection {
 }
 
 /// What must come of a run; each one present is checked.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Expectations {
     /// The digest, 32 hexadecimal digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
     /// Number of entries.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub entries: Option<u64>,
     /// Number of orders submitted.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub orders: Option<u64>,
     /// Number of fills.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub fills: Option<u64>,
     /// Number of orders denied or rejected.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub rejected: Option<u64>,
     /// Realised profit and loss.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub realised_pnl: Option<Money>,
     /// Equity at the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub equity: Option<Money>,
 }
 
@@ -267,11 +292,41 @@ impl Scenario {
         Ok(scenario)
     }
 
+    /// Whether it runs in the simulator: it has faults, or producers that only the simulator has.
+    #[must_use]
+    pub fn is_simulated(&self) -> bool {
+        let publishes = |source: &SourceSection| matches!(&source.spec, SourceSpec::Workload(workload) if workload.publish);
+        !self.faults.is_empty() || self.sources.iter().any(publishes)
+    }
+
+    /// The scenario as a file. Relative paths in it still start from [`folder`](Self::folder).
+    ///
+    /// # Errors
+    /// One line: what cannot be written in TOML.
+    pub fn to_toml(&self) -> Result<String, String> {
+        toml::to_string(self).map_err(|why| why.to_string())
+    }
+
     fn check(&self) -> Result<(), String> {
         if self.sources.is_empty() {
             return Err("no [[source]]: there is nothing to run".to_owned());
         }
         let ingress = |source: &SourceSection| matches!(source.spec, SourceSpec::Ingress {});
+        let published = |source: &&SourceSection| matches!(&source.spec, SourceSpec::Workload(workload) if workload.publish);
+        let publishers = self.sources.iter().filter(published).count();
+        if publishers > 0 && publishers < self.sources.len() {
+            return Err("either every source is a workload with publish = true, or none".to_owned());
+        }
+        if publishers > 0 && self.clock == ClockMode::Virtual {
+            return Err("what is published arrives on the wall clock: clock = \"wall\"".to_owned());
+        }
+        if !self.faults.is_empty() && ingress(&self.sources[0]) {
+            return Err(
+                "[[fault]] runs in the simulator, where nobody publishes; use a source of kind \
+                        \"workload\" with publish = true"
+                    .to_owned(),
+            );
+        }
         if self.sources.len() > 1 && self.sources.iter().any(ingress) {
             return Err(
                 "a source of kind \"ingress\" stands alone: what arrives live has no time \

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::de::DeserializeOwned;
 use silvertine_engine::bus::{Handler, Priority};
-use silvertine_sim::venue::SimVenue;
+use silvertine_sim::{probe::Probe, venue::SimVenue};
 
 use super::{EmaCross, Portfolio, RiskLimits, TargetPosition};
 
@@ -32,6 +32,7 @@ impl Registry {
             .register("risk-limits", Priority::Critical, RiskLimits::new)
             .register("sim-venue", Priority::High, SimVenue::new)
             .register("portfolio", Priority::Low, Portfolio::new)
+            .register("probe", Priority::Normal, Probe::new)
     }
 
     /// Adds a kind (or replaces one): its name in scenarios, its usual priority, and how it is built from

@@ -9,7 +9,10 @@ use silvertine_engine::{
     text::{Name, Symbol},
     time::{NANOS_PER_SECOND, Nanos},
 };
-use silvertine_sim::generator::{Market, QuoteGenerator};
+use silvertine_sim::{
+    generator::{Market, QuoteGenerator},
+    workload::{Workload, WorkloadSource},
+};
 
 use super::{Bars, Binance, HistData, Only, Quotes, Stamp, TextSource};
 use crate::runner::RunnerError;
@@ -89,6 +92,8 @@ pub enum SourceSpec {
         #[serde(default, skip_serializing_if = "is_zero")]
         trades_per_mille: u16,
     },
+    /// Awkward inputs out of a seed: bursts, late rows, duplicates, rows that make no sense.
+    Workload(Workload),
     /// What outside producers publish to the partition's ingress.
     Ingress {},
 }
@@ -178,6 +183,11 @@ impl SourceSpec {
                     .and_then(|generator| generator.with_trades(*trades_per_mille))
                     .map_err(|why| RunnerError::SourceParams { name, why })?;
                 Ok((Box::new(generator), format!("generator {name}")))
+            }
+            Self::Workload(workload) => {
+                let source = WorkloadSource::new(name, workload.clone())
+                    .map_err(|why| RunnerError::SourceParams { name, why })?;
+                Ok((Box::new(source), format!("workload {name}")))
             }
             Self::Ingress {} => Err(params("an ingress is not opened as a file")),
         }

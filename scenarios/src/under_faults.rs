@@ -1,0 +1,248 @@
+//! A scenario under faults: as its file says, or with inputs, settings and faults drawn from a seed.
+
+use std::{collections::BTreeMap, marker::PhantomData, path::PathBuf};
+
+use silvertine_engine::{
+    bus::{Handler, Priority},
+    driver::DriverConfig,
+    engine::Engine,
+    event::{Body, MarketData},
+    feed::{MergedSource, OnBadRow},
+    log::{EventLog, Message},
+    numbers::Price,
+    source::Row,
+    text::{Name, Symbol},
+};
+use silvertine_sim::{
+    oracle::Oracle,
+    plan::{Plan, Shape},
+    shrink,
+    simulate::{Options, Report, simulate},
+    subject::{Subject, Wrap},
+};
+
+use crate::{
+    handlers::Registry,
+    manifest::Manifest,
+    scenario::{ClockMode, Scenario, SourceSection},
+    sources::SourceSpec,
+};
+
+/// Rows of each source that are read to learn its instruments.
+const ROWS_READ: usize = 500;
+/// Rows of a drawn plan.
+const EVENTS: (u64, u64) = (200, 240);
+
+/// A scenario that the simulator can begin any number of times.
+pub struct ScenarioSubject<'a, L> {
+    scenario: &'a Scenario,
+    registry: &'a Registry,
+    data: Option<PathBuf>,
+    manifest: Manifest,
+    log: PhantomData<fn() -> L>,
+}
+
+impl<'a, L> ScenarioSubject<'a, L> {
+    /// The scenario with the kinds of handlers that `registry` knows; `data` is what `${data}` in
+    /// paths stands for.
+    #[must_use]
+    pub fn new(scenario: &'a Scenario, registry: &'a Registry, data: Option<PathBuf>) -> Self {
+        let manifest = Manifest::of(scenario);
+        Self { scenario, registry, data, manifest, log: PhantomData }
+    }
+}
+
+impl<L: EventLog + Default> Subject for ScenarioSubject<'_, L> {
+    type Log = L;
+
+    fn engine(&self, wrap: &mut Wrap<'_>) -> Result<Engine, String> {
+        self.manifest.watched_engine(self.registry, wrap).map_err(|error| error.to_string())
+    }
+
+    fn lanes(&self) -> Result<Vec<MergedSource>, String> {
+        self.scenario.sources.iter().map(|section| self.lane(section)).collect()
+    }
+
+    fn producers(&self) -> Result<Vec<Vec<Message>>, String> {
+        let published = |section: &SourceSection| match &section.spec {
+            SourceSpec::Workload(workload) if workload.publish => {
+                Some(workload.check().map(|()| workload.messages(section.name)))
+            }
+            _ => None,
+        };
+        self.scenario.sources.iter().filter_map(published).collect()
+    }
+
+    fn manifest(&self) -> Vec<u8> {
+        self.manifest.to_bytes()
+    }
+
+    fn driver(&self) -> DriverConfig {
+        self.scenario.run.driver()
+    }
+}
+
+impl<L> ScenarioSubject<'_, L> {
+    fn lane(&self, section: &SourceSection) -> Result<MergedSource, String> {
+        let Scenario { folder, seed, .. } = self.scenario;
+        let opened = section.spec.open(section.name, folder, self.data.as_deref(), *seed);
+        let (source, label) = opened.map_err(|error| error.to_string())?;
+        Ok(MergedSource::new(source, label, section.on_bad_row))
+    }
+}
+
+/// Runs plans over a scenario's handlers.
+pub struct UnderFaults<L> {
+    base: Scenario,
+    registry: Registry,
+    shape: Shape,
+    log: PhantomData<fn() -> L>,
+}
+
+impl<L: EventLog + Default> UnderFaults<L> {
+    /// Prepares a scenario: its handlers stay, and its sources are read for a moment to learn what they
+    /// are about.
+    ///
+    /// # Errors
+    /// One line: a handler cannot be built, or a source cannot be read.
+    pub fn new(base: Scenario, registry: Registry, data: Option<PathBuf>) -> Result<Self, String> {
+        Manifest::of(&base).engine(&registry).map_err(|error| error.to_string())?;
+        let shape = shape_of(&base, data)?;
+        Ok(Self { base, registry, shape, log: PhantomData })
+    }
+
+    /// The handlers of one kind alone, each built by `build`.
+    ///
+    /// # Errors
+    /// The name is no name, or too long.
+    pub fn of_handler<H: Handler + 'static>(
+        name: &str,
+        priority: Priority,
+        build: impl Fn() -> H + Send + Sync + 'static,
+    ) -> Result<Self, String> {
+        let registry = Registry::new().register(name, priority, move |_: toml::Table| Ok(build()));
+        let text = format!(
+            "name = \"{name}\"\n[[source]]\nkind = \"workload\"\nname = \"inputs\"\nseed = 0\n\
+             events = 1\nsymbols = [\"A\", \"B\"]\n[[handler]]\nkind = \"{name}\"\n"
+        );
+        let base =
+            Scenario::parse(&text, name, PathBuf::new()).map_err(|error| error.to_string())?;
+        let mut ready = Self::new(base, registry, None)?;
+        ready.shape.trades = true;
+        ready.shape.bars = true;
+        Ok(ready)
+    }
+
+    /// The plan of a seed.
+    #[must_use]
+    pub fn plan(&self, seed: u64) -> Plan {
+        Plan::draw(seed, &self.shape)
+    }
+
+    /// How plans for this scenario are drawn.
+    #[must_use]
+    pub const fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// The scenario that a plan makes of the base: what runs, and what a file of it says.
+    #[must_use]
+    pub fn scenario(&self, plan: &Plan) -> Scenario {
+        let mut scenario = self.base.clone();
+        let section = |(name, workload): &(Name, _)| SourceSection {
+            name: *name,
+            on_bad_row: OnBadRow::Skip,
+            spec: SourceSpec::Workload(Clone::clone(workload)),
+        };
+        scenario.sources = plan.workloads.iter().map(section).collect();
+        let live = plan.workloads.iter().any(|(_, workload)| workload.publish);
+        scenario.clock = if live { ClockMode::Wall } else { ClockMode::Virtual };
+        scenario.handlers.retain(|handler| !plan.without_handlers.contains(&label(handler)));
+        let knobs = &plan.knobs;
+        scenario.run.batch_entries = knobs.batch_entries;
+        scenario.run.snapshot_entries = knobs.snapshot_entries;
+        scenario.run.retention_entries = knobs.retention_entries;
+        scenario.run.give_up_after_s = knobs.give_up_after_s;
+        scenario.engine.dedup_window_ms = knobs.dedup_window_ms;
+        scenario.engine.dedup_capacity = knobs.dedup_capacity;
+        scenario.engine.circuit_failures = knobs.circuit_failures;
+        scenario.engine.circuit_reset_ms = knobs.circuit_reset_ms;
+        scenario.faults.clone_from(&plan.faults);
+        scenario.sim.seed = plan.seed;
+        scenario.expect = Default::default();
+        scenario
+    }
+
+    /// Runs a plan.
+    ///
+    /// # Errors
+    /// One line: it cannot be set up.
+    pub fn run(&self, plan: &Plan, keep_trace: bool) -> Result<Report, String> {
+        let scenario = self.scenario(plan);
+        let subject = ScenarioSubject::<L>::new(&scenario, &self.registry, None);
+        simulate(&subject, &plan.faults, Options { seed: plan.seed, keep_trace })
+    }
+
+    /// Reduces a plan to the least that still breaks the same promise.
+    #[must_use]
+    pub fn shrink(&self, plan: &Plan, oracle: Oracle) -> Plan {
+        let handlers: Vec<String> = self.base.handlers.iter().map(label).collect();
+        shrink::shrink(plan, &handlers, &mut |candidate| {
+            let report = self.run(candidate, false).ok();
+            report.and_then(|report| report.violation).is_some_and(|v| v.oracle == oracle)
+        })
+    }
+}
+
+/// What a handler is called in a plan: the name it is registered under.
+fn label(handler: &crate::scenario::HandlerSection) -> String {
+    handler.name.map_or_else(|| handler.kind.clone(), |name| name.to_string())
+}
+
+/// What the sources of a scenario are about.
+fn shape_of(scenario: &Scenario, data: Option<PathBuf>) -> Result<Shape, String> {
+    let mut prices = BTreeMap::<Symbol, Price>::new();
+    let (mut trades, mut bars) = (false, false);
+    for section in &scenario.sources {
+        if matches!(section.spec, SourceSpec::Ingress {}) {
+            continue;
+        }
+        let opened =
+            section.spec.open(section.name, &scenario.folder, data.as_deref(), scenario.seed);
+        let (mut source, _) = opened.map_err(|error| error.to_string())?;
+        for _ in 0..ROWS_READ {
+            let row = source.next_row().map_err(|error| error.to_string())?;
+            let Some(row) = row else { break };
+            let Row::Event(input) = row else { continue };
+            let Body::MarketData(data) = input.body else { continue };
+            let price = match &data {
+                MarketData::Quote(quote) => quote.bid,
+                MarketData::Trade(trade) => trade.price,
+                MarketData::Bar(bar) => bar.close,
+            };
+            trades |= matches!(data, MarketData::Trade(_));
+            bars |= matches!(data, MarketData::Bar(_));
+            prices.entry(data.symbol()).or_insert(price);
+        }
+    }
+    if prices.is_empty() {
+        let price = Price::from_units(100_000_000_000);
+        prices = symbols_named(scenario).into_iter().map(|symbol| (symbol, price)).collect();
+        (trades, bars) = (true, false);
+    }
+    if prices.is_empty() {
+        return Err("the scenario names no instrument to make inputs for".to_owned());
+    }
+    Ok(Shape { symbols: prices.into_iter().collect(), trades, bars, events: EVENTS })
+}
+
+/// The instruments that the handlers' parameters name.
+fn symbols_named(scenario: &Scenario) -> Vec<Symbol> {
+    let params = scenario.handlers.iter().flat_map(|handler| handler.params.iter());
+    let named = params.filter(|(key, _)| matches!(key.as_str(), "symbol" | "symbols"));
+    let texts = named.flat_map(|(_, value)| match value {
+        toml::Value::Array(list) => list.iter().filter_map(toml::Value::as_str).collect(),
+        other => other.as_str().into_iter().collect::<Vec<_>>(),
+    });
+    texts.filter_map(|text| Symbol::new(text).ok()).collect()
+}

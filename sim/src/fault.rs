@@ -1,0 +1,460 @@
+//! Faults: what can go wrong, when it does, and the catalogue that names every kind in one place.
+//!
+//! To add a fault: a variant of [`FaultKind`], its line in [`CATALOGUE`], and what it does in
+//! [`world`](crate::world). Drawing, counting, shrinking, files and the coverage matrix read the catalogue.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::spell;
+pub use crate::spell::parse_span;
+
+const ONE_SECOND: u64 = 1_000_000_000;
+
+/// What a kind of fault strikes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// One operation on the log.
+    Operation,
+    /// The server, for a while.
+    Server,
+    /// What the server had acknowledged.
+    Loss,
+    /// What is stored; found when it is read, so the owner crashes with it.
+    Damage,
+    /// The engine's process.
+    Process,
+    /// The wall clock; only runs on the wall clock can feel it.
+    Clock,
+    /// A producer of ingress messages; only runs with an ingress have one.
+    Producer,
+}
+
+/// One kind of fault, described.
+#[derive(Clone, Copy, Debug)]
+pub struct FaultInfo {
+    /// The kind.
+    pub kind: FaultKind,
+    /// Its name in files and reports.
+    pub name: &'static str,
+    /// What it strikes.
+    pub scope: Scope,
+    /// The keys it takes besides `at` and `after_events`.
+    pub takes: &'static [&'static str],
+    /// What happens, in one line.
+    pub says: &'static str,
+}
+
+/// Makes the enum and the table of one list, so that no kind can lack its line.
+macro_rules! catalogue {
+    ($($kind:ident $name:literal $scope:ident [$($key:literal),*] $says:literal;)*) => {
+        /// A kind of fault.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum FaultKind {
+            $(#[doc = concat!($says, ".")] $kind,)*
+        }
+
+        /// Every kind of fault, in the order of [`FaultKind`].
+        pub const CATALOGUE: &[FaultInfo] = &[$(FaultInfo {
+            kind: FaultKind::$kind,
+            name: $name,
+            scope: Scope::$scope,
+            takes: &[$($key),*],
+            says: $says,
+        }),*];
+    };
+}
+
+catalogue! {
+    LostRequest "lost_request" Operation ["op"]
+        "a request never arrives; the client times out";
+    LostReply "lost_reply" Operation ["op"]
+        "a request takes effect and its reply is lost";
+    LateEffect "late_effect" Operation ["op", "for"]
+        "the client times out, and then the request takes effect";
+    SentTwice "sent_twice" Operation ["op", "for"]
+        "a request takes effect, and once more later";
+    Slow "slow" Operation ["op", "for"]
+        "a request and its reply take their time";
+    Refused "refused" Operation ["op"]
+        "the connection is refused";
+    Disconnect "disconnect" Server ["for"]
+        "the network is down; what was under way may or may not arrive";
+    Restart "restart" Server ["for"]
+        "the server is killed and restarted; what it acknowledged is on disk";
+    Stall "stall" Server ["for"]
+        "the server freezes (SIGSTOP); what was sent takes effect when it thaws";
+    Loading "loading" Server ["for"]
+        "the server is loading its data and answers LOADING";
+    Busy "busy" Server ["for"]
+        "a script runs for too long and everything else is answered BUSY";
+    ClusterDown "cluster_down" Server ["for"]
+        "no primary is known: CLUSTERDOWN";
+    OutOfMemory "out_of_memory" Server ["for"]
+        "writes are refused: OOM";
+    ReadOnly "read_only" Server ["for"]
+        "the server was demoted: READONLY";
+    Misconf "misconf" Server ["for"]
+        "the server cannot persist: MISCONF";
+    NoReplicas "no_replicas" Server ["for"]
+        "too few replicas: NOREPLICAS";
+    Denied "denied" Server ["for"]
+        "permission is withdrawn: NOPERM";
+    Failover "failover" Loss ["for", "lose"]
+        "a replica takes over without the newest writes";
+    PowerLoss "power_loss" Loss ["for", "lose"]
+        "the server's machine loses power and the newest writes with it";
+    Flush "flush" Loss []
+        "somebody empties the server (FLUSHALL)";
+    TornSnapshot "torn_snapshot" Damage ["for"]
+        "the owner crashes; the newest snapshot does not check out";
+    LostSnapshot "lost_snapshot" Damage ["for"]
+        "the owner crashes; the newest snapshot is gone";
+    CorruptEntry "corrupt_entry" Damage ["for"]
+        "the owner crashes; an entry behind the newest snapshot does not check out";
+    TrimmedAway "trimmed_away" Damage ["for"]
+        "the owner crashes; entries behind the newest snapshot were trimmed by somebody else";
+    Crash "crash" Process ["for", "op", "request"]
+        "the owner dies at once";
+    Pause "pause" Process ["for"]
+        "the owner freezes; a standby takes over, and then the owner thaws";
+    SecondOwner "second_owner" Process []
+        "somebody starts a second owner beside the first";
+    Stop "stop" Process ["for"]
+        "a signal asks the owner to stop";
+    ClockJump "clock_jump" Clock ["by"]
+        "the wall clock jumps";
+    ProducerRestart "producer_restart" Producer []
+        "a producer forgets what was acknowledged and sends it again";
+}
+
+impl FaultKind {
+    /// All kinds, in the order of the catalogue.
+    pub fn all() -> impl Iterator<Item = Self> {
+        CATALOGUE.iter().map(|info| info.kind)
+    }
+
+    /// What the catalogue says of it.
+    #[must_use]
+    pub const fn info(self) -> &'static FaultInfo {
+        &CATALOGUE[self as usize]
+    }
+
+    /// Its name in files and reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        self.info().name
+    }
+}
+
+impl fmt::Display for FaultKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// An operation on the log, as faults and reports name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum OpKind {
+    /// Becoming owner.
+    Acquire,
+    /// Committing.
+    Commit,
+    /// Reading entries.
+    Range,
+    /// Reading a snapshot.
+    Snapshot,
+    /// Trimming.
+    Trim,
+    /// Reading the ingress.
+    Ingress,
+    /// Publishing to the ingress.
+    Publish,
+    /// Reading the head, the manifest, the list of snapshots or the statistics.
+    Look,
+}
+
+impl OpKind {
+    /// All kinds.
+    pub const ALL: [Self; 8] = [
+        Self::Acquire,
+        Self::Commit,
+        Self::Range,
+        Self::Snapshot,
+        Self::Trim,
+        Self::Ingress,
+        Self::Publish,
+        Self::Look,
+    ];
+
+    /// Its name in files and reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Acquire => "acquire",
+            Self::Commit => "commit",
+            Self::Range => "range",
+            Self::Snapshot => "snapshot",
+            Self::Trim => "trim",
+            Self::Ingress => "ingress",
+            Self::Publish => "publish",
+            Self::Look => "look",
+        }
+    }
+
+    /// Whether it changes the log.
+    #[must_use]
+    pub const fn writes(self) -> bool {
+        matches!(self, Self::Acquire | Self::Commit | Self::Trim | Self::Publish)
+    }
+}
+
+impl fmt::Display for OpKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for OpKind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known = Self::ALL.into_iter().find(|kind| kind.name() == text);
+        known.ok_or_else(|| {
+            let names = Self::ALL.map(Self::name).join(", ");
+            format!("no operation is called {text:?}; known are {names}")
+        })
+    }
+}
+
+/// When a fault strikes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum When {
+    /// At the n-th operation of a kind, counted over the whole run from one: `commit#17`.
+    Op(OpKind, u64),
+    /// Once so many inputs have been taken, counted over the whole run, repeated ones included.
+    Events(u64),
+    /// At this virtual time in nanoseconds, counted from the first input.
+    Time(u64),
+}
+
+impl fmt::Display for When {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Op(kind, n) => write!(f, "{kind}#{n}"),
+            Self::Events(n) => write!(f, "after {n} events"),
+            Self::Time(ns) => f.write_str(&spell::clock(*ns)),
+        }
+    }
+}
+
+/// What becomes of the request during which the owner crashes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CrashedRequest {
+    /// It never arrives.
+    #[default]
+    Lost,
+    /// It takes effect.
+    Applied,
+    /// It takes effect later, when a successor may already be at work.
+    Late,
+}
+
+/// One fault of a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Written", into = "Written")]
+pub struct Fault {
+    /// When it strikes.
+    pub at: When,
+    /// What happens.
+    pub kind: FaultKind,
+    /// For faults that strike after a number of events or at a time: at the next operation of this
+    /// kind then. Without it, faults of one operation strike the next commit, and crashes strike at
+    /// once, between two inputs.
+    pub op: Option<OpKind>,
+    /// How long it lasts, or until the process is started again, in nanoseconds.
+    pub for_ns: u64,
+    /// How many of the newest writes are lost.
+    pub lose: u32,
+    /// What becomes of the request during which the owner crashes.
+    pub request: CrashedRequest,
+    /// By how much the clock jumps, in nanoseconds.
+    pub by_ns: i64,
+}
+
+impl Fault {
+    /// A fault of this kind with the usual parameters: commits, one second, two writes lost.
+    #[must_use]
+    pub const fn new(at: When, kind: FaultKind) -> Self {
+        let request = CrashedRequest::Lost;
+        Self { at, kind, op: None, for_ns: ONE_SECOND, lose: 2, request, by_ns: ONE_SECOND as i64 }
+    }
+
+    fn takes(&self, key: &str) -> bool {
+        self.kind.info().takes.contains(&key)
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.at, self.kind)?;
+        if let Some(op) = self.op {
+            write!(f, " op={op}")?;
+        }
+        if self.takes("for") {
+            write!(f, " for={}", spell::span(self.for_ns))?;
+        }
+        if self.takes("lose") {
+            write!(f, " lose={}", self.lose)?;
+        }
+        if self.takes("request") {
+            write!(f, " request={}", format!("{:?}", self.request).to_lowercase())?;
+        }
+        if self.takes("by") {
+            write!(f, " by={}", spell::signed_span(self.by_ns))?;
+        }
+        Ok(())
+    }
+}
+
+/// A fault as a scenario file writes it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    kind: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    after_events: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    op: Option<String>,
+    #[serde(rename = "for", skip_serializing_if = "Option::is_none")]
+    span: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lose: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request: Option<CrashedRequest>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<String>,
+}
+
+impl TryFrom<Written> for Fault {
+    type Error = String;
+
+    fn try_from(written: Written) -> Result<Self, String> {
+        let Some(info) = CATALOGUE.iter().find(|info| info.name == written.kind) else {
+            let names: Vec<_> = CATALOGUE.iter().map(|info| info.name).collect();
+            return Err(format!(
+                "no fault is called {:?}; known are {}",
+                written.kind,
+                names.join(", ")
+            ));
+        };
+        for (key, given) in [
+            ("op", written.op.is_some()),
+            ("for", written.span.is_some()),
+            ("lose", written.lose.is_some()),
+            ("request", written.request.is_some()),
+            ("by", written.by.is_some()),
+        ] {
+            if given && !info.takes.contains(&key) {
+                return Err(format!("a fault of kind {} takes no {key:?}", info.name));
+            }
+        }
+        let at = match (&written.at, written.after_events) {
+            (Some(at), None) => parse_when(at)?,
+            (None, Some(events)) => When::Events(events),
+            _ => {
+                return Err(format!(
+                    "fault {}: say either at = \"HH:MM:SS\" (or \"commit#17\") or after_events",
+                    info.name
+                ));
+            }
+        };
+        let mut fault = Self::new(at, info.kind);
+        if let Some(op) = written.op {
+            if matches!(at, When::Op(..)) {
+                return Err(format!("fault {}: \"at\" already names the operation", info.name));
+            }
+            fault.op = Some(op.parse()?);
+        }
+        if let Some(span) = written.span {
+            fault.for_ns = spell::parse_span(&span)?;
+        }
+        fault.lose = written.lose.unwrap_or(fault.lose);
+        fault.request = written.request.unwrap_or_default();
+        if let Some(by) = written.by {
+            fault.by_ns = spell::parse_signed_span(&by)?;
+        }
+        Ok(fault)
+    }
+}
+
+impl From<Fault> for Written {
+    fn from(fault: Fault) -> Self {
+        let (at, after_events) = match fault.at {
+            When::Events(events) => (None, Some(events)),
+            other => (Some(other.to_string()), None),
+        };
+        Self {
+            kind: fault.kind.name().to_owned(),
+            at,
+            after_events,
+            op: fault.op.map(|op| op.to_string()),
+            span: fault.takes("for").then(|| spell::span(fault.for_ns)),
+            lose: fault.takes("lose").then_some(fault.lose),
+            request: fault.takes("request").then_some(fault.request),
+            by: fault.takes("by").then(|| spell::signed_span(fault.by_ns)),
+        }
+    }
+}
+
+fn parse_when(text: &str) -> Result<When, String> {
+    match text.split_once('#') {
+        Some((op, n)) => {
+            let n = n.parse().ok().filter(|&n| n > 0);
+            let n = n.ok_or_else(|| format!("{text:?}: operations are counted from one"))?;
+            Ok(When::Op(op.parse()?, n))
+        }
+        None => Ok(When::Time(spell::parse_clock(text)?)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_catalogue_is_in_the_order_of_the_kinds_and_names_each_once() {
+        for (at, info) in CATALOGUE.iter().enumerate() {
+            assert_eq!(info.kind as usize, at, "{}", info.name);
+            assert!(CATALOGUE[..at].iter().all(|earlier| earlier.name != info.name));
+        }
+    }
+
+    #[test]
+    fn every_fault_survives_being_written() {
+        let whens = [When::Op(OpKind::Trim, 3), When::Events(7), When::Time(61_250_000_000)];
+        for kind in FaultKind::all() {
+            for at in whens {
+                let fault = Fault::new(at, kind);
+                let read = Fault::try_from(Written::from(fault)).expect("reads what it wrote");
+                assert_eq!(read, fault);
+            }
+        }
+    }
+
+    #[test]
+    fn a_mistake_in_a_fault_is_named() {
+        let said = |written: Written| Fault::try_from(written).expect_err("must be refused");
+        let written = |kind: &str| Written { kind: kind.to_owned(), ..Written::default() };
+        assert!(said(written("nonsense")).contains("known are lost_request"));
+        assert!(said(written("flush")).contains("after_events"));
+        let at = Some("commit#0".to_owned());
+        assert!(said(Written { at, ..written("flush") }).contains("from one"));
+        let lose = Some(1);
+        assert!(said(Written { lose, after_events: Some(1), ..written("flush") }).contains("lose"));
+    }
+}

@@ -1,0 +1,330 @@
+//! Reads a finished log and the calls of a watched re-execution, and checks what neither could know of the
+//! other: causes, timers, who was handed what, and that failures were recorded.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use silvertine_engine::{
+    Counts,
+    bus::{Context, Figure, Handler, HandlerError, Priority},
+    event::{Body, Event, EventId, OrderStatus, Origin, System, TopicSet},
+    text::Name,
+    time::Nanos,
+};
+
+use super::{Oracle, Violation, same};
+
+type Check = Result<(), Violation>;
+
+/// What the handlers of one engine were handed, and how each call ended.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct CallLog(Arc<Mutex<Calls>>);
+
+#[derive(Debug, Default)]
+pub(crate) struct Calls {
+    handlers: Vec<Registered>,
+    calls: Vec<Call>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Registered {
+    name: Name,
+    priority: Priority,
+    topics: TopicSet,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Call {
+    seq: u64,
+    handler: usize,
+    ended_well: bool,
+}
+
+impl CallLog {
+    /// Puts a watch around a handler.
+    pub(crate) fn watch(
+        &self,
+        name: Name,
+        priority: Priority,
+        inner: Box<dyn Handler>,
+    ) -> Box<dyn Handler> {
+        let mut calls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = calls.handlers.len();
+        calls.handlers.push(Registered { name, priority, topics: inner.topics() });
+        Box::new(Watched { inner, number, log: self.clone() })
+    }
+
+    pub(crate) fn take(&self) -> Calls {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+struct Watched {
+    inner: Box<dyn Handler>,
+    number: usize,
+    log: CallLog,
+}
+
+impl Handler for Watched {
+    fn topics(&self) -> TopicSet {
+        self.inner.topics()
+    }
+
+    fn handle(&mut self, event: &Event, ctx: &mut Context<'_>) -> Result<(), HandlerError> {
+        let lock = |log: &CallLog| {
+            let mut calls = log.0.lock().unwrap_or_else(PoisonError::into_inner);
+            calls.calls.push(Call {
+                seq: event.pos.seq,
+                handler: self.number,
+                // Stays so when the handler panics.
+                ended_well: false,
+            });
+            calls.calls.len() - 1
+        };
+        let at = lock(&self.log);
+        let result = self.inner.handle(event, ctx);
+        let mut calls = self.log.0.lock().unwrap_or_else(PoisonError::into_inner);
+        calls.calls[at].ended_well = result.is_ok();
+        result
+    }
+
+    fn save(&self) -> Result<Vec<u8>, HandlerError> {
+        self.inner.save()
+    }
+
+    fn load(&mut self, state: &[u8]) -> Result<(), HandlerError> {
+        self.inner.load(state)
+    }
+
+    fn figures(&self) -> Vec<(&'static str, Figure)> {
+        self.inner.figures()
+    }
+}
+
+/// Checks a log from its first kept entry on, with the calls of its re-execution from there.
+pub(crate) fn audit(events: &[Event], calls: &Calls) -> Check {
+    let by_id = index(events)?;
+    // The newest entry of that id before `at`: beyond its window, a producer's id may come again.
+    let find = |id: EventId, at: usize| -> Option<usize> {
+        let behind = by_id.partition_point(|&entry| entry < (id, at));
+        by_id[..behind].last().filter(|found| found.0 == id).map(|found| found.1)
+    };
+    let whole = events.first().is_none_or(|first| first.pos.seq == 1);
+    for (at, event) in events.iter().enumerate() {
+        match event.origin {
+            Origin::Input => {}
+            Origin::Timer => timer(events, at, cause_of(event, at, &find), whole)?,
+            Origin::Decision | Origin::Outcome => {
+                caused(events, at, cause_of(event, at, &find))?;
+            }
+        }
+    }
+    Deliveries::new(events, calls).check(&find, whole)
+}
+
+type Find<'a> = dyn Fn(EventId, usize) -> Option<usize> + 'a;
+
+fn cause_of(event: &Event, at: usize, find: &Find<'_>) -> Option<usize> {
+    event.header.causation.and_then(|cause| find(cause, at))
+}
+
+/// Every id with its place, in order. Only an input's id may come again (and then what it causes again has
+/// the ids that it had).
+fn index(events: &[Event]) -> Result<Vec<(EventId, usize)>, Violation> {
+    let mut by_id: Vec<_> = events.iter().enumerate().map(|(at, e)| (e.header.id, at)).collect();
+    by_id.sort_unstable();
+    let twice = |pair: &&[(EventId, usize)]| pair[0].0 == pair[1].0;
+    let came_again = |id: EventId| {
+        let mut inputs = events.iter().filter(|e| e.origin == Origin::Input && e.header.id == id);
+        inputs.nth(1).is_some()
+    };
+    for pair in by_id.windows(2).filter(twice) {
+        let (first, second) = (&events[pair[0].1], &events[pair[1].1]);
+        if !came_again(second.header.correlation) {
+            let what = format!("two entries have the id {}", pair[0].0);
+            return Err(Violation::new(Oracle::Once, what, first.pos, second.pos));
+        }
+    }
+    Ok(by_id)
+}
+
+fn caused(events: &[Event], at: usize, cause: Option<usize>) -> Check {
+    let event = &events[at];
+    let Some(cause) = cause.filter(|&cause| cause < at).map(|cause| &events[cause]) else {
+        let what = format!("the entry at {} has no cause before it", event.pos);
+        return Err(Violation::new(Oracle::Integrity, what, "a cause", "none"));
+    };
+    let (expected, actual) = (cause.header.correlation, event.header.correlation);
+    same(Oracle::Integrity, "an entry shares the root cause of its cause", &expected, &actual)
+}
+
+fn timer(events: &[Event], at: usize, set_by: Option<usize>, whole: bool) -> Check {
+    let fired = &events[at];
+    let due = fired.header.event_time;
+    if fired.time < due {
+        let what = format!("the timer at {} fires early", fired.pos);
+        return Err(Violation::new(Oracle::Time, what, due, fired.time));
+    }
+    let Some(set_by) = set_by else {
+        // What set it may have been trimmed.
+        let what = format!("nothing set the timer at {}", fired.pos);
+        let violation = Violation::new(Oracle::Integrity, what, "an entry that set it", "none");
+        return if whole { Err(violation) } else { Ok(()) };
+    };
+    let overtook = |event: &&Event| event.origin == Origin::Input && event.time >= due;
+    match events[(set_by + 1).min(at)..at].iter().find(overtook) {
+        None => Ok(()),
+        Some(input) => {
+            let what = format!("the timer at {} fires behind a later input", fired.pos);
+            let expected = format!("before the input at {} ({})", input.pos, input.time);
+            Err(Violation::new(Oracle::Time, what, expected, format!("due {due}")))
+        }
+    }
+}
+
+/// Who was handed what.
+struct Deliveries<'a> {
+    events: &'a [Event],
+    calls: &'a Calls,
+    /// Handlers in the order in which they must be called.
+    order: Vec<usize>,
+}
+
+/// What is known of a handler's circuit while reading along.
+#[derive(Clone, Copy)]
+struct Standing {
+    last_ended_well: bool,
+    /// From this entry on, until that time, it is passed over.
+    open: Option<(u64, Nanos)>,
+}
+
+impl<'a> Deliveries<'a> {
+    fn new(events: &'a [Event], calls: &'a Calls) -> Self {
+        let mut order: Vec<usize> = (0..calls.handlers.len()).collect();
+        order.sort_by_key(|&handler| calls.handlers[handler].priority);
+        Self { events, calls, order }
+    }
+
+    fn check(&self, find: &Find<'_>, whole: bool) -> Check {
+        let mut standing =
+            vec![Standing { last_ended_well: whole, open: None }; self.calls.handlers.len()];
+        let mut calls = self.calls.calls.iter().peekable();
+        for (at, event) in self.events.iter().enumerate() {
+            self.follow_circuit(event, &mut standing);
+            let silent = event.origin == Origin::Outcome
+                && cause_of(event, at, find)
+                    .is_some_and(|cause| self.events[cause].origin == Origin::Outcome);
+            for &handler in &self.order {
+                let called =
+                    calls.next_if(|call| call.seq == event.pos.seq && call.handler == handler);
+                let wanted = !silent && self.subscribed(handler, event);
+                self.delivery(event, handler, wanted, called.copied(), &mut standing[handler])?;
+            }
+        }
+        match calls.next() {
+            None => Ok(()),
+            Some(call) => {
+                let name = self.calls.handlers[call.handler].name;
+                let what = format!("{name} is called out of order");
+                Err(Violation::new(Oracle::Dispatch, what, "by priority", format!("{call:?}")))
+            }
+        }
+    }
+
+    fn follow_circuit(&self, event: &Event, standing: &mut [Standing]) {
+        let (name, open) = match &event.body {
+            Body::System(System::CircuitOpened { handler, until }) => {
+                (handler, Some((event.pos.seq, *until)))
+            }
+            Body::System(System::CircuitHalfOpened { handler }) => (handler, None),
+            _ => return,
+        };
+        if event.origin != Origin::Outcome {
+            return;
+        }
+        if let Some(at) = self.calls.handlers.iter().position(|handler| handler.name == *name) {
+            standing[at].open = open;
+        }
+    }
+
+    fn subscribed(&self, handler: usize, event: &Event) -> bool {
+        let Registered { name, topics, .. } = self.calls.handlers[handler];
+        let owns = matches!(&event.body, Body::System(System::TimerFired { handler, .. }) if *handler == name);
+        owns || topics.contains(event.body.topic())
+    }
+
+    fn delivery(
+        &self,
+        event: &Event,
+        handler: usize,
+        wanted: bool,
+        call: Option<Call>,
+        standing: &mut Standing,
+    ) -> Check {
+        let name = self.calls.handlers[handler].name;
+        let broken = |expected: &str, actual: &str| {
+            let what = format!("{name} and the entry at {}", event.pos);
+            Err(Violation::new(Oracle::Dispatch, what, expected, actual))
+        };
+        let is_open =
+            standing.open.is_some_and(|(from, until)| event.pos.seq > from && event.time < until);
+        let Some(call) = call else {
+            return match wanted && standing.last_ended_well {
+                true => {
+                    broken("is called: it is subscribed and its circuit is closed", "not called")
+                }
+                false => Ok(()),
+            };
+        };
+        if !wanted {
+            return broken("not called: it is not subscribed", "called");
+        }
+        if is_open {
+            return broken("passed over: its circuit is open", "called");
+        }
+        let recorded = self.failure_recorded(event, name);
+        standing.last_ended_well = call.ended_well && !recorded;
+        if !call.ended_well && !recorded {
+            let what = format!("{name} fails on the entry at {}", event.pos);
+            return Err(Violation::new(Oracle::Poison, what, "a recorded failure", "none"));
+        }
+        Ok(())
+    }
+
+    /// Whether the log records that `handler` failed on `event`, near behind it.
+    fn failure_recorded(&self, event: &Event, handler: Name) -> bool {
+        let base = self.events.first().map_or(1, |first| first.pos.seq);
+        let after = (event.pos.seq - base) as usize + 1;
+        let cascade = self.events[after..]
+            .iter()
+            .take_while(|later| !matches!(later.origin, Origin::Input | Origin::Timer));
+        let mut outcomes = cascade.filter(|later| {
+            later.origin == Origin::Outcome && later.header.causation == Some(event.header.id)
+        });
+        outcomes.any(|outcome| {
+            matches!(&outcome.body, Body::System(System::HandlerFailed { handler: failed, .. }) if *failed == handler)
+        })
+    }
+}
+
+/// Counts a whole log again.
+pub(crate) fn recount(events: &[Event]) -> Counts {
+    let mut counts = Counts { entries: events.len() as u64, ..Counts::default() };
+    for event in events {
+        counts.inputs += u64::from(event.origin == Origin::Input);
+        counts.timers += u64::from(event.origin == Origin::Timer);
+        match &event.body {
+            Body::MarketData(_) => {}
+            Body::Signal(_) => counts.signals += 1,
+            Body::Fill(_) => counts.fills += 1,
+            Body::Order(order) => match order.status {
+                OrderStatus::Submitted => counts.orders += 1,
+                OrderStatus::Denied { .. } | OrderStatus::Rejected { .. } => counts.rejected += 1,
+                _ => {}
+            },
+            Body::System(System::Rejected { .. }) => counts.refused_inputs += 1,
+            Body::System(System::HandlerFailed { .. }) => counts.handler_failures += 1,
+            Body::System(_) => {}
+        }
+    }
+    counts
+}

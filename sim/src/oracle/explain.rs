@@ -1,0 +1,123 @@
+//! A run may end badly only because of a fault that was there, and it must say which.
+
+use std::time::Duration;
+
+use silvertine_engine::{
+    driver::{RetryConfig, RunError},
+    feed::FeedError,
+    log::{Advice, LogError, LogErrorKind, Pos},
+    recovery::ReplayError,
+};
+
+use super::{Oracle, Violation, same};
+use crate::{
+    coverage::Sight,
+    world::{process::Process, server::Server},
+};
+
+/// What an owner's bad end shows, or the promise that it breaks.
+pub(crate) fn explain<L>(
+    error: &RunError,
+    process: &Process,
+    server: &Server<L>,
+    retry: &RetryConfig,
+) -> Result<Sight, Violation> {
+    let end = BadEnd { error, process, server, retry };
+    match error {
+        RunError::Log(why)
+        | RunError::Feed(FeedError::Log(why))
+        | RunError::Replay(ReplayError::Log(why)) => end.of_log(why),
+        RunError::Replay(ReplayError::LostTail { .. }) if process.lost => {
+            Ok(Sight::TailLossReported)
+        }
+        RunError::Replay(ReplayError::NoSnapshot { .. }) if server.was_damaged => {
+            Ok(Sight::DamageReported)
+        }
+        RunError::Replay(ReplayError::NoSnapshot { .. }) if end.is_taken_over() => {
+            Ok(Sight::OwnerFenced)
+        }
+        RunError::Replay(ReplayError::Diverged(_) | ReplayError::Digest { .. }) => {
+            let what = "recovery gives what the log holds";
+            Err(Violation::new(Oracle::Fold, what, "the log, entry for entry", error))
+        }
+        _ => end.unexplained(),
+    }
+}
+
+struct BadEnd<'a, L> {
+    error: &'a RunError,
+    process: &'a Process,
+    server: &'a Server<L>,
+    retry: &'a RetryConfig,
+}
+
+impl<L> BadEnd<'_, L> {
+    fn of_log(&self, why: &LogError) -> Result<Sight, Violation> {
+        let Self { process, server, .. } = self;
+        match &why.kind {
+            LogErrorKind::LostTail { expected, head } if process.lost => {
+                self.loss_is_true(*expected, *head)?;
+                Ok(Sight::TailLossReported)
+            }
+            LogErrorKind::Gone if server.lost_writes => Ok(Sight::FlushReported),
+            LogErrorKind::Fenced { .. } if self.may_say_fenced() => {
+                let zombie = process.was_frozen;
+                Ok(if zombie { Sight::ZombieFenced } else { Sight::OwnerFenced })
+            }
+            LogErrorKind::Corrupt { .. } | LogErrorKind::Trimmed { .. } if server.was_damaged => {
+                Ok(Sight::DamageReported)
+            }
+            // A successor has trimmed what this one was still recovering from.
+            LogErrorKind::Trimmed { .. } if self.is_taken_over() => Ok(Sight::OwnerFenced),
+            LogErrorKind::Denied { .. } if server.denied => Ok(Sight::DenialReported),
+            _ if why.advice() == Advice::Retry => self.waited_long_enough(why),
+            _ if process.lost => {
+                let what = "an owner was told that entries are committed, and they are gone";
+                let report = "a report of the loss";
+                Err(Violation::new(Oracle::Durable, what, report, self.error))
+            }
+            _ => self.unexplained(),
+        }
+    }
+
+    fn unexplained(&self) -> Result<Sight, Violation> {
+        let what = "an owner ends badly without a reason";
+        Err(Violation::new(Oracle::Explained, what, "a good end", self.error))
+    }
+
+    /// By somebody else, or by a late acquisition of its own.
+    fn is_taken_over(&self) -> bool {
+        self.server.witness.lease.is_some_and(|lease| Some(lease) != self.process.lease)
+    }
+
+    /// That it is fenced is an owner's last word only when nothing is lost as far as it can know.
+    fn may_say_fenced(&self) -> bool {
+        let Process { lost, blind, looked, acknowledged, .. } = self.process;
+        let saw_all = looked.is_some_and(|head| head >= *acknowledged);
+        *blind || saw_all || (self.is_taken_over() && !lost)
+    }
+
+    fn loss_is_true(&self, expected: Pos, head: Pos) -> Result<(), Violation> {
+        // What it was told may be old: a successor can have written on since.
+        let now = if self.is_taken_over() { head } else { self.server.witness.head.pos };
+        let truth = (self.process.acknowledged, now);
+        let what = "a lost tail is reported with its positions";
+        same(Oracle::Durable, what, &truth, &(expected, head))
+    }
+
+    /// Giving up is right only after the time that was asked for.
+    fn waited_long_enough(&self, why: &LogError) -> Result<Sight, Violation> {
+        let asked = match why.operation {
+            "acquire" => self.retry.give_up_acquiring_after,
+            _ => self.retry.give_up_after,
+        };
+        let waited = self.process.waited_ns.get(why.operation).copied().unwrap_or(0);
+        let waited = Duration::from_nanos(waited);
+        if waited + self.retry.longest_pause >= asked {
+            return Ok(Sight::GaveUp);
+        }
+        let what = format!("{} is given up", why.operation);
+        let expected = format!("attempts for {asked:?}");
+        Err(Violation::new(Oracle::Live, what, expected, format!("{waited:?}: {why}")))
+    }
+}

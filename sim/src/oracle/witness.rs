@@ -1,0 +1,337 @@
+//! A naive model of the log: told every request that reached the real one, it says what the answer must be.
+//!
+//! It shares no code with any backend and keeps no bytes, only their fingerprints.
+
+use std::collections::BTreeMap;
+
+use silvertine_engine::{
+    digest::{Digest, fingerprint},
+    event::Topic,
+    log::{
+        Acquired, Committed, Head, IngressCursor, Lease, LogError, LogErrorKind, Message, Page,
+        Pos, Published, RangeQuery,
+    },
+    text::Name,
+};
+
+use super::{Oracle, Violation, same};
+use crate::world::op::{Answer, OwnedCommit, Request};
+
+type Fingerprint = [u8; 16];
+type Check = Result<(), Violation>;
+
+/// What the log must hold.
+#[derive(Debug, Default)]
+pub(crate) struct Witness {
+    manifest: Option<Vec<u8>>,
+    pub(crate) lease: Option<Lease>,
+    pub(crate) head: Head,
+    checkpoint: Vec<u8>,
+    /// Entry `seq` stands at `seq - 1`, trimmed or not.
+    entries: Vec<Kept>,
+    snapshots: BTreeMap<Pos, Fingerprint>,
+    producers: BTreeMap<Name, Producer>,
+    /// Commits in the log.
+    pub(crate) commits: u64,
+}
+
+#[derive(Debug)]
+struct Kept {
+    pos: Pos,
+    topic: Topic,
+    content: Fingerprint,
+}
+
+#[derive(Debug, Default)]
+struct Producer {
+    last: u64,
+    stored: u64,
+    waiting: BTreeMap<u64, Fingerprint>,
+}
+
+impl Witness {
+    /// Checks an answer of the real log and follows what it did.
+    pub(crate) fn observe(
+        &mut self,
+        request: &Request,
+        answer: &Result<Answer, LogError>,
+    ) -> Check {
+        match (request, answer) {
+            (Request::Acquire { manifest, .. }, Ok(Answer::Acquired(acquired))) => {
+                self.acquired(request, manifest, acquired)
+            }
+            (Request::Commit { lease, commit }, Ok(Answer::Committed(committed))) => {
+                self.committed(lease, commit, *committed)
+            }
+            (Request::Commit { lease, commit }, Err(error)) => {
+                self.commit_refused(lease, commit, error)
+            }
+            (Request::Range(query), Ok(Answer::Page(page))) => self.read(query, page),
+            (Request::Range(query), Err(error)) => self.read_refused(query, error),
+            (Request::Snapshot(pos), Ok(Answer::Bytes(bytes))) => {
+                let content = bytes.as_deref().map(fingerprint);
+                let kept = self.snapshots.get(pos).copied();
+                same(Oracle::Atomic, "a snapshot reads as it was written", &kept, &content)
+            }
+            (Request::Publish(messages), Ok(Answer::Published(published))) => {
+                self.published(messages, published)
+            }
+            (Request::Ingress { cursor, limit, .. }, Ok(Answer::Messages(messages))) => {
+                self.ingress(cursor, *limit, messages)
+            }
+            (Request::Trim { lease, at }, Ok(Answer::Removed(removed))) => {
+                self.trimmed(lease, *at, *removed)
+            }
+            (Request::Trim { lease, at }, Err(error)) => self.trim_refused(lease, *at, error),
+            (Request::Head, Ok(Answer::Head(head))) => {
+                let expected = self.manifest.is_some().then_some(self.head);
+                same(Oracle::Order, "the head is that of the newest commit", &expected, head)
+            }
+            (_, Ok(_)) => Ok(()),
+            (request, Err(error)) => Err(Violation::new(
+                Oracle::Classify,
+                format!("{} fails although nothing is wrong", request.name()),
+                "an answer",
+                error,
+            )),
+        }
+    }
+
+    fn acquired(&mut self, request: &Request, manifest: &[u8], acquired: &Acquired) -> Check {
+        let Request::Acquire { owner, .. } = request else { return Ok(()) };
+        same(Oracle::Fence, "the lease names its owner", owner, &acquired.lease.owner)?;
+        match self.lease {
+            Some(lease) if lease.owner == *owner => {
+                same(Oracle::Once, "acquiring again keeps the lease", &lease, &acquired.lease)?;
+            }
+            Some(lease) if acquired.lease.epoch <= lease.epoch => {
+                return Err(Violation::new(
+                    Oracle::Fence,
+                    "acquiring raises the epoch",
+                    format!("above {}", lease.epoch.0),
+                    acquired.lease.epoch.0,
+                ));
+            }
+            _ => {}
+        }
+        self.lease = Some(acquired.lease);
+        let manifest = self.manifest.get_or_insert_with(|| manifest.to_vec());
+        same(Oracle::Atomic, "the manifest is the first one", manifest, &acquired.manifest)?;
+        same(Oracle::Durable, "acquiring finds the newest commit", &self.head, &acquired.head)?;
+        let (kept, found) = (&self.checkpoint, &acquired.checkpoint);
+        same(Oracle::Atomic, "the checkpoint is that of the newest commit", kept, found)?;
+        let snapshots: Vec<Pos> = self.snapshots.keys().copied().collect();
+        same(Oracle::Atomic, "acquiring finds the snapshots", &snapshots, &acquired.snapshots)
+    }
+
+    fn committed(&mut self, lease: &Lease, commit: &OwnedCommit, answer: Committed) -> Check {
+        if self.lease != Some(*lease) {
+            return Err(Violation::new(
+                Oracle::Fence,
+                "a commit is accepted from somebody who is not the owner",
+                format!("owner {:?}", self.lease),
+                format!("{lease:?}"),
+            ));
+        }
+        if commit.id == self.head.commit {
+            let expected = Committed { head: self.head.pos, duplicate: true };
+            return same(Oracle::Once, "a commit sent again is a duplicate", &expected, &answer);
+        }
+        same(Oracle::Order, "a commit builds on the head", &self.head.pos, &commit.expected)?;
+        let expected = Committed { head: commit.resulting_pos(), duplicate: false };
+        same(Oracle::Once, "a new commit is not a duplicate", &expected, &answer)?;
+        self.append(commit)?;
+        self.commits += 1;
+        self.checkpoint.clone_from(&commit.checkpoint);
+        if let Some((bytes, keep_from)) = &commit.snapshot {
+            self.snapshots.retain(|pos, _| pos >= keep_from);
+            self.snapshots.insert(self.head.pos, fingerprint(bytes));
+        }
+        for (name, done) in commit.ingress_done.iter().flatten() {
+            if let Some(producer) = self.producers.get_mut(name) {
+                producer.waiting.retain(|seq, _| seq > done);
+            }
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, commit: &OwnedCommit) -> Check {
+        let mut digest = self.head.digest;
+        let mut last = self.head.pos;
+        for entry in commit.entries.iter() {
+            if entry.pos.seq != last.seq + 1 || entry.pos.ms < last.ms {
+                return Err(Violation::new(
+                    Oracle::Order,
+                    "entries are numbered without a gap and never go back in time",
+                    format!("entry {} at {} ms or later", last.seq + 1, last.ms),
+                    entry.pos,
+                ));
+            }
+            last = entry.pos;
+            digest = digest.chain(entry.bytes);
+            let content = fingerprint(entry.bytes);
+            self.entries.push(Kept { pos: entry.pos, topic: entry.topic, content });
+        }
+        same(Oracle::Fold, "a commit's digest is that of its entries", &digest, &commit.digest)?;
+        self.head = Head { pos: last, digest, commit: commit.id, ..self.head };
+        Ok(())
+    }
+
+    fn commit_refused(&self, lease: &Lease, commit: &OwnedCommit, error: &LogError) -> Check {
+        let accounted = match &error.kind {
+            LogErrorKind::Gone => self.lease.is_none(),
+            LogErrorKind::Fenced { ours, current } => self
+                .lease
+                .is_some_and(|now| now != *lease && *ours == lease.epoch && *current == now.epoch),
+            LogErrorKind::Conflict { expected, head } => {
+                self.lease == Some(*lease)
+                    && commit.id != self.head.commit
+                    && *expected == commit.expected
+                    && *head == self.head.pos
+                    && expected != head
+            }
+            _ => false,
+        };
+        if accounted {
+            return Ok(());
+        }
+        let what = "a commit is refused that should be taken, or for another reason";
+        let expected = format!("owner {:?}, head {}", self.lease, self.head.pos);
+        Err(Violation::new(Oracle::Classify, what, expected, error))
+    }
+
+    fn read(&self, query: &RangeQuery, page: &Page) -> Check {
+        if query.after.seq < self.head.trimmed.seq {
+            let what = "a reader below the floor is told";
+            let told = format!("trimmed through {}", self.head.trimmed);
+            return Err(Violation::new(Oracle::Trim, what, told, "a page"));
+        }
+        let begin = (query.after.seq as usize).min(self.entries.len());
+        let wanted = self.entries[begin..].iter().filter(|kept| query.topics.contains(kept.topic));
+        let mut wanted = wanted.peekable();
+        for entry in page.entries.iter() {
+            let Some(kept) = wanted.next() else {
+                let what = "a reader is given an entry that was never committed";
+                return Err(Violation::new(Oracle::Integrity, what, "the end", entry.pos));
+            };
+            same(Oracle::Order, "a reader sees every entry in order", &kept.pos, &entry.pos)?;
+            let content = fingerprint(entry.bytes);
+            same(Oracle::Integrity, "an entry reads as it was written", &kept.content, &content)?;
+        }
+        let rest = wanted.peek().map(|kept| kept.pos);
+        match (page.next, rest) {
+            (None, Some(rest)) => {
+                let what = "a reader is told of the end although there is more";
+                Err(Violation::new(Oracle::Order, what, rest, "the end"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn read_refused(&self, query: &RangeQuery, error: &LogError) -> Check {
+        let trimmed = self.head.trimmed;
+        let accounted = matches!(error.kind, LogErrorKind::Trimmed { through } if through == trimmed)
+            && query.after.seq < trimmed.seq;
+        if accounted {
+            return Ok(());
+        }
+        let what = "a reader is refused what is there";
+        Err(Violation::new(Oracle::Trim, what, format!("trimmed through {trimmed}"), error))
+    }
+
+    fn published(&mut self, messages: &[Message], answers: &[Published]) -> Check {
+        let expected: Vec<Published> = messages
+            .iter()
+            .map(|message| {
+                let producer = self.producers.entry(message.producer).or_default();
+                if message.seq <= producer.last {
+                    return Published::Duplicate;
+                }
+                producer.last = message.seq;
+                producer.stored += 1;
+                producer.waiting.insert(message.seq, fingerprint(&message.payload));
+                Published::Stored
+            })
+            .collect();
+        let answers = answers.to_vec();
+        same(Oracle::Once, "a producer's number is taken once", &expected, &answers)
+    }
+
+    fn ingress(&self, cursor: &IngressCursor, limit: usize, messages: &[Message]) -> Check {
+        let mut seen = cursor.clone();
+        for message in messages {
+            let after = seen.insert(message.producer, message.seq).unwrap_or(0);
+            let next = self.waiting_after(message.producer, after);
+            let content = fingerprint(&message.payload);
+            let found = Some((message.seq, content));
+            same(Oracle::Ledger, "the ingress gives every message in order", &next, &found)?;
+        }
+        let left = self.producers.keys().any(|&name| {
+            let after = seen.get(&name).copied().unwrap_or(0);
+            self.waiting_after(name, after).is_some()
+        });
+        if left && messages.len() < limit {
+            let what = "the ingress keeps messages back";
+            return Err(Violation::new(Oracle::Ledger, what, "more messages", messages.len()));
+        }
+        Ok(())
+    }
+
+    fn waiting_after(&self, producer: Name, after: u64) -> Option<(u64, Fingerprint)> {
+        let waiting = &self.producers.get(&producer)?.waiting;
+        waiting.range(after + 1..).next().map(|(&seq, &content)| (seq, content))
+    }
+
+    fn trimmed(&mut self, lease: &Lease, at: Pos, removed: u64) -> Check {
+        same(Oracle::Fence, "only the owner trims", &self.lease, &Some(*lease))?;
+        if !self.snapshots.contains_key(&at) {
+            return same(Oracle::Trim, "no snapshot there: nothing is removed", &0, &removed);
+        }
+        let expected = at.seq.saturating_sub(self.head.trimmed.seq);
+        same(Oracle::Trim, "trimming removes what lies before", &expected, &removed)?;
+        self.head.trimmed = self.head.trimmed.max(at);
+        self.snapshots.retain(|&pos, _| pos >= at);
+        Ok(())
+    }
+
+    fn trim_refused(&self, lease: &Lease, at: Pos, error: &LogError) -> Check {
+        let newest = self.snapshots.last_key_value().map(|(&pos, _)| pos);
+        let accounted = match &error.kind {
+            LogErrorKind::Gone => self.lease.is_none(),
+            LogErrorKind::Fenced { .. } => self.lease.is_some_and(|now| now != *lease),
+            LogErrorKind::Invalid { .. } => newest.is_none_or(|newest| at > newest),
+            _ => false,
+        };
+        if accounted {
+            return Ok(());
+        }
+        Err(Violation::new(Oracle::Trim, "trimming is refused", "removed entries", error))
+    }
+
+    /// Messages that were accepted and not yet consumed.
+    pub(crate) fn messages_waiting(&self) -> usize {
+        self.producers.values().map(|producer| producer.waiting.len()).sum()
+    }
+
+    /// Messages that were accepted, consumed or not.
+    pub(crate) fn messages_accepted(&self) -> u64 {
+        self.producers.values().map(|producer| producer.stored).sum()
+    }
+
+    pub(crate) fn snapshot_count(&self) -> usize {
+        self.snapshots.len()
+    }
+
+    pub(crate) fn oldest_snapshot(&self) -> Option<Pos> {
+        self.snapshots.first_key_value().map(|(&pos, _)| pos)
+    }
+
+    pub(crate) fn newest_snapshot(&self) -> Option<Pos> {
+        self.snapshots.last_key_value().map(|(&pos, _)| pos)
+    }
+
+    /// Digest over everything committed.
+    pub(crate) const fn digest(&self) -> Digest {
+        self.head.digest
+    }
+}

@@ -1,0 +1,209 @@
+//! Plans: everything that decides a run under faults, drawn from a seed and then independent of it.
+//!
+//! A plan is plain data. It says what the inputs look like, how the engine and the driver are set up, and
+//! which faults strike when; it can be written down, changed, shrunk and run again after the
+//! drawing has changed. Each part draws from a stream of its own, so that one more draw in one part
+//! shifts nothing in another.
+
+use silvertine_engine::{
+    numbers::Price,
+    text::{Name, Symbol},
+};
+
+use crate::{
+    fault::{CATALOGUE, CrashedRequest, Fault, FaultKind, OpKind, Scope, When},
+    rng::Rng,
+    workload::Workload,
+};
+
+const MS: u64 = 1_000_000;
+
+/// What plans are drawn for.
+#[derive(Clone, Debug)]
+pub struct Shape {
+    /// The instruments that the handlers know, and about what they cost.
+    pub symbols: Vec<(Symbol, Price)>,
+    /// Whether the handlers are handed trades, and bars.
+    pub trades: bool,
+    /// See [`Shape::trades`].
+    pub bars: bool,
+    /// Rows of a plan: from, to.
+    pub events: (u64, u64),
+}
+
+/// A run under faults.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// The seed that it was drawn from; also the root of latencies and coin tosses.
+    pub seed: u64,
+    /// The inputs, in merge order.
+    pub workloads: Vec<(Name, Workload)>,
+    /// How the driver and the engine are set up.
+    pub knobs: Knobs,
+    /// What goes wrong.
+    pub faults: Vec<Fault>,
+    /// Handlers that are left out; only shrinking leaves any out.
+    pub without_handlers: Vec<String>,
+}
+
+/// Settings that change how a run goes but (except for those of the engine) not what it computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Knobs {
+    /// Entries in a commit.
+    pub batch_entries: usize,
+    /// Entries between snapshots.
+    pub snapshot_entries: u64,
+    /// Entries kept; `None` for all.
+    pub retention_entries: Option<u64>,
+    /// How long a log that does not answer is waited for, in seconds.
+    pub give_up_after_s: u64,
+    /// Engine time for which ids are remembered, in milliseconds.
+    pub dedup_window_ms: u64,
+    /// Ids remembered.
+    pub dedup_capacity: usize,
+    /// Failures in a row that open a circuit.
+    pub circuit_failures: u32,
+    /// Engine time until a handler behind an open circuit is tried again, in milliseconds.
+    pub circuit_reset_ms: u64,
+}
+
+impl Plan {
+    /// The plan of a seed.
+    #[must_use]
+    pub fn draw(seed: u64, shape: &Shape) -> Self {
+        let mut workload_rng = Rng::new(seed ^ 0x5749_524b_4c4f_4144);
+        let mut knob_rng = Rng::new(seed ^ 0x4b4e_4f42);
+        let mut fault_rng = Rng::new(seed ^ 0x4641_554c_5453);
+        let workloads = draw_workloads(&mut workload_rng, shape);
+        let knobs = draw_knobs(&mut knob_rng);
+        let live = workloads.iter().any(|(_, workload)| workload.publish);
+        let events = workloads.iter().map(|(_, workload)| workload.events).sum();
+        let faults = draw_faults(&mut fault_rng, live, events, &knobs);
+        Self { seed, workloads, knobs, faults, without_handlers: Vec::new() }
+    }
+
+    /// Rows of all inputs.
+    #[must_use]
+    pub fn events(&self) -> u64 {
+        self.workloads.iter().map(|(_, workload)| workload.events).sum()
+    }
+}
+
+/// One of `choices`, each as likely as the others.
+fn pick<T: Copy>(rng: &mut Rng, choices: &[T]) -> T {
+    choices[rng.below(choices.len() as u64) as usize]
+}
+
+/// Half of the time nothing, else up to `most` of a thousand.
+fn share(rng: &mut Rng, most: u64) -> u16 {
+    if rng.below(2) == 0 { 0 } else { rng.below(most + 1) as u16 }
+}
+
+fn draw_workloads(rng: &mut Rng, shape: &Shape) -> Vec<(Name, Workload)> {
+    let publish = rng.below(4) == 0;
+    let lanes = 1 + rng.below(3);
+    let (least, most) = shape.events;
+    let events = least + rng.below(most - least + 1);
+    let of_lane = |lane: u64, rng: &mut Rng| {
+        let (_, price) = pick(rng, &shape.symbols);
+        let symbols = shape.symbols.iter().map(|&(symbol, _)| symbol).collect();
+        // The remainder goes to the first lane, so that the sum is what was drawn.
+        let events = events / lanes + if lane == 0 { events % lanes } else { 0 };
+        Workload {
+            seed: rng.next_u64() >> 1,
+            symbols,
+            events,
+            start_ns: 1_704_067_200_000_000_000 + lane * MS,
+            interval_ns: pick(rng, &[MS, 10 * MS, 50 * MS, 1000 * MS]),
+            price,
+            trades: if shape.trades { share(rng, 600) } else { 0 },
+            bars: if shape.bars { 200 + share(rng, 400) } else { 0 },
+            bursts: share(rng, 700),
+            late: share(rng, 150),
+            duplicates: share(rng, 120),
+            bad: share(rng, 60),
+            ids: rng.below(2) == 0,
+            publish,
+        }
+    };
+    (0..lanes)
+        .map(|lane| {
+            let name = Name::new(&format!("lane-{lane}")).expect("a short name");
+            (name, of_lane(lane, rng))
+        })
+        .collect()
+}
+
+fn draw_knobs(rng: &mut Rng) -> Knobs {
+    let snapshot_entries = pick(rng, &[1, 10, 25, 60, 150, 100_000]);
+    let trims = rng.below(3) == 0;
+    Knobs {
+        batch_entries: pick(rng, &[1, 2, 5, 10, 32, 64]),
+        snapshot_entries,
+        retention_entries: trims.then(|| pick(rng, &[1, 20, 80])),
+        give_up_after_s: pick(rng, &[3, 60]),
+        dedup_window_ms: pick(rng, &[20, 500, 300_000]),
+        dedup_capacity: pick(rng, &[3, 50, 100_000]),
+        circuit_failures: pick(rng, &[1, 2, 5]),
+        circuit_reset_ms: pick(rng, &[10, 100, 60_000]),
+    }
+}
+
+/// A random subset of the kinds of faults (swarm testing: a run with few kinds goes deeper than one with
+/// all of them), each at random places.
+fn draw_faults(rng: &mut Rng, live: bool, events: u64, knobs: &Knobs) -> Vec<Fault> {
+    let felt = |kind: &FaultKind| match kind.info().scope {
+        Scope::Clock | Scope::Producer => live,
+        // Emptying the server under producers that will not send again is a loss, not a recovery.
+        Scope::Loss => !(live && *kind == FaultKind::Flush),
+        _ => true,
+    };
+    let kinds: Vec<FaultKind> = CATALOGUE.iter().map(|info| info.kind).filter(felt).collect();
+    let wanted = 1 + rng.below(7) as usize;
+    let mut chosen: Vec<FaultKind> = (0..wanted).map(|_| pick(rng, &kinds)).collect();
+    chosen.dedup();
+    let count = 6 + rng.below(7);
+    let commits = (events / knobs.batch_entries as u64).max(2);
+    (0..count)
+        .map(|_| {
+            let kind = pick(rng, &chosen);
+            draw_fault(rng, kind, live, events, commits)
+        })
+        .collect()
+}
+
+fn draw_fault(rng: &mut Rng, kind: FaultKind, live: bool, events: u64, commits: u64) -> Fault {
+    let op = draw_op(rng, live);
+    let n = 1 + match op {
+        OpKind::Commit => rng.below(commits),
+        OpKind::Ingress | OpKind::Publish => rng.below(events / 8 + 2),
+        _ => rng.below(4),
+    };
+    let takes = kind.info().takes;
+    let at = match rng.below(5) {
+        0 | 1 => When::Op(op, n),
+        _ => When::Events(1 + rng.below(events)),
+    };
+    let mut fault = Fault::new(at, kind);
+    if takes.contains(&"op") && matches!(at, When::Events(_)) && rng.below(2) == 0 {
+        fault.op = Some(op);
+    }
+    fault.for_ns = MS * pick(rng, &[1, 5, 40, 300, 1500, 7000]);
+    fault.lose = 1 + rng.below(6) as u32;
+    fault.request =
+        pick(rng, &[CrashedRequest::Lost, CrashedRequest::Applied, CrashedRequest::Late]);
+    fault.by_ns = pick(rng, &[-3_600_000, -2000, -10, 10, 2000, 3_600_000]) * MS as i64;
+    fault
+}
+
+fn draw_op(rng: &mut Rng, live: bool) -> OpKind {
+    match rng.below(if live { 12 } else { 9 }) {
+        0 => OpKind::Acquire,
+        1 => OpKind::Range,
+        2 => OpKind::Snapshot,
+        3 => OpKind::Trim,
+        4..=8 => OpKind::Commit,
+        9 => OpKind::Ingress,
+        _ => OpKind::Publish,
+    }
+}

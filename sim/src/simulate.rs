@@ -1,0 +1,707 @@
+//! One run under faults: from a subject and a list of faults to a report.
+//!
+//! First the twin: the same inputs through a fresh engine, without driver, log or faults. Then the storm, in
+//! which owners crash, are replaced and recover. Then, with everything healed, a cold restart that
+//! must end where the twin ended. Every oracle watches from the first step to the last.
+
+use std::{
+    future::Future,
+    panic::{self, AssertUnwindSafe},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use silvertine_engine::{
+    Counts,
+    bus::Figure,
+    codec::decode_entry,
+    digest::Digest,
+    driver::{Driver, DriverConfig, End, Outcome, RunError, RunRequest},
+    engine::{Engine, Stepped},
+    event::{Body, Event, Origin, System},
+    feed::{Feed, IngressFeed, Merge, Polled},
+    log::{Batch, EventLog, Message, OwnerId, Pos, RangeQuery},
+    recovery::{self, ReplayError},
+    text::Name,
+};
+
+use crate::{
+    coverage::{Coverage, Sight},
+    executor::block_on,
+    fault::{Fault, Scope},
+    oracle::{
+        Oracle, Violation,
+        audit::{CallLog, audit, recount},
+        explain::explain,
+        same,
+    },
+    subject::Subject,
+    trace::{Happened, Trace, What},
+    world::{
+        Next, Shared, World,
+        client::{Inputs, SimClock, SimFeed, SimLog, SimObserver, Slept, sleep},
+        process::{Process, Role},
+        server::Server,
+    },
+};
+
+/// Steps that a run may take for each input, on top of a number that suits any run.
+const STEPS_PER_INPUT: u64 = 400;
+const STEPS_BASE: u64 = 200_000;
+/// Messages that a producer publishes at once.
+const PUBLISHED_AT_ONCE: usize = 7;
+/// How many messages a producer that restarts sends again.
+const SENT_AGAIN: usize = 10;
+
+/// What came of a run under faults.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The first promise that was broken.
+    pub violation: Option<Violation>,
+    /// Digest of the log that the run left.
+    pub digest: Digest,
+    /// Totals of the log that the run left.
+    pub counts: Counts,
+    /// What the handlers report at the end, in bus order.
+    pub figures: Vec<(Name, &'static str, Figure)>,
+    /// Hash over all that happened, and the last of it.
+    pub trace: Trace,
+    /// What was reached.
+    pub coverage: Coverage,
+    /// Faults that struck.
+    pub faults: u64,
+    /// Inputs taken by all owners together, repeated ones included.
+    pub taken: u64,
+    /// Owners that were started.
+    pub owners: u64,
+    /// Virtual time at the end, in nanoseconds.
+    pub virtual_ns: u64,
+}
+
+/// What the simulator is asked for besides the subject and its faults.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Root of the latencies and coin tosses of the world.
+    pub seed: u64,
+    /// Keep all that happens, not only the last of it.
+    pub keep_trace: bool,
+}
+
+/// Runs a subject under faults.
+///
+/// # Errors
+/// The subject cannot be set up. A broken promise is no error but [`Report::violation`].
+pub fn simulate<S: Subject>(
+    subject: &S,
+    faults: &[Fault],
+    options: Options,
+) -> Result<Report, String> {
+    let producers = subject.producers()?;
+    let twin = if producers.is_empty() { Some(Twin::run(subject)?) } else { None };
+    let may_lose = faults.iter().any(|fault| fault.kind.info().scope == Scope::Loss);
+    let trace = if options.keep_trace { Trace::keeping_all() } else { Trace::default() };
+    let twin_log = twin.as_ref().map(|twin| Arc::clone(&twin.log));
+    let world = World::new(Server::new(may_lose), faults, options.seed, trace, twin_log);
+    let inputs = producers.iter().map(|messages| messages.len() as u64).sum::<u64>()
+        + twin.as_ref().map_or(0, |twin| twin.counts.inputs);
+    let run = Run {
+        subject,
+        world: Shared::new(world),
+        futures: Vec::new(),
+        steps_left: STEPS_BASE + STEPS_PER_INPUT * inputs,
+        producers: producers.into_iter().map(Arc::from).collect(),
+        config: subject.driver(),
+        twin,
+        finished: None,
+    };
+    run.through()
+}
+
+/// The same inputs without driver, log and faults.
+struct Twin {
+    log: Arc<Batch>,
+    digest: Digest,
+    counts: Counts,
+    duplicates: u64,
+    figures: Vec<(Name, &'static str, Figure)>,
+    state: Vec<u8>,
+}
+
+impl Twin {
+    fn run<S: Subject>(subject: &S) -> Result<Self, String> {
+        let mut engine = subject.engine(&mut |_, _, handler| handler)?;
+        let mut feed = Merge::new(subject.lanes()?);
+        let mut log = Batch::default();
+        let mut duplicates = 0;
+        while let Polled::Ready(recv_time) =
+            block_on(feed.poll(Duration::ZERO)).map_err(|error| error.to_string())?
+        {
+            let input = feed.take();
+            if engine.step(input, recv_time, &mut log) == Stepped::Duplicate {
+                duplicates += 1;
+            }
+        }
+        let state = engine.save().map_err(|error| error.to_string())?;
+        Ok(Self {
+            log: Arc::new(log),
+            digest: engine.digest(),
+            counts: *engine.counts(),
+            duplicates,
+            figures: engine.figures(),
+            state,
+        })
+    }
+}
+
+type Running<'a> = Pin<Box<dyn Future<Output = Ended> + 'a>>;
+
+/// How a process ended.
+enum Ended {
+    Owner(Box<(Result<Outcome, RunError>, Engine)>),
+    Producer,
+}
+
+struct Run<'a, S: Subject> {
+    subject: &'a S,
+    world: Shared<S::Log>,
+    /// One for each process of the world, until it ends or dies.
+    futures: Vec<Option<Running<'a>>>,
+    steps_left: u64,
+    producers: Vec<Arc<[Message]>>,
+    config: DriverConfig,
+    twin: Option<Twin>,
+    finished: Option<(Outcome, Engine)>,
+}
+
+impl<S: Subject> Run<'_, S> {
+    fn through(mut self) -> Result<Report, String> {
+        self.world.lock().resend = vec![false; self.producers.len()];
+        for number in 0..self.producers.len() {
+            self.start_producer(number);
+        }
+        self.world.lock().plan(0, Next::Start);
+        self.weather()?;
+        if self.finished.is_some() && self.is_well() {
+            // The cold restart: whatever a crash at the very end leaves must do.
+            self.world.lock().heal();
+            self.finished = None;
+            self.start_owner()?;
+            self.weather()?;
+        }
+        if self.is_well() {
+            let checked = self.check_end();
+            self.world.lock().check(checked);
+        }
+        Ok(self.report())
+    }
+
+    /// Whether it reads an ingress on the wall clock, not recorded inputs on a virtual one.
+    fn is_live(&self) -> bool {
+        !self.producers.is_empty()
+    }
+
+    fn is_well(&self) -> bool {
+        self.world.lock().violation.is_none()
+    }
+
+    /// Lets things happen until nothing more does.
+    fn weather(&mut self) -> Result<(), String> {
+        loop {
+            let next = self.world.lock().next();
+            let Some(next) = next else { break };
+            self.happen(next)?;
+            self.bury();
+            if !self.is_well() {
+                return Ok(());
+            }
+            self.steps_left -= 1;
+            if self.steps_left == 0 {
+                self.stuck("the run does not come to its end");
+                return Ok(());
+            }
+        }
+        if self.finished.is_none() {
+            self.stuck("nothing happens any more and the run is not at its end");
+        }
+        Ok(())
+    }
+
+    fn happen(&mut self, next: Next) -> Result<(), String> {
+        match next {
+            Next::Effect(request) => self.world.lock().take_effect(request),
+            Next::Reply(op) => {
+                let process = self.world.lock().deliver(op);
+                if let Some(process) = process {
+                    self.poll(process);
+                    self.stop_when_complete();
+                }
+            }
+            Next::Wake(process) => self.poll(process),
+            Next::Thaw(process) => {
+                {
+                    let mut world = self.world.lock();
+                    if world.processes[process].dead {
+                        return Ok(());
+                    }
+                    world.processes[process].frozen = false;
+                    world.processes[process].was_frozen = world.owner() != Some(process);
+                    world.note(Some(process), What::Thawed);
+                }
+                self.poll(process);
+            }
+            Next::Start => {
+                let idle = self.world.lock().owner().is_none();
+                if idle && self.finished.is_none() {
+                    self.start_owner()?;
+                }
+            }
+            Next::StartAnyway => {
+                if self.finished.is_none() {
+                    self.world.lock().coverage.see(Sight::TwoOwners);
+                    self.start_owner()?;
+                }
+            }
+            Next::StartProducer(number) => self.start_producer(number),
+            Next::Strike(fault) => self.world.lock().strike(fault),
+        }
+        Ok(())
+    }
+
+    /// Lets a process run until it waits, ends or dies.
+    fn poll(&mut self, process: usize) {
+        {
+            let world = self.world.lock();
+            if world.processes[process].frozen || world.processes[process].dead {
+                return;
+            }
+        }
+        let Some(future) = &mut self.futures[process] else { return };
+        let mut context = Context::from_waker(Waker::noop());
+        let polled = panic::catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut context)));
+        match polled {
+            Ok(Poll::Pending) => {}
+            Ok(Poll::Ready(ended)) => {
+                self.futures[process] = None;
+                self.conclude(process, ended);
+            }
+            Err(payload) => {
+                self.futures[process] = None;
+                let said = payload.downcast_ref::<String>().map(String::as_str);
+                let said = said.or_else(|| payload.downcast_ref::<&str>().copied());
+                let what = format!("p{process} panics");
+                let said = said.unwrap_or("without a message");
+                self.world.lock().violate(Violation::new(Oracle::NoPanic, what, "no panic", said));
+            }
+        }
+    }
+
+    /// Drops what dead processes were doing.
+    fn bury(&mut self) {
+        let world = self.world.lock();
+        for (process, future) in world.processes.iter().zip(&mut self.futures) {
+            if process.dead && future.is_some() {
+                *future = None;
+            }
+        }
+    }
+
+    fn add_process(&mut self, role: Role) -> (usize, OwnerId) {
+        let mut world = self.world.lock();
+        let process = world.processes.len();
+        let owner = OwnerId(process as u128 + 1);
+        world.processes.push(Process::new(role));
+        world.note(Some(process), What::Started);
+        (process, owner)
+    }
+
+    fn start_owner(&mut self) -> Result<(), String> {
+        let (process, owner) = self.add_process(Role::Owner);
+        let world = self.world.clone();
+        let log = SimLog { world: world.clone(), process };
+        let inner = if self.is_live() {
+            Inputs::Live(IngressFeed::new(log.clone()))
+        } else {
+            Inputs::Recorded(Merge::new(self.subject.lanes()?))
+        };
+        let mut driver = Driver {
+            log,
+            feed: SimFeed { world: world.clone(), process, inner },
+            clock: SimClock { world: world.clone(), process, live: self.is_live() },
+            observer: SimObserver { world: world.clone(), process },
+            engine: self.subject.engine(&mut |_, _, handler| handler)?,
+            config: self.config,
+        };
+        let stop = world.lock().processes[process].stop.clone();
+        let request = RunRequest { owner, manifest: self.subject.manifest(), resume: true };
+        self.futures.push(Some(Box::pin(async move {
+            let result = driver.run(&request, &stop).await;
+            Ended::Owner(Box::new((result, driver.engine)))
+        })));
+        world.lock().plan(0, Next::Wake(process));
+        Ok(())
+    }
+
+    /// Starts a producer; one that is started again begins with its first message, having kept no notes.
+    fn start_producer(&mut self, number: usize) {
+        let (process, _) = self.add_process(Role::Producer { number });
+        let messages = Arc::clone(&self.producers[number]);
+        let log = SimLog { world: self.world.clone(), process };
+        self.futures.push(Some(Box::pin(async move {
+            publish(&log, number, &messages).await;
+            Ended::Producer
+        })));
+        self.world.lock().plan(0, Next::Wake(process));
+    }
+
+    /// A live run has no end of its own: it is over when every message is consumed.
+    fn stop_when_complete(&self) {
+        if !self.is_live() {
+            return;
+        }
+        let world = self.world.lock();
+        if world.producers_done == self.producers.len()
+            && world.server.witness.messages_waiting() == 0
+        {
+            for process in world.processes.iter().filter(|p| p.role == Role::Owner && !p.dead) {
+                process.stop.request();
+            }
+        }
+    }
+
+    /// Whether the log holds everything that it should in the end.
+    fn is_complete(&self) -> bool {
+        let world = self.world.lock();
+        match &self.twin {
+            Some(twin) => world.server.witness.digest() == twin.digest,
+            None => {
+                world.producers_done == self.producers.len()
+                    && world.server.witness.messages_waiting() == 0
+            }
+        }
+    }
+
+    fn conclude(&mut self, process: usize, ended: Ended) {
+        self.world.lock().processes[process].dead = true;
+        let (result, engine) = match ended {
+            Ended::Owner(ended) => *ended,
+            Ended::Producer => {
+                self.world.lock().producers_done += 1;
+                return;
+            }
+        };
+        let how = match &result {
+            Ok(outcome) if outcome.end == End::Finished => 0,
+            Ok(_) => 1,
+            Err(_) => 2,
+        };
+        self.world.lock().note(Some(process), What::Ended(how));
+        match result {
+            Ok(outcome) => self.conclude_well(process, outcome, engine),
+            Err(error) => {
+                let mut world = self.world.lock();
+                let retry = &self.config.retry;
+                match explain(&error, &world.processes[process], &world.server, retry) {
+                    Ok(sight) => world.coverage.see(sight),
+                    Err(violation) => world.violate(violation),
+                }
+                world.server.repair();
+                let pause = 1_000_000_000;
+                let at = world.now + pause;
+                world.plan(at, Next::Start);
+            }
+        }
+    }
+
+    fn conclude_well(&mut self, process: usize, outcome: Outcome, engine: Engine) {
+        let complete = self.is_complete();
+        let mut world = self.world.lock();
+        let acknowledged = world.processes[process].acknowledged;
+        let reported = same(
+            Oracle::Truth,
+            "a run reports the head that it was told is committed",
+            &acknowledged,
+            &outcome.head,
+        );
+        world.check(reported);
+        if outcome.end == End::Stopped {
+            world.coverage.see(Sight::Stopped);
+        }
+        if complete {
+            drop(world);
+            self.finished = Some((outcome, engine));
+            return;
+        }
+        let lost = world.server.lost_writes;
+        if outcome.end == End::Finished && !lost {
+            let expected = self.twin.as_ref().map_or(Digest::EMPTY, |twin| twin.digest);
+            let actual = world.server.witness.digest();
+            let what = "a run that finished leaves the log of its fault-free twin";
+            world.violate(Violation::new(Oracle::Transparent, what, expected, actual));
+            return;
+        }
+        if lost {
+            world.coverage.see(Sight::LostAfterEnd);
+        }
+        let at = world.now + world.processes[process].restart_after;
+        world.plan(at, Next::Start);
+    }
+
+    /// Says who waits for what.
+    fn stuck(&self, what: &str) {
+        let mut world = self.world.lock();
+        let waiting: Vec<String> = world
+            .processes
+            .iter()
+            .enumerate()
+            .filter(|(_, process)| !process.dead)
+            .map(|(number, process)| {
+                let frozen = if process.frozen { ", frozen" } else { "" };
+                format!("p{number} is {}{frozen}", process.phase)
+            })
+            .collect();
+        let waiting =
+            if waiting.is_empty() { "nobody is at work".to_owned() } else { waiting.join("; ") };
+        world.violate(Violation::new(Oracle::Live, what, "the end", waiting));
+    }
+
+    /// What must hold of the log and of the state that are left.
+    fn check_end(&self) -> Result<(), Violation> {
+        let Some((outcome, engine)) = &self.finished else { return Ok(()) };
+        let world = self.world.lock();
+        let witness = &world.server.witness;
+        same(
+            Oracle::Durable,
+            "the log ends where it was told to",
+            &witness.head.pos,
+            &outcome.head,
+        )?;
+        same(Oracle::Fold, "the run's digest is the log's", &witness.digest(), &outcome.digest)?;
+        let log = world.server.log().clone();
+        let snapshots = witness.snapshot_count();
+        // Where something is trimmed, only a snapshot is a place to begin.
+        let begin = match witness.head.trimmed {
+            Pos::ZERO => Pos::ZERO,
+            trimmed => witness.oldest_snapshot().unwrap_or(trimmed),
+        };
+        let accepted = witness.messages_accepted();
+        drop(world);
+        let state = save(engine)?;
+        let (events, base_is_whole) = self.re_execute(&log, begin, &state)?;
+        if base_is_whole {
+            same(
+                Oracle::Truth,
+                "the totals are those of the log",
+                &recount(&events),
+                &outcome.counts,
+            )?;
+            self.check_ledger(&events, accepted, outcome)?;
+        }
+        if let Some(twin) = &self.twin {
+            same(Oracle::Transparent, "the log is the twin's", &twin.digest, &outcome.digest)?;
+            same(Oracle::Transparent, "the totals are the twin's", &twin.counts, &outcome.counts)?;
+            same(
+                Oracle::Transparent,
+                "the figures are the twin's",
+                &twin.figures,
+                &engine.figures(),
+            )?;
+            same(Oracle::Transparent, "the state is the twin's", &twin.state, &state)?;
+            let what = "duplicates are counted";
+            same(Oracle::Truth, what, &twin.duplicates, &outcome.duplicates)?;
+        }
+        self.check_bounds(snapshots)
+    }
+
+    /// Executes the log again from the oldest snapshot, compares the state, and audits the entries.
+    fn re_execute(
+        &self,
+        log: &S::Log,
+        begin: Pos,
+        state: &[u8],
+    ) -> Result<(Vec<Event>, bool), Violation> {
+        let calls = CallLog::default();
+        let failed = |what: &str, error: &dyn std::fmt::Display| {
+            Violation::new(Oracle::Fold, what, "the log, entry for entry", error)
+        };
+        let engine = self
+            .subject
+            .engine(&mut |name, priority, handler| calls.watch(name, priority, handler));
+        let mut engine = engine.map_err(|error| failed("no engine", &error))?;
+        let replayed = block_on(async {
+            let head = log.head().await?.unwrap_or_default();
+            if begin > Pos::ZERO {
+                recovery::load_snapshot(&mut engine, log, begin).await?;
+            }
+            recovery::replay(&mut engine, log, &head, |_| ()).await?;
+            let mut events = Vec::new();
+            let mut after = begin;
+            loop {
+                let page = log.range(RangeQuery::all_after(after)).await?;
+                for entry in page.entries.iter() {
+                    let why = |why| ReplayError::Undecodable { pos: entry.pos, why };
+                    events.push(decode_entry(entry.bytes).map_err(why)?);
+                }
+                match page.next {
+                    Some(next) => after = next,
+                    None => return Ok::<_, ReplayError>(events),
+                }
+            }
+        });
+        let events = replayed.map_err(|error| failed("the log is executed again", &error))?;
+        same(
+            Oracle::Fold,
+            "executing the log again gives the state",
+            &save(&engine)?,
+            &state.to_vec(),
+        )?;
+        audit(&events, &calls.take())?;
+        self.see_circuits(&events);
+        Ok((events, begin == Pos::ZERO))
+    }
+
+    fn see_circuits(&self, events: &[Event]) {
+        let mut world = self.world.lock();
+        for event in events.iter().filter(|event| event.origin == Origin::Outcome) {
+            match &event.body {
+                Body::System(System::CircuitOpened { .. }) => {
+                    world.coverage.see(Sight::CircuitOpened);
+                }
+                Body::System(System::CircuitClosed { .. }) => {
+                    world.coverage.see(Sight::CircuitClosed);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn check_ledger(
+        &self,
+        events: &[Event],
+        accepted: u64,
+        outcome: &Outcome,
+    ) -> Result<(), Violation> {
+        let inputs: Vec<&Event> = events.iter().filter(|e| e.origin == Origin::Input).collect();
+        let mut last = std::collections::BTreeMap::<Name, u64>::new();
+        for input in &inputs {
+            let header = &input.header;
+            let earlier = last.insert(header.source, header.source_seq).unwrap_or(0);
+            if header.source_seq <= earlier {
+                let what = format!("inputs of {} stand in its order", header.source);
+                let expected = format!("above {earlier}");
+                return Err(Violation::new(Oracle::Ledger, what, expected, header.source_seq));
+            }
+        }
+        if self.is_live() {
+            let accounted = inputs.len() as u64 + outcome.duplicates;
+            let what = "every message accepted is an entry or a duplicate";
+            if self.world.lock().server.lost_writes && accounted > accepted {
+                // The engine had read a message that the server then lost; it is handled once.
+                return Ok(());
+            }
+            same(Oracle::Ledger, what, &accepted, &accounted)?;
+        }
+        Ok(())
+    }
+
+    fn check_bounds(&self, snapshots: usize) -> Result<(), Violation> {
+        let every = self.config.snapshot_entries.max(1);
+        // An owner that ends takes one more than are due.
+        let ended = self.world.lock().processes.len() as u64;
+        let limit = match self.config.retention_entries {
+            None => 2,
+            Some(retention) => retention / every + 3 + ended,
+        };
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        if snapshots <= limit {
+            return Ok(());
+        }
+        let limit = format!("at most {limit}");
+        Err(Violation::new(Oracle::Bounded, "snapshots are kept", limit, snapshots))
+    }
+
+    fn report(self) -> Report {
+        drop(self.futures);
+        let mut world = self.world.lock();
+        let (digest, counts, figures) = match &self.finished {
+            Some((outcome, engine)) => (outcome.digest, outcome.counts, engine.figures()),
+            None => (world.server.witness.digest(), Counts::default(), Vec::new()),
+        };
+        world.trace.chain(&digest.to_bytes());
+        for (name, figure, value) in &figures {
+            world.trace.chain(format!("{name} {figure} {value:?}").as_bytes());
+        }
+        if let Some(violation) = &world.violation {
+            let text = format!("{violation:?}");
+            world.trace.chain(text.as_bytes());
+        }
+        see_counts(&mut world.coverage, &counts);
+        if self.finished.as_ref().is_some_and(|(outcome, _)| outcome.duplicates > 0) {
+            world.coverage.see(Sight::DuplicateRefused);
+        }
+        Report {
+            violation: world.violation.take(),
+            digest,
+            counts,
+            figures,
+            trace: std::mem::take(&mut world.trace),
+            coverage: std::mem::take(&mut world.coverage),
+            faults: world.struck,
+            taken: world.taken,
+            owners: world.processes.iter().filter(|p| p.role == Role::Owner).count() as u64,
+            virtual_ns: world.now,
+        }
+    }
+}
+
+fn see_counts(coverage: &mut Coverage, counts: &Counts) {
+    for (count, sight) in [
+        (counts.timers, Sight::TimerFired),
+        (counts.handler_failures, Sight::HandlerFailed),
+        (counts.refused_inputs, Sight::InputRefused),
+    ] {
+        if count > 0 {
+            coverage.see(sight);
+        }
+    }
+}
+
+fn save(engine: &Engine) -> Result<Vec<u8>, Violation> {
+    engine
+        .save()
+        .map_err(|error| Violation::new(Oracle::Fold, "the state is saved", "bytes", error))
+}
+
+/// A producer: publishes its messages in order, each as often as it takes.
+async fn publish<L: EventLog + Default>(log: &SimLog<L>, number: usize, messages: &[Message]) {
+    let rest = |ns: u64| {
+        let until = sleep(&log.world, log.process, ns);
+        Slept { world: log.world.clone(), until }
+    };
+    let mut next = 0;
+    loop {
+        if std::mem::take(&mut log.world.lock().resend[number]) {
+            next = usize::saturating_sub(next, SENT_AGAIN);
+        }
+        if next == messages.len() {
+            return;
+        }
+        let end = (next + PUBLISHED_AT_ONCE).min(messages.len());
+        match log.publish(&messages[next..end]).await {
+            Ok(_) => {
+                next = end;
+                rest(3_000_000).await;
+            }
+            Err(_) => rest(250_000_000).await,
+        }
+    }
+}
+
+impl Report {
+    /// The last things that happened, oldest first.
+    #[must_use]
+    pub fn timeline(&self) -> Vec<Happened> {
+        self.trace.tail()
+    }
+}

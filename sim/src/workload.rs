@@ -1,0 +1,319 @@
+//! Inputs out of a seed, meant to be awkward: bursts at one instant, late rows, duplicates, rows that make no sense.
+//!
+//! Row `n` depends on the seed and on `n` alone, so reading can begin anywhere.
+
+use serde::{Deserialize, Serialize};
+use silvertine_engine::{
+    codec::{Codec, InputMessage},
+    digest::fingerprint,
+    event::{Bar, Body, EventId, Quote, Side, Trade},
+    log::Message,
+    numbers::{Price, Qty},
+    source::{Input, Row, RowOrigin, Source, SourceCursor, SourceError},
+    text::{Name, Symbol},
+    time::Nanos,
+};
+
+/// What a stream of awkward inputs looks like. Shares are given in events of a thousand.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Workload {
+    /// Root of all its randomness.
+    pub seed: u64,
+    /// The instruments; at least one.
+    pub symbols: Vec<Symbol>,
+    /// Rows in all, whatever becomes of them.
+    pub events: u64,
+    /// Time of the first row in nanoseconds since the epoch.
+    #[serde(default = "new_year_2024")]
+    pub start_ns: u64,
+    /// Mean time between rows, in nanoseconds.
+    #[serde(default = "ten_ms")]
+    pub interval_ns: u64,
+    /// The price that everything moves around.
+    #[serde(default = "hundred")]
+    pub price: Price,
+    /// Trades.
+    #[serde(default)]
+    pub trades: u16,
+    /// Bars of one second.
+    #[serde(default)]
+    pub bars: u16,
+    /// Rows that carry the time of the row before.
+    #[serde(default)]
+    pub bursts: u16,
+    /// Rows that come late: older than the row before.
+    #[serde(default)]
+    pub late: u16,
+    /// Rows that repeat an earlier one, by its number or by its id.
+    #[serde(default)]
+    pub duplicates: u16,
+    /// Rows that make no sense.
+    #[serde(default)]
+    pub bad: u16,
+    /// Rows bring ids of their own.
+    #[serde(default)]
+    pub ids: bool,
+    /// Rows are published to the ingress instead of read.
+    #[serde(default)]
+    pub publish: bool,
+}
+
+const fn new_year_2024() -> u64 {
+    1_704_067_200_000_000_000
+}
+
+const fn ten_ms() -> u64 {
+    10_000_000
+}
+
+const fn hundred() -> Price {
+    Price::from_units(100_000_000_000)
+}
+
+/// How far back a duplicate reaches, in rows.
+const DUPLICATE_REACH: u64 = 24;
+/// Rows in which the price goes once up and down.
+const SWING: u64 = 64;
+
+/// What is drawn for a row; each draws from a stream of its own, so that none shifts another.
+#[derive(Clone, Copy)]
+enum Draw {
+    Kind,
+    Time,
+    Fate,
+    Reach,
+    Noise,
+    Qty,
+    Symbol,
+}
+
+impl Workload {
+    fn draw(&self, what: Draw, row: u64, bound: u64) -> u64 {
+        let mut bytes = [0; 24];
+        bytes[..8].copy_from_slice(&self.seed.to_le_bytes());
+        bytes[8..16].copy_from_slice(&row.to_le_bytes());
+        bytes[16] = what as u8;
+        let [a, b, c, d, e, f, g, h, ..] = fingerprint(&bytes);
+        u64::from_le_bytes([a, b, c, d, e, f, g, h]) % bound.max(1)
+    }
+
+    /// Checks what the fields must keep.
+    ///
+    /// # Errors
+    /// One line naming the field.
+    pub fn check(&self) -> Result<(), String> {
+        if self.symbols.is_empty() {
+            return Err("symbols must name at least one".to_owned());
+        }
+        if self.price.units() < 1_000_000 {
+            return Err("price must be at least 0.001".to_owned());
+        }
+        let end = self.interval_ns.checked_mul(self.events.saturating_add(2));
+        if end.and_then(|span| span.checked_add(self.start_ns)).is_none() {
+            return Err("start_ns, events and interval_ns lead past the year 2554".to_owned());
+        }
+        Ok(())
+    }
+
+    fn time(&self, row: u64) -> u64 {
+        // Rows of a burst stand where the burst began.
+        let mut first = row;
+        while first > 0 && self.draw(Draw::Time, first, 1000) < u64::from(self.bursts) {
+            first -= 1;
+        }
+        let late = (self.draw(Draw::Time, row, 1 << 32) >> 10) % 1000 < u64::from(self.late);
+        let time = self.start_ns + first * self.interval_ns;
+        if late { time.saturating_sub(5 * self.interval_ns).max(self.start_ns) } else { time }
+    }
+
+    fn id(&self, row: u64) -> EventId {
+        let mut bytes = [0; 17];
+        bytes[..8].copy_from_slice(&self.seed.to_le_bytes());
+        bytes[8..16].copy_from_slice(&row.to_le_bytes());
+        bytes[16] = b'i';
+        EventId(u128::from_le_bytes(fingerprint(&bytes)))
+    }
+
+    /// The earlier row that this one repeats, if it does.
+    fn repeats(&self, row: u64) -> Option<u64> {
+        let fate = self.draw(Draw::Fate, row, 1000);
+        let repeats = row > 0 && fate < u64::from(self.duplicates);
+        repeats.then(|| row - 1 - self.draw(Draw::Reach, row, DUPLICATE_REACH.min(row)))
+    }
+
+    fn is_bad(&self, row: u64) -> bool {
+        self.draw(Draw::Fate, row, 1000) >= 1000 - u64::from(self.bad.min(1000))
+    }
+
+    fn body(&self, row: u64) -> Body {
+        let at = self.draw(Draw::Symbol, row, self.symbols.len() as u64) as usize;
+        let symbol = self.symbols[at];
+        // A slow swing of four per cent with noise on it, so that averages cross now and then.
+        let step = self.price.units() / 1000;
+        let phase = row % SWING;
+        let swing = phase.min(SWING - phase) as i64 * 40 / SWING as i64;
+        let noise = self.draw(Draw::Noise, row, 7) as i64 - 3;
+        let mid = self.price.units() + (swing + noise) * step;
+        let qty = Qty::from_units((1 + self.draw(Draw::Qty, row, 50) as i64) * 100_000_000);
+        let kind = self.draw(Draw::Kind, row, 1000);
+        let price = Price::from_units;
+        if kind < u64::from(self.trades) {
+            let aggressor = if noise < 0 { Side::Sell } else { Side::Buy };
+            Trade { symbol, trade_id: row + 1, price: price(mid), qty, aggressor }.into()
+        } else if kind < u64::from(self.trades) + u64::from(self.bars) {
+            let (low, high) = (price(mid - step), price(mid + step));
+            let close = price(mid + noise.signum() * step);
+            let interval_ns = 1_000_000_000;
+            Bar { symbol, interval_ns, open: price(mid), high, low, close, volume: qty }.into()
+        } else {
+            let (bid, ask) = (price(mid - step / 2), price(mid + step / 2));
+            Quote { symbol, bid, bid_qty: qty, ask, ask_qty: qty }.into()
+        }
+    }
+
+    /// Everything as messages that the producer `name` publishes.
+    #[must_use]
+    pub fn messages(&self, name: Name) -> Vec<Message> {
+        let message = |row: u64| {
+            let codec = if row.is_multiple_of(3) { Codec::Json } else { Codec::Postcard };
+            let original = self.repeats(row).unwrap_or(row);
+            let payload = if self.is_bad(row) {
+                format!("row {row} makes no sense").into_bytes()
+            } else {
+                let id = self.ids.then(|| self.id(original));
+                let event_time = Nanos(self.time(row));
+                codec.encode(&InputMessage { id, event_time, body: self.body(original) })
+            };
+            Message { producer: name, seq: row + 1, codec, payload }
+        };
+        (0..self.events).map(message).collect()
+    }
+}
+
+/// Reads a [`Workload`] row by row.
+#[derive(Clone, Debug)]
+pub struct WorkloadSource {
+    name: Name,
+    workload: Workload,
+    cursor: SourceCursor,
+}
+
+impl WorkloadSource {
+    /// A source whose events carry `name`.
+    ///
+    /// # Errors
+    /// One line naming the field that makes no sense.
+    pub fn new(name: Name, workload: Workload) -> Result<Self, String> {
+        workload.check()?;
+        Ok(Self { name, workload, cursor: SourceCursor::default() })
+    }
+}
+
+impl Source for WorkloadSource {
+    fn name(&self) -> Name {
+        self.name
+    }
+
+    fn next_row(&mut self) -> Result<Option<Row>, SourceError> {
+        let (row, workload) = (self.cursor.offset, &self.workload);
+        if row >= workload.events {
+            return Ok(None);
+        }
+        let time = Nanos(workload.time(row));
+        self.cursor.offset += 1;
+        self.cursor.line += 1;
+        self.cursor.seq = row + 1;
+        self.cursor.time = time;
+        if workload.is_bad(row) {
+            return Ok(Some(Row::Bad(format!("row {} makes no sense", row + 1))));
+        }
+        let repeated = workload.repeats(row);
+        let original = repeated.unwrap_or(row);
+        // Without ids of its own, a repetition is known by its number.
+        let source_seq = if workload.ids { row } else { original } + 1;
+        Ok(Some(Row::Event(Input {
+            source: self.name,
+            source_seq,
+            id: workload.ids.then(|| workload.id(original)),
+            event_time: time,
+            recv_time: time,
+            body: workload.body(original),
+        })))
+    }
+
+    fn last_row(&self) -> RowOrigin<'_> {
+        RowOrigin { line: self.cursor.line, bytes: b"makes no sense" }
+    }
+
+    fn cursor(&self) -> SourceCursor {
+        self.cursor
+    }
+
+    fn seek(&mut self, cursor: SourceCursor) -> Result<(), SourceError> {
+        self.cursor = cursor;
+        Ok(())
+    }
+
+    fn progress(&self) -> Option<(u64, u64)> {
+        Some((self.cursor.offset, self.workload.events))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn workload(seed: u64) -> Workload {
+        Workload {
+            seed,
+            symbols: vec![Symbol::new("A").expect("short"), Symbol::new("B").expect("short")],
+            events: 300,
+            start_ns: new_year_2024(),
+            interval_ns: ten_ms(),
+            price: hundred(),
+            trades: 300,
+            bars: 100,
+            bursts: 300,
+            late: 100,
+            duplicates: 50,
+            bad: 50,
+            ids: seed.is_multiple_of(2),
+            publish: false,
+        }
+    }
+
+    fn rows(source: &mut WorkloadSource) -> Vec<Row> {
+        std::iter::from_fn(|| source.next_row().expect("never fails")).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn reading_can_go_on_anywhere(seed: u64, at in 0_usize..300) {
+            let name = Name::new("w").expect("short");
+            let mut source = WorkloadSource::new(name, workload(seed)).expect("makes sense");
+            let whole = rows(&mut source.clone());
+            prop_assert_eq!(whole.len(), 300);
+            for _ in 0..at {
+                source.next_row().expect("never fails");
+            }
+            let cursor = source.cursor();
+            source.seek(SourceCursor::default()).expect("never fails");
+            source.seek(cursor).expect("never fails");
+            prop_assert_eq!(&rows(&mut source), &whole[at..]);
+        }
+
+        #[test]
+        fn every_row_that_is_not_bad_keeps_the_rules(seed: u64) {
+            let name = Name::new("w").expect("short");
+            let mut source = WorkloadSource::new(name, workload(seed)).expect("makes sense");
+            for row in rows(&mut source) {
+                if let Row::Event(input) = row {
+                    prop_assert_eq!(silvertine_engine::event::validate(&input.body), Ok(()));
+                }
+            }
+        }
+    }
+}

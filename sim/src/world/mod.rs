@@ -1,0 +1,711 @@
+//! The simulated world: one server that holds the log, the processes that use it, and what goes wrong between them.
+//!
+//! Everything happens in a queue ordered by (virtual time, order of planning). An operation is data: a
+//! request that takes effect at one time and is answered at another, each of which a fault may prevent,
+//! delay or repeat. A process that dies drops its future; its requests live on.
+
+pub(crate) mod client;
+pub(crate) mod op;
+pub(crate) mod process;
+pub(crate) mod server;
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use silvertine_engine::{
+    codec::decode_entry,
+    digest::fingerprint,
+    event::Event,
+    log::{Applied, Batch, EntryRef, EventLog, LogError, LogErrorKind},
+    time::Nanos,
+};
+
+use self::{
+    op::{Answer, Request},
+    process::{Process, Role},
+    server::Server,
+};
+use crate::{
+    coverage::{Coverage, Phase, Sight},
+    fault::{CrashedRequest, Fault, FaultKind, OpKind, Scope, When},
+    oracle::{Oracle, Violation},
+    trace::{Happened, Trace, What},
+};
+
+/// How long a client waits for an answer, in nanoseconds.
+const TIMEOUT_NS: u64 = 1_000_000_000;
+/// Attempts that may fail within one second of virtual time; more is a storm.
+const FAILURES_PER_SECOND: usize = 60;
+
+/// A world that several processes share.
+pub(crate) struct Shared<L>(Arc<Mutex<World<L>>>);
+
+impl<L> Clone for Shared<L> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<L> Shared<L> {
+    pub(crate) fn new(world: World<L>) -> Self {
+        Self(Arc::new(Mutex::new(world)))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, World<L>> {
+        // A handler's panic never unwinds through here; the driver's is a violation of its own.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What happens next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Next {
+    /// A request reaches the server.
+    Effect(u64),
+    /// An answer reaches the client.
+    Reply(u64),
+    /// A process has waited for long enough.
+    Wake(usize),
+    /// A frozen process goes on.
+    Thaw(usize),
+    /// Somebody starts an owner, unless one is at work.
+    Start,
+    /// Somebody starts an owner, even if one is at work.
+    StartAnyway,
+    /// Somebody starts a producer again.
+    StartProducer(usize),
+    /// A fault's time has come.
+    Strike(usize),
+}
+
+/// The client's side of an operation.
+struct Pending {
+    process: usize,
+    kind: OpKind,
+    /// Its name as errors give it.
+    operation: &'static str,
+    n: u64,
+    asked_at: u64,
+    answer: Option<Result<Answer, LogError>>,
+    /// The answer has reached the client.
+    delivered: bool,
+    /// The server's reply does not get through.
+    reply_lost: bool,
+}
+
+/// The server's side of an operation: what is on its way there.
+struct Travelling {
+    op: u64,
+    kind: OpKind,
+    n: u64,
+    request: Arc<Request>,
+}
+
+pub(crate) struct World<L> {
+    pub(crate) now: u64,
+    seed: u64,
+    draws: u64,
+    queue: BinaryHeap<Reverse<(u64, u64, Next)>>,
+    planned: u64,
+    pending: BTreeMap<u64, Pending>,
+    travelling: BTreeMap<u64, Travelling>,
+    next_id: u64,
+    op_counts: [u64; OpKind::ALL.len()],
+    pub(crate) server: Server<L>,
+    pub(crate) processes: Vec<Process>,
+    faults: Vec<Fault>,
+    by_op: BTreeMap<(OpKind, u64), Vec<usize>>,
+    by_events: BTreeMap<u64, Vec<usize>>,
+    /// Struck, and waiting for the next operation of their kind.
+    armed: Vec<usize>,
+    /// Faults that did strike.
+    pub(crate) struck: u64,
+    pub(crate) coverage: Coverage,
+    pub(crate) trace: Trace,
+    pub(crate) violation: Option<Violation>,
+    /// Inputs taken, by all owners together.
+    pub(crate) taken: u64,
+    /// Time of the first input, which virtual time counts from.
+    origin: Option<Nanos>,
+    /// What clock jumps have added to the wall clock.
+    skew_ns: i64,
+    /// Set once a producer was told to send again from an earlier message.
+    pub(crate) resend: Vec<bool>,
+    /// Producers whose messages are all acknowledged.
+    pub(crate) producers_done: usize,
+    /// The log of the fault-free twin, where there is one.
+    twin: Option<Arc<Batch>>,
+}
+
+impl<L: EventLog + Default> World<L> {
+    pub(crate) fn new(
+        server: Server<L>,
+        faults: &[Fault],
+        seed: u64,
+        trace: Trace,
+        twin: Option<Arc<Batch>>,
+    ) -> Self {
+        let mut world = Self {
+            now: 0,
+            seed,
+            draws: 0,
+            queue: BinaryHeap::new(),
+            planned: 0,
+            pending: BTreeMap::new(),
+            travelling: BTreeMap::new(),
+            next_id: 0,
+            op_counts: [0; OpKind::ALL.len()],
+            server,
+            processes: Vec::new(),
+            faults: faults.to_vec(),
+            by_op: BTreeMap::new(),
+            by_events: BTreeMap::new(),
+            armed: Vec::new(),
+            struck: 0,
+            coverage: Coverage::default(),
+            trace,
+            violation: None,
+            taken: 0,
+            origin: None,
+            skew_ns: 0,
+            resend: Vec::new(),
+            producers_done: 0,
+            twin,
+        };
+        for (at, fault) in faults.iter().enumerate() {
+            match fault.at {
+                When::Op(kind, n) => world.by_op.entry((kind, n)).or_default().push(at),
+                When::Events(n) => world.by_events.entry(n).or_default().push(at),
+                When::Time(ns) => world.plan(ns, Next::Strike(at)),
+            }
+        }
+        world
+    }
+
+    /// Puts something into the queue, at `at` or now if that is past.
+    pub(crate) fn plan(&mut self, at: u64, next: Next) {
+        self.planned += 1;
+        self.queue.push(Reverse((at.max(self.now), self.planned, next)));
+    }
+
+    /// Takes out what happens next and moves time there.
+    pub(crate) fn next(&mut self) -> Option<Next> {
+        let Reverse((at, _, next)) = self.queue.pop()?;
+        self.now = self.now.max(at);
+        Some(next)
+    }
+
+    /// The storm is over: no further fault strikes, and what lasts ends.
+    pub(crate) fn heal(&mut self) {
+        self.by_op.clear();
+        self.by_events.clear();
+        self.armed.clear();
+        self.faults.clear();
+        self.server.heal(self.now);
+    }
+
+    /// A number below `bound` that depends on the seed and on how many were drawn before.
+    fn draw(&mut self, bound: u64) -> u64 {
+        self.draws += 1;
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&self.seed.to_le_bytes());
+        bytes[8..].copy_from_slice(&self.draws.to_le_bytes());
+        let [a, b, c, d, e, f, g, h, ..] = fingerprint(&bytes);
+        u64::from_le_bytes([a, b, c, d, e, f, g, h]) % bound
+    }
+
+    /// From 20 to 200 microseconds: one way through a network in one house.
+    fn latency(&mut self) -> u64 {
+        20_000 + self.draw(180_000)
+    }
+
+    pub(crate) fn note(&mut self, process: Option<usize>, what: What) {
+        let process = process.map(|process| process as u32);
+        self.trace.note(Happened { time: self.now, process, what });
+    }
+
+    pub(crate) fn violate(&mut self, violation: Violation) {
+        self.violation.get_or_insert(violation);
+    }
+
+    pub(crate) fn check(&mut self, result: Result<(), Violation>) {
+        if let Err(violation) = result {
+            self.violate(violation);
+        }
+    }
+
+    /// The wall clock.
+    pub(crate) fn wall_time(&self) -> Nanos {
+        /// 2024-01-01T00:00:00Z.
+        const BEGIN: u64 = 1_704_067_200_000_000_000;
+        Nanos(BEGIN.saturating_add(self.now).saturating_add_signed(self.skew_ns))
+    }
+
+    /// An input of this time is being handled: virtual time gets there.
+    pub(crate) fn reach(&mut self, recv_time: Nanos) {
+        let origin = *self.origin.get_or_insert(recv_time);
+        self.now = self.now.max(recv_time.0.saturating_sub(origin.0));
+    }
+
+    /// An owner has taken an input.
+    pub(crate) fn note_taken(&mut self) {
+        self.taken += 1;
+        while let Some(first) = self.by_events.first_entry().filter(|e| *e.key() <= self.taken) {
+            for fault in first.remove() {
+                self.strike(fault);
+            }
+        }
+    }
+
+    // ---- the client's side -------------------------------------------------------------------
+
+    /// A process asks something of the log.
+    pub(crate) fn ask(&mut self, process: usize, request: Request) -> u64 {
+        let kind = request.kind();
+        self.op_counts[kind as usize] += 1;
+        let n = self.op_counts[kind as usize];
+        self.next_id += 1;
+        let id = self.next_id;
+        self.note(Some(process), What::Asked(kind, n, request.content()));
+        if let Request::Commit { commit, .. } = &request {
+            let checked = self.compare_with_twin(&commit.entries);
+            self.check(checked);
+        }
+        self.processes[process].begin(&request);
+        let pending = Pending {
+            process,
+            kind,
+            operation: request.name(),
+            n,
+            asked_at: self.now,
+            answer: None,
+            delivered: false,
+            reply_lost: false,
+        };
+        self.pending.insert(id, pending);
+        let request = Arc::new(request);
+        let arrives = self.now + self.latency();
+        let mut normal = true;
+        for fault in self.faults_at(kind, n) {
+            normal &= !self.befall(fault, id, &request, arrives);
+        }
+        if self.processes[process].dead && normal {
+            // Struck by something else than this operation: the request was not sent.
+            return id;
+        }
+        if normal {
+            if self.server.is_away(self.now) {
+                let why = "connection refused";
+                self.answer_later(id, arrives, unreachable(&request, why, Applied::No));
+            } else {
+                self.send(id, kind, n, &request, arrives);
+            }
+        }
+        id
+    }
+
+    /// Whatever an owner commits, its twin wrote too.
+    fn compare_with_twin(&self, entries: &Batch) -> Result<(), Violation> {
+        let Some(twin) = &self.twin else { return Ok(()) };
+        let differs = |entry: &EntryRef<'_>| {
+            let at = entry.pos.seq as usize - 1;
+            at >= twin.len() || twin.get(at).bytes != entry.bytes
+        };
+        let Some(entry) = entries.iter().find(differs) else { return Ok(()) };
+        let at = entry.pos.seq as usize - 1;
+        let expected =
+            if at < twin.len() { describe(twin.get(at).bytes) } else { "the end".into() };
+        let what = format!("the entry at {} is the twin's", entry.pos);
+        Err(Violation::new(Oracle::Transparent, what, expected, describe(entry.bytes)))
+    }
+
+    fn faults_at(&mut self, kind: OpKind, n: u64) -> Vec<usize> {
+        let mut faults = self.by_op.remove(&(kind, n)).unwrap_or_default();
+        if !self.armed.is_empty() {
+            let fits = |&mut at: &mut usize| {
+                let fault: &Fault = &self.faults[at];
+                fault.op.unwrap_or(OpKind::Commit) == kind
+            };
+            faults.extend(self.armed.extract_if(.., fits));
+        }
+        faults
+    }
+
+    /// Lets a fault strike at this operation. Whether it decides what becomes of the request.
+    fn befall(&mut self, at: usize, id: u64, request: &Arc<Request>, arrives: u64) -> bool {
+        let fault = self.faults[at];
+        let (kind, n) = (request.kind(), self.pending[&id].n);
+        let deadline = self.now + TIMEOUT_NS;
+        let timeout = || unreachable(request, "no answer in time", Applied::Maybe);
+        if fault.kind.info().scope != Scope::Operation && fault.kind != FaultKind::Crash {
+            self.strike(at);
+            return false;
+        }
+        self.fire(fault.kind);
+        match fault.kind {
+            FaultKind::LostRequest => self.answer_later(id, deadline, timeout()),
+            FaultKind::LostReply => {
+                self.send(id, kind, n, request, arrives);
+                self.lose_reply(id);
+                self.answer_later(id, deadline, timeout());
+            }
+            FaultKind::LateEffect => {
+                self.answer_later(id, deadline, timeout());
+                self.send(id, kind, n, request, deadline + fault.for_ns);
+            }
+            FaultKind::SentTwice => {
+                self.send(id, kind, n, request, arrives);
+                self.send(id, kind, n, request, arrives + fault.for_ns);
+            }
+            FaultKind::Slow => {
+                let slow = fault.for_ns.min(TIMEOUT_NS / 2);
+                self.send(id, kind, n, request, arrives + slow);
+            }
+            FaultKind::Refused => {
+                let why = "connection refused";
+                self.answer_later(id, arrives, unreachable(request, why, Applied::No));
+            }
+            _ => {
+                let process = self.pending[&id].process;
+                match fault.request {
+                    CrashedRequest::Lost => {}
+                    CrashedRequest::Applied => self.send(id, kind, n, request, arrives),
+                    CrashedRequest::Late => {
+                        self.send(id, kind, n, request, arrives + 2 * fault.for_ns);
+                    }
+                }
+                self.kill(process, fault.for_ns);
+            }
+        }
+        true
+    }
+
+    fn send(&mut self, op: u64, kind: OpKind, n: u64, request: &Arc<Request>, arrives: u64) {
+        self.next_id += 1;
+        let id = self.next_id;
+        self.travelling.insert(id, Travelling { op, kind, n, request: Arc::clone(request) });
+        self.plan(arrives, Next::Effect(id));
+    }
+
+    fn answer_later(&mut self, id: u64, at: u64, answer: LogError) {
+        if let Some(pending) = self.pending.get_mut(&id).filter(|pending| !pending.delivered) {
+            pending.answer = Some(Err(answer));
+            self.plan(at, Next::Reply(id));
+        }
+    }
+
+    fn lose_reply(&mut self, id: u64) {
+        if let Some(pending) = self.pending.get_mut(&id) {
+            pending.reply_lost = true;
+        }
+    }
+
+    /// Which process an answer is for, now that it arrives; `None` when it arrived before.
+    pub(crate) fn deliver(&mut self, id: u64) -> Option<usize> {
+        let pending = self.pending.get_mut(&id).filter(|pending| !pending.delivered)?;
+        pending.delivered = true;
+        let (process, kind) = (pending.process, pending.kind);
+        let well = matches!(pending.answer, Some(Ok(_)));
+        if self.processes[process].dead {
+            self.pending.remove(&id);
+            return None;
+        }
+        self.note(Some(process), What::Answered(kind, well));
+        self.processes[process].blind = kind == OpKind::Look && !well;
+        if !well {
+            self.note_failure(process);
+        }
+        Some(process)
+    }
+
+    /// Too many failed attempts within a second are a storm.
+    fn note_failure(&mut self, process: usize) {
+        let now = self.now;
+        let failures = &mut self.processes[process].failures;
+        failures.push_back(now);
+        while failures.front().is_some_and(|&at| now - at > 1_000_000_000) {
+            failures.pop_front();
+        }
+        let count = failures.len();
+        if count > FAILURES_PER_SECOND {
+            let what = format!("p{process} tries again and again without a pause");
+            let limit = format!("at most {FAILURES_PER_SECOND} failed attempts in a second");
+            self.violate(Violation::new(Oracle::Bounded, what, limit, count));
+        }
+    }
+
+    /// The answer to an operation, once it is there.
+    pub(crate) fn collect(&mut self, id: u64) -> Option<Result<Answer, LogError>> {
+        self.pending.get(&id).filter(|pending| pending.delivered)?;
+        let pending = self.pending.remove(&id)?;
+        let answer = pending.answer?;
+        let process = &mut self.processes[pending.process];
+        process.end(pending.operation, &answer);
+        // It may have been frozen with the answer in its hands while the log lost what it says.
+        process.lost |= process.acknowledged > self.server.witness.head.pos;
+        if let Ok(Answer::Page(page)) = &answer
+            && let Some(first) = page.entries.first_pos()
+        {
+            self.coverage.see(if first.seq == 1 { Sight::ReplayedAll } else { Sight::Replayed });
+        }
+        Some(answer)
+    }
+
+    // ---- the server's side -------------------------------------------------------------------
+
+    /// A request reaches the server.
+    pub(crate) fn take_effect(&mut self, id: u64) {
+        let Some(travelling) = self.travelling.get(&id) else { return };
+        let op = travelling.op;
+        if let Some(thaws) = self.server.frozen_until(self.now) {
+            self.plan(thaws, Next::Effect(id));
+            self.time_out(op);
+            return;
+        }
+        let Some(Travelling { op, kind, n, request }) = self.travelling.remove(&id) else { return };
+        if self.server.is_gone(self.now) {
+            self.reset_connection(op);
+            return;
+        }
+        let answer = match self.server.refusal(self.now, &request) {
+            Some(error) => Err(error),
+            None => self.carry_out(&request),
+        };
+        let awaited = self.pending.get(&op).filter(|pending| pending.answer.is_none());
+        let awaited = awaited.filter(|pending| !self.processes[pending.process].dead);
+        let process = self.pending.get(&op).map(|pending| pending.process);
+        match awaited {
+            None => {
+                self.note(process, What::Ghost(kind, n, answer.is_ok()));
+                if kind == OpKind::Commit {
+                    let taken = matches!(&answer, Ok(Answer::Committed(done)) if !done.duplicate);
+                    let sight = [Sight::GhostCommitRefused, Sight::GhostCommitTaken];
+                    self.coverage.see(sight[usize::from(taken)]);
+                }
+            }
+            Some(pending) => {
+                let lost = pending.reply_lost;
+                let waits_until = pending.asked_at + wait_of(&request, &answer);
+                self.note(process, What::Took(kind, n, answer.is_ok()));
+                let arrives = waits_until.max(self.now) + self.latency();
+                if let Some(pending) = self.pending.get_mut(&op).filter(|_| !lost) {
+                    pending.answer = Some(answer);
+                    self.plan(arrives, Next::Reply(op));
+                }
+            }
+        }
+    }
+
+    /// What the frozen server does not answer in time is given up.
+    fn time_out(&mut self, op: u64) {
+        let Some(pending) = self.pending.get(&op).filter(|p| p.answer.is_none()) else { return };
+        let (operation, deadline) = (pending.operation, pending.asked_at + TIMEOUT_NS);
+        let error = server::error(
+            operation,
+            LogErrorKind::Unavailable { why: "no answer in time".to_owned() },
+            Applied::Maybe,
+        );
+        self.answer_later(op, deadline, error);
+    }
+
+    fn carry_out(&mut self, request: &Arc<Request>) -> Result<Answer, LogError> {
+        let (answer, checked) = self.server.carry_out(request);
+        self.check(checked);
+        if request.kind() == OpKind::Commit && answer.is_ok() && self.server.recovered_from_damage()
+        {
+            self.coverage.see(Sight::FellBack);
+        }
+        match &answer {
+            Ok(Answer::Committed(done)) if done.duplicate => {
+                self.coverage.see(Sight::CommitRepeated);
+            }
+            Ok(Answer::Removed(1..)) => self.coverage.see(Sight::Trimmed),
+            Ok(Answer::Published(answers))
+                if answers.contains(&silvertine_engine::log::Published::Duplicate) =>
+            {
+                self.coverage.see(Sight::MessageRepeated);
+            }
+            _ => {}
+        }
+        answer
+    }
+
+    // ---- faults ------------------------------------------------------------------------------
+
+    fn fire(&mut self, kind: FaultKind) {
+        self.struck += 1;
+        self.coverage.fire(kind, self.phase());
+        self.note(None, What::Struck(kind));
+    }
+
+    /// What the owner is doing.
+    fn phase(&self) -> Phase {
+        let owner = self.processes.iter().rev().find(|p| p.role == Role::Owner && !p.dead);
+        owner.map_or(Phase::Down, |owner| owner.phase)
+    }
+
+    /// A fault's moment has come.
+    pub(crate) fn strike(&mut self, at: usize) {
+        let Some(&fault) = self.faults.get(at) else { return };
+        let scope = fault.kind.info().scope;
+        let at_an_operation = fault.kind == FaultKind::Crash && fault.op.is_some();
+        if scope == Scope::Operation || at_an_operation {
+            self.armed.push(at);
+            return;
+        }
+        self.fire(fault.kind);
+        let until = self.now + fault.for_ns;
+        match scope {
+            Scope::Server => {
+                if matches!(fault.kind, FaultKind::Disconnect | FaultKind::Restart) {
+                    self.cut(fault.kind);
+                }
+                self.server.enter(fault.kind, until);
+            }
+            Scope::Loss => self.lose(&fault),
+            Scope::Damage => {
+                self.server.damage(fault.kind);
+                if let Some(owner) = self.owner() {
+                    self.kill(owner, fault.for_ns);
+                }
+            }
+            Scope::Clock => self.skew_ns = self.skew_ns.saturating_add(fault.by_ns),
+            Scope::Producer => self.resend.iter_mut().for_each(|resend| *resend = true),
+            Scope::Process | Scope::Operation => self.strike_process(&fault),
+        }
+    }
+
+    fn strike_process(&mut self, fault: &Fault) {
+        let Some(owner) = self.owner() else { return };
+        match fault.kind {
+            FaultKind::Crash => self.kill(owner, fault.for_ns),
+            FaultKind::Pause => {
+                self.processes[owner].frozen = true;
+                self.plan(self.now + fault.for_ns, Next::Thaw(owner));
+                // A supervisor sees it missing and starts another one.
+                self.plan(self.now + fault.for_ns / 2, Next::Start);
+            }
+            FaultKind::SecondOwner => self.plan(self.now, Next::StartAnyway),
+            FaultKind::Stop => {
+                self.processes[owner].stop.request();
+                self.processes[owner].restart_after = fault.for_ns;
+            }
+            _ => {}
+        }
+    }
+
+    /// The owner that is at work.
+    pub(crate) fn owner(&self) -> Option<usize> {
+        let at_work = |p: &Process| p.role == Role::Owner && !p.dead && !p.frozen;
+        self.processes.iter().rposition(at_work)
+    }
+
+    /// A process dies here and now; somebody starts another one later.
+    fn kill(&mut self, process: usize, for_ns: u64) {
+        let dying = &mut self.processes[process];
+        if dying.dead {
+            return;
+        }
+        dying.dead = true;
+        if matches!(dying.phase, Phase::Recovering) {
+            self.coverage.see(Sight::CrashedRecovering);
+        }
+        let next = match dying.role {
+            Role::Owner => Next::Start,
+            Role::Producer { number } => Next::StartProducer(number),
+        };
+        self.note(Some(process), What::Died);
+        self.plan(self.now + for_ns, next);
+    }
+
+    /// Every connection breaks. What was under way arrived just before, or never will, or (when only
+    /// the network failed) still does.
+    fn cut(&mut self, kind: FaultKind) {
+        let travelling: Vec<u64> = self.travelling.keys().copied().collect();
+        for id in travelling {
+            let arrives = self.draw(2) == 0;
+            match (kind, arrives) {
+                (_, false) => {
+                    self.travelling.remove(&id);
+                }
+                (FaultKind::Restart, true) => self.take_effect(id),
+                _ => {}
+            }
+        }
+        self.break_connections();
+    }
+
+    fn break_connections(&mut self) {
+        let waiting: Vec<u64> = self.pending.keys().copied().collect();
+        for op in waiting {
+            self.lose_reply(op);
+            self.reset_connection(op);
+        }
+    }
+
+    /// The client of an operation learns that its connection broke, unless it has an answer.
+    fn reset_connection(&mut self, op: u64) {
+        let Some(pending) = self.pending.get(&op).filter(|p| p.answer.is_none()) else { return };
+        let error = server::error(
+            pending.operation,
+            LogErrorKind::Unavailable { why: "connection reset by peer".to_owned() },
+            Applied::Maybe,
+        );
+        let at = self.now + self.latency();
+        self.answer_later(op, at, error);
+    }
+
+    /// Acknowledged writes are lost.
+    fn lose(&mut self, fault: &Fault) {
+        self.travelling.clear();
+        self.break_connections();
+        let before = self.server.witness.head.pos;
+        let checked = match fault.kind {
+            FaultKind::Flush => {
+                self.server.flush();
+                Ok(())
+            }
+            _ => self.server.lose(fault.lose as usize),
+        };
+        self.check(checked);
+        if fault.kind != FaultKind::Flush {
+            self.server.enter(FaultKind::Restart, self.now + fault.for_ns);
+        }
+        let head = self.server.witness.head.pos;
+        let flushed = fault.kind == FaultKind::Flush;
+        if head < before || flushed {
+            for process in &mut self.processes {
+                process.lost |= process.acknowledged > head || flushed;
+            }
+        }
+    }
+}
+
+/// An entry, for people.
+fn describe(bytes: &[u8]) -> String {
+    decode_entry(bytes).map_or_else(
+        |why| why.to_string(),
+        |event| {
+            let Event { pos, time, origin, header, body } = event;
+            format!("{pos} at {time}, {origin:?} of {}: {body:?}", header.source)
+        },
+    )
+}
+
+fn unreachable(request: &Request, why: &str, applied: Applied) -> LogError {
+    let why = why.to_owned();
+    server::error(request.name(), LogErrorKind::Unavailable { why }, applied)
+}
+
+/// How long the server holds an answer back: an empty ingress is waited at.
+fn wait_of(request: &Request, answer: &Result<Answer, LogError>) -> u64 {
+    match (request, answer) {
+        (Request::Ingress { wait, .. }, Ok(Answer::Messages(messages))) if messages.is_empty() => {
+            u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX)
+        }
+        _ => 0,
+    }
+}

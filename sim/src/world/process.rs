@@ -1,0 +1,98 @@
+//! A process: an owner of the partition or a producer of messages.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use silvertine_engine::{
+    driver::StopFlag,
+    log::{Lease, LogError, Pos},
+};
+
+use super::op::{Answer, Request};
+use crate::coverage::Phase;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Owner,
+    Producer { number: usize },
+}
+
+/// What the world knows of a process.
+#[derive(Debug)]
+pub(crate) struct Process {
+    pub(crate) role: Role,
+    pub(crate) phase: Phase,
+    /// It died or ended; nothing reaches it any more.
+    pub(crate) dead: bool,
+    /// It does not run, and what arrives waits.
+    pub(crate) frozen: bool,
+    /// It was frozen while others worked.
+    pub(crate) was_frozen: bool,
+    pub(crate) stop: StopFlag,
+    pub(crate) restart_after: u64,
+    /// The lease that it holds, or held.
+    pub(crate) lease: Option<Lease>,
+    /// The newest head that it was told is committed.
+    pub(crate) acknowledged: Pos,
+    /// What it was told is committed is gone.
+    pub(crate) lost: bool,
+    /// The head that it saw when it last looked.
+    pub(crate) looked: Option<Pos>,
+    /// Its last look at the head failed, so it cannot know what is lost.
+    pub(crate) blind: bool,
+    /// Virtual time it waited before further attempts, by operation, since that one last succeeded.
+    pub(crate) waited_ns: BTreeMap<&'static str, u64>,
+    pub(crate) failures: VecDeque<u64>,
+}
+
+impl Process {
+    pub(crate) fn new(role: Role) -> Self {
+        Self {
+            role,
+            phase: Phase::Handling,
+            dead: false,
+            frozen: false,
+            was_frozen: false,
+            stop: StopFlag::default(),
+            restart_after: 1_000_000_000,
+            lease: None,
+            acknowledged: Pos::ZERO,
+            lost: false,
+            looked: None,
+            blind: false,
+            waited_ns: BTreeMap::new(),
+            failures: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn begin(&mut self, request: &Request) {
+        self.phase = match request {
+            Request::Acquire { .. } => Phase::Acquiring,
+            Request::Commit { commit, .. } if commit.snapshot.is_some() => Phase::Snapshotting,
+            Request::Commit { .. } => Phase::Committing,
+            Request::Trim { .. } => Phase::Trimming,
+            Request::Ingress { .. } => Phase::Polling,
+            _ => Phase::Recovering,
+        };
+    }
+
+    pub(super) fn end(&mut self, operation: &'static str, answer: &Result<Answer, LogError>) {
+        match answer {
+            Ok(Answer::Acquired(acquired)) => {
+                self.acknowledged = acquired.head.pos;
+                self.lease = Some(acquired.lease);
+                self.phase = Phase::Recovering;
+            }
+            Ok(Answer::Committed(committed)) => {
+                self.acknowledged = self.acknowledged.max(committed.head);
+                self.phase = Phase::Handling;
+            }
+            Ok(Answer::Head(head)) => self.looked = head.map(|head| head.pos),
+            Ok(Answer::Page(_) | Answer::Bytes(_)) => {}
+            Ok(_) => self.phase = Phase::Handling,
+            Err(_) => {}
+        }
+        if answer.is_ok() {
+            self.waited_ns.remove(operation);
+        }
+    }
+}

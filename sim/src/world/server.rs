@@ -1,0 +1,211 @@
+//! The simulated server: the log underneath, the witness beside it, and the states that it answers from.
+
+use std::sync::Arc;
+
+use silvertine_engine::log::{Applied, EventLog, LogError, LogErrorKind, Pos};
+
+use super::op::{Answer, Request, execute};
+use crate::{
+    fault::FaultKind,
+    oracle::{Violation, witness::Witness},
+};
+
+pub(crate) struct Server<L> {
+    log: L,
+    pub(crate) witness: Witness,
+    /// Every write carried out, where some may be lost again.
+    history: Option<Vec<Arc<Request>>>,
+    states: Vec<(FaultKind, u64)>,
+    damage: Option<(FaultKind, Pos)>,
+    /// Somebody has come across the damage.
+    damage_read: bool,
+    /// A record was damaged at some time.
+    pub(crate) was_damaged: bool,
+    /// Permission was withdrawn at some time.
+    pub(crate) denied: bool,
+    /// Writes were lost at some time.
+    pub(crate) lost_writes: bool,
+}
+
+pub(crate) fn error(operation: &'static str, kind: LogErrorKind, applied: Applied) -> LogError {
+    LogError { kind, applied, operation, log: "simulated".to_owned() }
+}
+
+impl<L: EventLog + Default> Server<L> {
+    pub(crate) fn new(may_lose: bool) -> Self {
+        Self {
+            log: L::default(),
+            witness: Witness::default(),
+            history: may_lose.then(Vec::new),
+            states: Vec::new(),
+            damage: None,
+            damage_read: false,
+            was_damaged: false,
+            denied: false,
+            lost_writes: false,
+        }
+    }
+
+    pub(crate) const fn log(&self) -> &L {
+        &self.log
+    }
+
+    pub(crate) fn enter(&mut self, state: FaultKind, until: u64) {
+        self.denied |= state == FaultKind::Denied;
+        self.states.push((state, until));
+    }
+
+    pub(crate) fn heal(&mut self, now: u64) {
+        self.states.retain(|&(state, until)| state == FaultKind::Stall && until > now);
+        self.damage = None;
+    }
+
+    fn is_in(&self, state: FaultKind, now: u64) -> bool {
+        self.states.iter().any(|&(at, until)| at == state && until > now)
+    }
+
+    /// Nothing can be sent to it.
+    pub(crate) fn is_away(&self, now: u64) -> bool {
+        self.is_in(FaultKind::Disconnect, now) || self.is_gone(now)
+    }
+
+    /// There is no server.
+    pub(crate) fn is_gone(&self, now: u64) -> bool {
+        self.is_in(FaultKind::Restart, now)
+    }
+
+    /// Until when it is frozen.
+    pub(crate) fn frozen_until(&self, now: u64) -> Option<u64> {
+        let frozen =
+            self.states.iter().filter(|&&(at, until)| at == FaultKind::Stall && until > now);
+        frozen.map(|&(_, until)| until).max()
+    }
+
+    /// What it answers instead of carrying a request out. The words and their meaning are those of a real
+    /// server and of the adapter that classifies them.
+    pub(crate) fn refusal(&mut self, now: u64, request: &Request) -> Option<LogError> {
+        let kind = self
+            .states
+            .iter()
+            .filter(|&&(_, until)| until > now)
+            .find_map(|&(state, _)| refusal_in(state, request.kind().writes()));
+        let kind = kind.or_else(|| {
+            let damaged = self.damaged(request);
+            self.damage_read |= damaged.is_some();
+            damaged
+        })?;
+        Some(error(request.name(), kind, Applied::No))
+    }
+
+    fn damaged(&self, request: &Request) -> Option<LogErrorKind> {
+        let (damage, at) = self.damage?;
+        match (damage, request) {
+            (FaultKind::TornSnapshot, Request::Snapshot(pos)) if *pos == at => {
+                let why = "checksum differs".to_owned();
+                Some(LogErrorKind::Corrupt { at: format!("snapshot {at}"), why })
+            }
+            (FaultKind::CorruptEntry, Request::Range(query)) if query.after < at => {
+                let why = "checksum differs".to_owned();
+                Some(LogErrorKind::Corrupt { at: at.to_string(), why })
+            }
+            (FaultKind::TrimmedAway, Request::Range(query)) if query.after < at => {
+                Some(LogErrorKind::Trimmed { through: at })
+            }
+            _ => None,
+        }
+    }
+
+    /// Damages what the next recovery will read: the newest snapshot, or the entry at the head.
+    pub(crate) fn damage(&mut self, kind: FaultKind) {
+        let at = match kind {
+            FaultKind::TornSnapshot | FaultKind::LostSnapshot => self.witness.newest_snapshot(),
+            _ => Some(self.witness.head.pos),
+        };
+        self.damage = at.filter(|&at| at > Pos::ZERO).map(|at| (kind, at));
+        self.was_damaged |= self.damage.is_some();
+    }
+
+    /// Somebody came across the damage and commits all the same; then it is past.
+    pub(crate) fn recovered_from_damage(&mut self) -> bool {
+        let recovered = self.damage_read && self.damage.is_some();
+        if recovered {
+            self.repair();
+        }
+        recovered
+    }
+
+    /// Somebody puts the damaged record back.
+    pub(crate) fn repair(&mut self) {
+        self.damage = None;
+        self.damage_read = false;
+    }
+
+    /// Carries a request out on the log and asks the witness about the answer.
+    pub(crate) fn carry_out(
+        &mut self,
+        request: &Arc<Request>,
+    ) -> (Result<Answer, LogError>, Result<(), Violation>) {
+        let mut answer = execute(&self.log, request);
+        let checked = self.witness.observe(request, &answer);
+        if let (Some(history), Ok(_)) = (&mut self.history, &answer)
+            && request.kind().writes()
+        {
+            history.push(Arc::clone(request));
+        }
+        if let (Some((FaultKind::LostSnapshot, at)), Request::Snapshot(pos)) =
+            (self.damage, &**request)
+            && *pos == at
+        {
+            self.damage_read = true;
+            answer = Ok(Answer::Bytes(None));
+        }
+        (answer, checked)
+    }
+
+    /// A server takes over that lacks the newest `writes` writes.
+    pub(crate) fn lose(&mut self, writes: usize) -> Result<(), Violation> {
+        let history = self.history.take().unwrap_or_default();
+        let kept = history.len().saturating_sub(writes);
+        self.lost_writes = true;
+        self.restart_with(&history[..kept])
+    }
+
+    /// Everything is gone.
+    pub(crate) fn flush(&mut self) {
+        self.lost_writes = true;
+        self.damage = None;
+        self.log = L::default();
+        self.witness = Witness::default();
+        self.history = Some(Vec::new());
+    }
+
+    fn restart_with(&mut self, history: &[Arc<Request>]) -> Result<(), Violation> {
+        self.flush();
+        for request in history {
+            self.carry_out(request).1?;
+        }
+        Ok(())
+    }
+}
+
+fn refusal_in(state: FaultKind, writes: bool) -> Option<LogErrorKind> {
+    let unavailable = |why: &str| Some(LogErrorKind::Unavailable { why: why.to_owned() });
+    let refuses = |why: &str| {
+        let why = why.to_owned();
+        writes.then_some(LogErrorKind::RefusesWrites { why })
+    };
+    match state {
+        FaultKind::Loading => unavailable("LOADING Redis is loading the dataset in memory"),
+        FaultKind::Busy => unavailable("BUSY Redis is busy running a script"),
+        FaultKind::ClusterDown => unavailable("CLUSTERDOWN The cluster is down"),
+        FaultKind::OutOfMemory => refuses("OOM command not allowed when used memory > 'maxmemory'"),
+        FaultKind::ReadOnly => refuses("READONLY You can't write against a read only replica"),
+        FaultKind::Misconf => refuses("MISCONF Errors writing to the AOF file"),
+        FaultKind::NoReplicas => refuses("NOREPLICAS Not enough good replicas to write"),
+        FaultKind::Denied => {
+            let why = "NOPERM this user has no permissions to run the command".to_owned();
+            Some(LogErrorKind::Denied { why })
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,116 @@
+//! `silvertine run` for a scenario with faults: it runs in the simulator, and every promise is watched.
+
+use serde_json::{Map, Value, json};
+use silvertine::{
+    scenarios::{
+        handlers::Registry, runner::Report as Ran, scenario::Scenario,
+        under_faults::ScenarioSubject,
+    },
+    sim::{
+        fault::FaultKind,
+        oracle::Violation,
+        simulate::{Options, Report, simulate},
+    },
+    storage::{LogAddress, memory::MemoryLog},
+};
+
+use crate::{
+    cli::RunArgs,
+    exit::{Exit, Failure},
+};
+
+/// Happenings shown before a violation.
+const SHOWN: usize = 40;
+
+/// Runs a scenario with faults.
+pub(crate) fn run(args: &RunArgs, scenario: &Scenario) -> Result<Exit, Failure> {
+    if args.log != LogAddress::Memory || args.resume {
+        let why = "a scenario with faults runs in the simulator, which has a log of its own: leave --log and --resume out";
+        return Err(Failure::new(Exit::Usage, why));
+    }
+    let registry = Registry::standard();
+    let subject = ScenarioSubject::<MemoryLog>::new(scenario, &registry, args.data.clone());
+    let options = Options { seed: scenario.sim.seed, keep_trace: args.timeline };
+    let report = simulate(&subject, &scenario.faults, options)
+        .map_err(|why| Failure::new(Exit::Scenario, why))?;
+    if args.timeline {
+        for happened in report.trace.all() {
+            println!("{happened}");
+        }
+    }
+    if args.json {
+        print_json(args, scenario, &report);
+    } else {
+        print_text(args, scenario, &report);
+    }
+    conclude(args, scenario, &report)
+}
+
+fn conclude(args: &RunArgs, scenario: &Scenario, report: &Report) -> Result<Exit, Failure> {
+    let shown = args.scenario.display();
+    if let Some(violation) = &report.violation {
+        let message = format!("{shown}: broke {}: {}", violation.oracle, violation.what);
+        return Err(Failure::new(Exit::PromiseBroken, message));
+    }
+    let unmet = Ran::unmet_by(&scenario.expect, &report.counts, &report.figures, report.digest);
+    if unmet.is_empty() {
+        return Ok(Exit::Good);
+    }
+    let message = format!("{shown}: not as expected: {}", unmet.join("; "));
+    Err(Failure::new(Exit::ExpectationMissed, message))
+}
+
+/// Faults that fired, by kind.
+fn fired(report: &Report) -> impl Iterator<Item = (FaultKind, u64)> {
+    FaultKind::all().map(|kind| (kind, report.coverage.fired(kind))).filter(|&(_, count)| count > 0)
+}
+
+fn print_json(args: &RunArgs, scenario: &Scenario, report: &Report) {
+    let faults: Map<String, Value> =
+        fired(report).map(|(kind, count)| (kind.name().to_owned(), count.into())).collect();
+    let violation = report.violation.as_ref().map(|violation| {
+        let Violation { oracle, what, expected, actual } = violation;
+        json!({ "promise": oracle.name(), "what": what, "expected": expected, "actual": actual })
+    });
+    let object = json!({
+        "schema_version": 1, "scenario": scenario.name, "file": args.scenario.display().to_string(),
+        "log": "simulated", "good": report.violation.is_none(), "events": report.counts.inputs,
+        "entries": report.counts.entries, "orders": report.counts.orders, "fills": report.counts.fills,
+        "digest": report.digest.to_string(), "faults": faults, "owners": report.owners,
+        "taken": report.taken, "virtual_seconds": report.virtual_ns / 1_000_000_000,
+        "trace": report.trace.hash().to_string(), "violation": violation,
+    });
+    println!("{object}");
+}
+
+fn print_text(args: &RunArgs, scenario: &Scenario, report: &Report) {
+    let counts = &report.counts;
+    println!("{}  ({}) under faults, in the simulator", scenario.name, args.scenario.display());
+    println!("  events   {} in, {} entries", counts.inputs, counts.entries);
+    println!("  orders   {}, fills {}, rejected {}", counts.orders, counts.fills, counts.rejected);
+    let faults: Vec<String> =
+        fired(report).map(|(kind, count)| format!("{kind} {count}")).collect();
+    println!(
+        "  faults   {}",
+        if faults.is_empty() { "none fired".to_owned() } else { faults.join(", ") }
+    );
+    println!(
+        "  owners   {}, {} inputs taken by all of them, {} s of virtual time",
+        report.owners,
+        report.taken,
+        report.virtual_ns / 1_000_000_000
+    );
+    println!("  trace    {}", report.trace.hash());
+    println!("  digest   {}", report.digest);
+    let Some(Violation { oracle, what, expected, actual }) = &report.violation else {
+        println!("  good: the same log, state and figures as without faults; no promise broken");
+        return;
+    };
+    println!("broke {oracle}: {}", oracle.says());
+    println!("  {what}\n    expected  {expected}\n    actual    {actual}");
+    println!("  what happened last:");
+    let timeline = report.timeline();
+    for happened in &timeline[timeline.len().saturating_sub(SHOWN)..] {
+        println!("    {happened}");
+    }
+}
