@@ -118,7 +118,19 @@ impl AnyLog {
     ///
     /// # Errors
     /// [`LogError`] when it cannot be opened. A server is first contacted by the first operation.
-    pub fn open(address: &LogAddress, partition: Name, must_exist: bool) -> Result<Self, LogError> {
+    pub fn open(
+        address: &LogAddress,
+        #[cfg_attr(
+            not(feature = "redis"),
+            expect(unused_variables, reason = "only a server holds several partitions")
+        )]
+        partition: Name,
+        #[cfg_attr(
+            not(feature = "sled"),
+            expect(unused_variables, reason = "only a folder is created by opening it")
+        )]
+        must_exist: bool,
+    ) -> Result<Self, LogError> {
         match address {
             LogAddress::Memory => Ok(Self::Memory(MemoryLog::new())),
             #[cfg(feature = "sled")]
