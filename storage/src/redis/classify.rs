@@ -8,21 +8,19 @@ use super::link::Failed;
 
 pub(super) fn to_log_error(failed: Failed, operation: &'static str, log: &str) -> LogError {
     let Failed { error, sent, kind } = failed;
-    let kind = kind.unwrap_or_else(|| kind_of(&error));
+    let kind = kind.unwrap_or_else(|| kind_of(&error, ""));
     // A refusal that the server worded itself came instead of the effect; scripts check before they
-    // write. Silence proves nothing: most commands that time out have been applied.
-    let silent = error.is_io_error() || error.is_timeout() || error.is_connection_dropped();
-    let applied = if sent && silent { Applied::Maybe } else { Applied::No };
+    // write. Anything else proves nothing: most commands that time out have been applied.
+    let worded = error.code().is_some();
+    let applied = if sent && !worded { Applied::Maybe } else { Applied::No };
     LogError { kind, applied, operation, log: log.to_owned() }
 }
 
-fn kind_of(error: &RedisError) -> LogErrorKind {
-    let why = wording(error);
-    match error.code() {
-        // A transaction is aborted when queueing failed: for want of memory or of permission to write.
-        Some("OOM" | "READONLY" | "MISCONF" | "NOREPLICAS" | "EXECABORT") => {
-            LogErrorKind::RefusesWrites { why }
-        }
+/// What an error means; `about` stands before its wording.
+pub(super) fn kind_of(error: &RedisError, about: &str) -> LogErrorKind {
+    let why = format!("{about}{}", wording(error));
+    match code(error) {
+        Some("OOM" | "READONLY" | "MISCONF" | "NOREPLICAS") => LogErrorKind::RefusesWrites { why },
         Some("LOADING" | "BUSY" | "CLUSTERDOWN" | "MASTERDOWN" | "TRYAGAIN" | "UNBLOCKED") => {
             LogErrorKind::Unavailable { why }
         }
@@ -41,6 +39,15 @@ fn kind_of(error: &RedisError) -> LogErrorKind {
             }
             _ => LogErrorKind::Foreign { why },
         },
+    }
+}
+
+/// The server's word for the error.
+fn code(error: &RedisError) -> Option<&str> {
+    match error.code() {
+        // The word behind it says why EXEC was refused, for want of memory or of permission say.
+        Some("EXECABORT") => error.detail()?.split_once("because of: ")?.1.split(' ').next(),
+        code => code,
     }
 }
 

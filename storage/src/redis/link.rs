@@ -1,4 +1,4 @@
-//! One connection, dialled when it is needed and dropped at the first sign of trouble.
+//! Connections, dialled when they are needed and dropped at the first sign of trouble.
 //!
 //! Dialling anew on the next call is the whole reconnect logic here: names are resolved again, the
 //! role is checked again, and the pause between attempts is the driver's decision. A connection that
@@ -9,8 +9,7 @@ use std::{future::Future, sync::OnceLock, time::Duration};
 
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ErrorKind, IntoConnectionInfo, Pipeline, RedisError, Value,
-    aio::{ConnectionLike, MultiplexedConnection},
-    io::tcp::TcpSettings,
+    aio::MultiplexedConnection, io::tcp::TcpSettings,
 };
 use silvertine_engine::log::LogErrorKind;
 use tokio::sync::Mutex;
@@ -23,7 +22,13 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// The oldest server whose scripts know the shebang.
 const OLDEST_VERSION: (u32, u32) = (7, 0);
 
-/// A connection that may or may not be there.
+/// How a server answers that is no longer the primary it was when it was dialled.
+const DEMOTED: [&str; 5] = ["READONLY", "MASTERDOWN", "UNBLOCKED", "LOADING", "NOAUTH"];
+
+/// What the server answered, or why nothing came.
+type Answers = Result<Vec<Value>, RedisError>;
+
+/// A connection that may or may not be there, shared by all calls that are answered at once.
 pub(super) struct Link {
     client: Client,
     state: Mutex<State>,
@@ -45,8 +50,8 @@ pub(super) struct Failed {
 }
 
 impl Failed {
-    /// The server answered with an error.
-    pub(super) const fn answered(error: RedisError) -> Self {
+    /// The command was sent, and this came back.
+    pub(super) const fn calling(error: RedisError) -> Self {
         Self { error, sent: true, kind: None }
     }
 
@@ -86,116 +91,118 @@ impl Link {
 
     /// One command. An error that the server answers is an error here.
     pub(super) async fn call(&self, command: &Cmd) -> Result<Value, Failed> {
-        let answer = self.with(ANSWER_TIMEOUT, async |mut connection| {
-            connection.req_packed_command(command).await
+        let answers = self.with(async |mut connection| {
+            connection.send_packed_command(command).await.map(|answer| vec![answer])
         });
-        match answer.await? {
-            Value::ServerError(error) => Err(Failed::answered(error.into())),
-            value => Ok(value),
-        }
-    }
-
-    /// One command whose answer may come as late as `wait` and a margin.
-    pub(super) async fn call_waiting(
-        &self,
-        command: &Cmd,
-        wait: Duration,
-    ) -> Result<Value, Failed> {
-        let answer = self.with(wait + ANSWER_TIMEOUT, async |mut connection| {
-            connection.req_packed_command(command).await
-        });
-        match answer.await? {
-            Value::ServerError(error) => Err(Failed::answered(error.into())),
-            value => Ok(value),
-        }
+        the_only(answers.await?)
     }
 
     /// Several commands in one round trip; errors that the server answers stay among the answers.
-    pub(super) async fn call_all(
-        &self,
-        commands: &Pipeline,
-        count: usize,
-    ) -> Result<Vec<Value>, Failed> {
-        self.with(ANSWER_TIMEOUT, async |mut connection| {
-            connection.req_packed_commands(commands, 0, count).await
+    pub(super) async fn call_all(&self, commands: &Pipeline) -> Result<Vec<Value>, Failed> {
+        self.with(async |mut connection| {
+            connection.send_packed_commands(commands, 0, commands.len()).await
         })
         .await
     }
 
-    /// Several commands between `MULTI` and `EXEC`; the answer of `EXEC`.
-    pub(super) async fn transact(&self, commands: &Pipeline) -> Result<Value, Failed> {
-        // The answers of MULTI and of queueing come before it and say nothing that it does not.
-        let skipped = commands.len() + 1;
-        let answers = self.with(ANSWER_TIMEOUT, async |mut connection| {
-            connection.req_packed_commands(commands, skipped, 1).await
-        });
-        match answers.await?.pop() {
-            Some(Value::ServerError(error)) => Err(Failed::answered(error.into())),
-            answer => Ok(answer.unwrap_or_default()),
-        }
-    }
-
-    async fn with<T, F: Future<Output = Result<T, RedisError>>>(
+    async fn with<F: Future<Output = Answers>>(
         &self,
-        timeout: Duration,
         call: impl FnOnce(MultiplexedConnection) -> F,
-    ) -> Result<T, Failed> {
-        let (mut connection, generation) = {
+    ) -> Result<Vec<Value>, Failed> {
+        let (connection, generation) = {
             // Held while dialling, so that many callers dial once.
             let mut state = self.state.lock().await;
-            if state.connection.is_none() {
-                state.connection = Some(self.dial().await?);
-                state.generation += 1;
-            }
-            (state.connection.clone(), state.generation)
-        };
-        let mut connection = connection.take().expect("dialled above");
-        connection.set_response_timeout(timeout);
-        match call(connection).await {
-            Ok(value) => Ok(value),
-            Err(error) => {
-                if is_suspicious(&error) {
-                    let mut state = self.state.lock().await;
-                    if state.generation == generation {
-                        state.connection = None;
-                    }
+            let connection = match &state.connection {
+                Some(connection) => connection.clone(),
+                None => {
+                    let dialled = dial(&self.client).await?;
+                    state.generation += 1;
+                    state.connection.insert(dialled).clone()
                 }
-                Err(Failed::answered(error))
+            };
+            (connection, state.generation)
+        };
+        let answers = call(connection).await;
+        if is_suspicious(&answers) {
+            let mut state = self.state.lock().await;
+            if state.generation == generation {
+                state.connection = None;
             }
         }
-    }
-
-    /// Connects, and makes sure that this is a server one can write to.
-    async fn dial(&self) -> Result<MultiplexedConnection, Failed> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(DIAL_TIMEOUT))
-            .set_response_timeout(Some(ANSWER_TIMEOUT));
-        let connection = self.client.get_multiplexed_async_connection_with_config(&config).await;
-        let mut connection = connection.map_err(Failed::dialling)?;
-        let mut questions = redis::pipe();
-        questions.cmd("ROLE").cmd("INFO").arg("server").cmd("INFO").arg("cluster");
-        let answers = connection.req_packed_commands(&questions, 0, 3).await;
-        let [role, server, cluster] = <[Value; 3]>::try_from(answers.map_err(Failed::dialling)?)
-            .map_err(|_| (ErrorKind::Parse, "three questions, other answers").into())
-            .map_err(Failed::dialling)?;
-        check_role(&role)?;
-        check_version(&info_text(server)?)?;
-        if info_text(cluster)?.contains("cluster_enabled:1") {
-            let why = "this is a Redis Cluster, which is not supported yet".to_owned();
-            return Err(Failed::unfit(LogErrorKind::Denied { why }));
-        }
-        Ok(connection)
+        answers.map_err(Failed::calling)
     }
 }
 
-/// Whether a connection that gave this error must not be used again.
-fn is_suspicious(error: &RedisError) -> bool {
-    let demoted = ["READONLY", "MASTERDOWN", "UNBLOCKED", "LOADING", "NOAUTH"];
-    error.is_io_error()
-        || error.is_timeout()
-        || error.is_connection_dropped()
-        || matches!(error.kind(), ErrorKind::Parse | ErrorKind::UnexpectedReturnType)
-        || error.code().is_some_and(|code| demoted.contains(&code))
+/// Connections for reads that wait, each for one read at a time: whatever shared it would wait as well.
+///
+/// A read takes its connection along, so that one that is cancelled closes it and leaves nobody
+/// waiting on the server. One is kept for the next read; most partitions have a single reader.
+pub(super) struct WaitingLink {
+    client: Client,
+    idle: Mutex<Option<MultiplexedConnection>>,
+}
+
+impl WaitingLink {
+    pub(super) fn new(client: Client) -> Self {
+        Self { client, idle: Mutex::default() }
+    }
+
+    /// One command whose answer may come as late as `wait` and a margin.
+    pub(super) async fn call(&self, command: &Cmd, wait: Duration) -> Result<Value, Failed> {
+        let idle = self.idle.lock().await.take();
+        let mut connection = match idle {
+            Some(connection) => connection,
+            None => dial(&self.client).await?,
+        };
+        connection.set_response_timeout(wait.saturating_add(ANSWER_TIMEOUT));
+        let answer = connection.send_packed_command(command).await.map(|answer| vec![answer]);
+        if !is_suspicious(&answer) {
+            *self.idle.lock().await = Some(connection);
+        }
+        the_only(answer.map_err(Failed::calling)?)
+    }
+}
+
+/// Connects, and makes sure that this is a server one can write to.
+async fn dial(client: &Client) -> Result<MultiplexedConnection, Failed> {
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(DIAL_TIMEOUT))
+        .set_response_timeout(Some(ANSWER_TIMEOUT));
+    let connection = client.get_multiplexed_async_connection_with_config(&config).await;
+    let mut connection = connection.map_err(Failed::dialling)?;
+    let mut questions = redis::pipe();
+    questions.cmd("ROLE").cmd("INFO").arg("server").cmd("INFO").arg("cluster");
+    let answers = connection.send_packed_commands(&questions, 0, 3).await;
+    let [role, server, cluster] = <[Value; 3]>::try_from(answers.map_err(Failed::dialling)?)
+        .map_err(|_| (ErrorKind::Parse, "three questions, other answers").into())
+        .map_err(Failed::dialling)?;
+    check_role(&role)?;
+    check_version(&info_text(server)?)?;
+    if info_text(cluster)?.contains("cluster_enabled:1") {
+        let why = "this is a Redis Cluster, which is not supported yet".to_owned();
+        return Err(Failed::unfit(LogErrorKind::Denied { why }));
+    }
+    Ok(connection)
+}
+
+/// The answer to a single command.
+fn the_only(mut answers: Vec<Value>) -> Result<Value, Failed> {
+    match answers.pop() {
+        Some(Value::ServerError(error)) => Err(Failed::calling(error.into())),
+        answer => Ok(answer.unwrap_or_default()),
+    }
+}
+
+/// Whether a connection that gave these answers must not be used again.
+fn is_suspicious(answers: &Answers) -> bool {
+    match answers {
+        // The server words its refusals as answers, so the connection itself has failed.
+        Err(_) => true,
+        Ok(answers) => answers.iter().any(|answer| match answer {
+            Value::ServerError(error) => DEMOTED.contains(&error.code()),
+            _ => false,
+        }),
+    }
 }
 
 fn check_role(role: &Value) -> Result<(), Failed> {

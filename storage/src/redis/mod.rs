@@ -16,7 +16,7 @@ mod write;
 
 use std::{sync::Arc, time::Duration};
 
-use redis::{Cmd, Value};
+use redis::{Cmd, Pipeline, ServerError, Value};
 use silvertine_engine::{
     log::{
         Acquired, Applied, Commit, Committed, EventLog, Head, IngressCursor, Lease, LogError,
@@ -25,7 +25,11 @@ use silvertine_engine::{
     text::Name,
 };
 
-use self::{keys::Keys, link::Link, scripts::Scripts};
+use self::{
+    keys::Keys,
+    link::{Failed, Link, WaitingLink},
+    scripts::Scripts,
+};
 use crate::any::without_credentials;
 
 /// Where a partition lives.
@@ -55,8 +59,8 @@ struct Inner {
     scripts: Scripts,
     /// For everything that is answered at once.
     commands: Link,
-    /// For reads that wait: a waiting read stalls whatever shares its connection.
-    waiting: Link,
+    /// For reads that wait.
+    waiting: WaitingLink,
     /// What error messages call this log.
     shown: String,
 }
@@ -79,7 +83,7 @@ impl RedisLog {
             keys: Keys::new(config.partition),
             scripts: Scripts::new(),
             commands: Link::new(client.clone()),
-            waiting: Link::new(client),
+            waiting: WaitingLink::new(client),
             shown,
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -94,55 +98,43 @@ impl RedisLog {
         self.error(operation, kind, Applied::No)
     }
 
-    /// One command on the command connection.
-    async fn call(&self, operation: &'static str, command: &Cmd) -> Result<Value, LogError> {
+    /// A write that failed.
+    fn failed(&self, operation: &'static str, failed: Failed) -> LogError {
+        classify::to_log_error(failed, operation, &self.inner.shown)
+    }
+
+    /// A read that failed. It changes nothing, so it did not take effect even where no answer came.
+    fn unread(&self, operation: &'static str, failed: Failed) -> LogError {
+        LogError { applied: Applied::No, ..self.failed(operation, failed) }
+    }
+
+    /// One command that reads.
+    async fn read(&self, operation: &'static str, command: &Cmd) -> Result<Value, LogError> {
         let answer = self.inner.commands.call(command).await;
-        answer.map_err(|failed| classify::to_log_error(failed, operation, &self.inner.shown))
+        answer.map_err(|failed| self.unread(operation, failed))
     }
 
-    /// Several commands in one round trip; answers in order, errors among them.
-    async fn call_all(
+    /// Several commands that read, in one round trip; any error among the answers is an error of the
+    /// whole.
+    async fn read_all(
         &self,
         operation: &'static str,
-        commands: &redis::Pipeline,
-        count: usize,
+        commands: &Pipeline,
     ) -> Result<Vec<Value>, LogError> {
-        let answers = self.inner.commands.call_all(commands, count).await;
-        answers.map_err(|failed| classify::to_log_error(failed, operation, &self.inner.shown))
-    }
-
-    /// Several commands as one transaction; the answers of each, or why none took effect.
-    async fn transact(
-        &self,
-        operation: &'static str,
-        commands: redis::Pipeline,
-    ) -> Result<Vec<Value>, LogError> {
-        let shown = &self.inner.shown;
-        let answer = self.inner.commands.transact(&commands).await;
-        match answer.map_err(|failed| classify::to_log_error(failed, operation, shown))? {
-            Value::Array(answers) => Ok(answers),
-            other => {
-                let why = format!("a transaction answered {other:?}");
-                Err(self.error(operation, LogErrorKind::Unavailable { why }, Applied::Maybe))
-            }
+        let answers = self.inner.commands.call_all(commands).await;
+        let answers = answers.map_err(|failed| self.unread(operation, failed))?;
+        match answers.iter().find_map(refusal) {
+            Some(error) => Err(self.unread(operation, Failed::calling(error.clone().into()))),
+            None => Ok(answers),
         }
     }
+}
 
-    /// The same, where any error among the answers is an error of the whole.
-    async fn call_all_well(
-        &self,
-        operation: &'static str,
-        commands: &redis::Pipeline,
-        count: usize,
-    ) -> Result<Vec<Value>, LogError> {
-        let answers = self.call_all(operation, commands, count).await?;
-        for answer in &answers {
-            if let Value::ServerError(error) = answer {
-                let failed = link::Failed::answered(error.clone().into());
-                return Err(classify::to_log_error(failed, operation, &self.inner.shown));
-            }
-        }
-        Ok(answers)
+/// The error that an answer is, where it is one.
+fn refusal(answer: &Value) -> Option<&ServerError> {
+    match answer {
+        Value::ServerError(error) => Some(error),
+        _ => None,
     }
 }
 

@@ -1,13 +1,14 @@
 //! Acquiring, committing, trimming, publishing.
 
 use std::{
+    collections::BTreeMap,
     fmt::Write,
     future::{Future, poll_fn},
     pin::Pin,
     task::Poll,
 };
 
-use redis::{Cmd, Value};
+use redis::{Cmd, Pipeline, ServerError, Value};
 use silvertine_engine::{
     event::Topic,
     log::{
@@ -20,7 +21,7 @@ use silvertine_engine::{
 use super::{
     RedisLog, classify,
     link::Failed,
-    read,
+    read, refusal,
     scripts::{FORMAT_VERSION, Lua},
 };
 
@@ -55,7 +56,7 @@ impl RedisLog {
                 let why = format!("a script answered {other:?}");
                 Err(self.error(operation, LogErrorKind::Unavailable { why }, Applied::Maybe))
             }
-            Err(failed) => Err(classify::to_log_error(failed, operation, &self.inner.shown)),
+            Err(failed) => Err(self.failed(operation, failed)),
         }
     }
 
@@ -217,68 +218,127 @@ impl RedisLog {
             return Err(self.error("publish", LogErrorKind::Invalid { why }, Applied::No));
         }
         let mut published = Vec::with_capacity(messages.len());
+        match self.publish_chunks(messages, &mut published).await {
+            Ok(()) => Ok(published),
+            // What is in stays in, whatever became of the others.
+            Err(error) if published.contains(&Published::Stored) => {
+                Err(LogError { applied: Applied::Maybe, ..error })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn publish_chunks(
+        &self,
+        messages: &[Message],
+        published: &mut Vec<Published>,
+    ) -> Result<(), LogError> {
         let mut rest = messages;
-        let mut sent: Option<InFlight<'_>> = None;
+        let mut sent: Option<(&[Message], InFlight<'_>)> = None;
         loop {
             let count = chunk_len(rest);
             let (chunk, later) = rest.split_at(count);
             // Packed while the chunk before it is being executed.
             let commands = (count > 0).then(|| self.pack_chunk(chunk));
-            if let Some(sent) = sent.take() {
-                self.take_answers(sent.finish().await?, &mut published)?;
+            if let Some((chunk, sent)) = sent.take() {
+                self.take_answers(chunk, &sent.finish().await?, published)?;
             }
-            let Some(commands) = commands else { return Ok(published) };
-            sent = Some(InFlight::start(self.transact("publish", commands)).await);
+            let Some(commands) = commands else { return Ok(()) };
+            sent = Some((chunk, InFlight::start(self.transact("publish", commands)).await));
             rest = later;
         }
     }
 
-    fn pack_chunk(&self, chunk: &[Message]) -> redis::Pipeline {
+    /// A transaction that registers the producers and appends one message per command.
+    fn pack_chunk(&self, chunk: &[Message]) -> Pipeline {
         let keys = &self.inner.keys;
+        let mut streams: BTreeMap<Name, String> = BTreeMap::new();
+        for message in chunk {
+            let producer = message.producer;
+            streams.entry(producer).or_insert_with_key(|producer| keys.ingress(producer));
+        }
         let mut commands = redis::pipe();
-        commands.atomic();
+        commands.cmd("MULTI");
         // Registered first: a reader must find the producer once the message is there.
-        let mut producers: Vec<(Name, String)> = Vec::new();
+        let register = commands.cmd("SADD").arg(&keys.producers);
+        for producer in streams.keys() {
+            register.arg(producer.as_str());
+        }
         let mut id = String::new();
         for message in chunk {
-            let known = producers.iter().position(|(name, _)| *name == message.producer);
-            let at = known.unwrap_or_else(|| {
-                let producer = message.producer;
-                commands.cmd("SADD").arg(&keys.producers).arg(producer.as_str());
-                producers.push((producer, keys.ingress(&producer)));
-                producers.len() - 1
-            });
             id.clear();
             write!(id, "{}-0", message.seq).expect("text takes all");
-            let append = commands.cmd("XADD").arg(&producers[at].1).arg(&id);
+            let append = commands.cmd("XADD").arg(&streams[&message.producer]).arg(&id);
             append.arg("c").arg(message.codec.as_str()).arg("e").arg(&message.payload);
         }
+        commands.cmd("EXEC");
         commands
     }
 
-    fn take_answers(
+    /// Runs commands from `MULTI` to `EXEC`: the answers of those between, or why none took effect.
+    ///
+    /// The transactions of the client library would tell only that `EXEC` aborted, not why, and it
+    /// panics where `MULTI` itself is refused.
+    async fn transact(
         &self,
-        answers: Vec<Value>,
-        published: &mut Vec<Published>,
-    ) -> Result<(), LogError> {
-        for answer in answers {
-            match answer {
-                // Of registering a producer.
-                Value::Int(_) => {}
-                Value::ServerError(error)
-                    if error.details().is_some_and(|text| text.contains("equal or smaller")) =>
-                {
-                    published.push(Published::Duplicate);
-                }
-                Value::ServerError(error) => {
-                    let failed = Failed::answered(error.into());
-                    return Err(classify::to_log_error(failed, "publish", &self.inner.shown));
-                }
-                _ => published.push(Published::Stored),
+        operation: &'static str,
+        commands: Pipeline,
+    ) -> Result<Vec<Value>, LogError> {
+        let answers = self.inner.commands.call_all(&commands).await;
+        let mut answers = answers.map_err(|failed| self.failed(operation, failed))?;
+        // The first refusal is the reason for those after it.
+        if let Some(error) = answers.iter().find_map(refusal) {
+            let error = self.failed(operation, Failed::calling(error.clone().into()));
+            return Err(LogError { applied: applied_though_refused(&answers), ..error });
+        }
+        match answers.pop() {
+            Some(Value::Array(done)) if done.len() + 2 == commands.len() => Ok(done),
+            other => {
+                let why = format!("a transaction answered {other:?}");
+                Err(self.error(operation, LogErrorKind::Unavailable { why }, Applied::Maybe))
             }
         }
-        Ok(())
     }
+
+    /// What became of the messages of a chunk; those beside a refused one are in all the same.
+    fn take_answers(
+        &self,
+        chunk: &[Message],
+        answers: &[Value],
+        published: &mut Vec<Published>,
+    ) -> Result<(), LogError> {
+        let mut answers = answers.iter().map(refusal);
+        let registering = answers.next().flatten();
+        let mut refused = registering.map(|error| (error, self.inner.keys.producers.clone()));
+        for (message, answer) in chunk.iter().zip(answers) {
+            match answer {
+                None => published.push(Published::Stored),
+                Some(error) if is_duplicate(error) => published.push(Published::Duplicate),
+                Some(error) => {
+                    let named = || format!("message {} of {}", message.seq, message.producer);
+                    refused.get_or_insert_with(|| (error, named()));
+                }
+            }
+        }
+        let Some((error, what)) = refused else { return Ok(()) };
+        let kind = classify::kind_of(&error.clone().into(), &format!("{what}: "));
+        Err(self.error("publish", kind, Applied::No))
+    }
+}
+
+/// Whether a transaction some of whose commands were refused can have taken effect: without `MULTI`
+/// each of the others ran alone.
+fn applied_though_refused(answers: &[Value]) -> Applied {
+    let mut ran = answers.iter().map(|answer| refusal(answer).is_none());
+    match ran.next() {
+        Some(false) if ran.any(|ran| ran) => Applied::Maybe,
+        _ => Applied::No,
+    }
+}
+
+/// Whether a message was refused because its producer's number is not above the last one.
+fn is_duplicate(error: &ServerError) -> bool {
+    error.details().is_some_and(|text| text.contains("equal or smaller"))
 }
 
 /// How many messages go into one transaction.
