@@ -5,7 +5,11 @@
 //! result. It never retries and never decides; the engine's driver does.
 
 mod any;
+#[cfg(feature = "sled")]
+mod disk;
 pub mod memory;
+#[cfg(feature = "sled")]
+mod records;
 #[cfg(feature = "redis")]
 pub mod redis;
 #[cfg(feature = "sled")]

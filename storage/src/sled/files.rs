@@ -5,7 +5,6 @@ use std::{
     ffi::OsString,
     fs::{self, File},
     io::{self, Write},
-    panic::{self, AssertUnwindSafe},
     path::{Path, PathBuf},
     thread::sleep,
     time::Duration,
@@ -14,6 +13,13 @@ use std::{
 use silvertine_engine::log::{Applied, LogError, LogErrorKind};
 use sled::Db;
 
+use crate::{
+    disk::{self, sync_folder},
+    records::corrupt,
+};
+
+/// What a damaged file of sled is called.
+const FILES: &str = "sled's files";
 /// Written into a folder before sled creates its files there, so that a foreign folder is never touched.
 const MARKER: &str = "SILVERTINE_LOG";
 const UNUSED: &str = "A log of Silvertine, kept by sled 0.34.\n";
@@ -104,13 +110,8 @@ pub(super) fn shielded<T>(
     operation: &'static str,
     call: impl FnOnce() -> Result<T, LogError>,
 ) -> Result<T, LogError> {
-    panic::catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|payload| {
-        let text = payload.downcast_ref::<String>().map(String::as_str);
-        let text = text.or_else(|| payload.downcast_ref::<&str>().copied());
-        let first_line = text.and_then(|text| text.lines().next()).unwrap_or("no message");
-        let why = format!("sled gave up: {first_line}");
-        let at = "sled's files".to_owned();
-        Err(error(path, operation, LogErrorKind::Corrupt { at, why }))
+    disk::shielded(call).unwrap_or_else(|panic| {
+        Err(error(path, operation, corrupt(FILES, format!("sled gave up: {panic}"))))
     })
 }
 
@@ -118,22 +119,11 @@ pub(super) fn shielded<T>(
 pub(super) fn classify(path: &Path, operation: &'static str, why: &sled::Error) -> LogError {
     let text = why.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
     let kind = match why {
-        sled::Error::Corruption { .. } | sled::Error::Unsupported(_) => {
-            LogErrorKind::Corrupt { at: "sled's files".to_owned(), why: text }
+        sled::Error::Corruption { .. } | sled::Error::Unsupported(_) => corrupt(FILES, text),
+        sled::Error::Io(_) if text.contains("could not acquire lock") => {
+            LogErrorKind::Locked { why: text }
         }
-        sled::Error::Io(io) => match io.kind() {
-            io::ErrorKind::WouldBlock => LogErrorKind::Locked { why: text },
-            _ if text.contains("could not acquire lock") => LogErrorKind::Locked { why: text },
-            io::ErrorKind::PermissionDenied => LogErrorKind::Denied { why: text },
-            io::ErrorKind::StorageFull
-            | io::ErrorKind::QuotaExceeded
-            | io::ErrorKind::FileTooLarge
-            | io::ErrorKind::ReadOnlyFilesystem => LogErrorKind::RefusesWrites { why: text },
-            io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
-                LogErrorKind::Corrupt { at: "sled's files".to_owned(), why: text }
-            }
-            _ => LogErrorKind::Unavailable { why: text },
-        },
+        sled::Error::Io(io) => disk::io_kind(io, text, FILES),
         _ => LogErrorKind::Unavailable { why: text },
     };
     error(path, operation, kind)
@@ -190,11 +180,6 @@ impl Synced {
     }
 }
 
-/// Makes the names of new files survive a power cut.
-fn sync_folder(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -215,19 +200,6 @@ mod tests {
             assert!(!synced.blobs.is_empty(), "large values are blobs in sled {round}");
             // sled may drop one at any moment, but creates one only when it is written to.
             assert!(synced.blobs.is_superset(&blobs()), "round {round}");
-        }
-    }
-
-    #[test]
-    fn a_full_disk_refuses_writes_and_says_so() {
-        for kind in [
-            io::ErrorKind::StorageFull,
-            io::ErrorKind::QuotaExceeded,
-            io::ErrorKind::FileTooLarge,
-            io::ErrorKind::ReadOnlyFilesystem,
-        ] {
-            let error = classify(Path::new("x"), "commit", &sled::Error::Io(kind.into()));
-            assert!(matches!(error.kind, LogErrorKind::RefusesWrites { .. }), "{error}");
         }
     }
 

@@ -10,9 +10,7 @@
 //! [`Durability::Fsync`] brings one.
 
 mod files;
-mod frame;
 mod read;
-mod records;
 mod write;
 
 use std::{
@@ -28,11 +26,9 @@ use silvertine_engine::log::{
 };
 use sled::Db;
 
+use self::files::Synced;
 pub(crate) use self::files::is_log;
-use self::{
-    files::Synced,
-    records::{META_KEY, Meta},
-};
+use crate::records::{self, META_KEY, meta::Meta};
 
 /// How sled is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,7 +112,7 @@ impl SledLog {
             *self.lock() = Some(meta);
         } else if files::was_created(&self.inner.path) {
             let why = "the log was created and its records are gone";
-            return Err(self.corrupt("open", "meta", why));
+            return Err(self.error("open", records::corrupt("meta", why)));
         }
         Ok(())
     }
@@ -132,11 +128,6 @@ impl SledLog {
 
     fn classify(&self, operation: &'static str, why: &sled::Error) -> LogError {
         files::classify(&self.inner.path, operation, why)
-    }
-
-    fn corrupt(&self, operation: &'static str, at: &str, why: &str) -> LogError {
-        let kind = LogErrorKind::Corrupt { at: at.to_owned(), why: why.to_owned() };
-        self.error(operation, kind)
     }
 
     /// Does an operation; where sled panics on damaged files, that is an error like any other.

@@ -1,20 +1,25 @@
 //! Writing: compare with meta under the lock, build one atomic batch, apply it, make it durable.
 
-use std::{collections::BTreeMap, sync::MutexGuard};
+use std::sync::MutexGuard;
 
 use silvertine_engine::{
     log::{
-        Acquired, Applied, Commit, Committed, Epoch, Lease, LogError, LogErrorKind, Message,
-        OwnerId, Pos, Published,
+        Acquired, Applied, Commit, Committed, Lease, LogError, LogErrorKind, Message, OwnerId, Pos,
+        Published,
     },
     text::Name,
 };
 use sled::Batch as WriteBatch;
 
-use super::{
-    Durability, SledLog, files, frame,
-    records::{self, MANIFEST_KEY, META_KEY, Meta},
+use super::{Durability, SledLog, files};
+use crate::records::{
+    self, MANIFEST_KEY, META_KEY, corrupt, frame,
+    meta::{Admitted, Meta, may_trim},
+    publishing::{Publishing, check_numbers},
 };
+
+/// From 128 KiB on sled writes a value into a file of its own.
+const FRAME_BYTES: usize = 64 * 1024;
 
 impl SledLog {
     /// Writes a batch and the meta record in one atomic step, believes it, and makes it as durable as
@@ -69,12 +74,8 @@ impl SledLog {
         lease: &Lease,
     ) -> Result<Meta, LogError> {
         let Some(meta) = meta else { return Err(self.error(operation, LogErrorKind::Gone)) };
-        let current = Lease { epoch: Epoch(meta.epoch), owner: OwnerId(meta.owner) };
-        if current == *lease {
-            return Ok(meta.clone());
-        }
-        let kind = LogErrorKind::Fenced { ours: lease.epoch, current: current.epoch };
-        Err(self.error(operation, kind))
+        meta.check_lease(lease).map_err(|kind| self.error(operation, kind))?;
+        Ok(meta.clone())
     }
 
     pub(super) fn acquire_partition(
@@ -88,15 +89,12 @@ impl SledLog {
         // All reading comes before the write: an owner who cannot recover must fence nobody.
         let snapshots = self.snapshot_positions("acquire")?;
         let manifest = if cached.is_none() {
-            batch.insert(MANIFEST_KEY, records::seal(manifest));
+            batch.insert(MANIFEST_KEY, records::seal(b"", manifest));
             manifest.to_vec()
         } else {
             self.read_manifest("acquire")?
         };
-        if cached.is_none() || meta.owner != owner.0 {
-            meta.epoch += 1;
-            meta.owner = owner.0;
-        }
+        meta.take_over(owner);
         self.write("acquire", batch, &mut cached, meta.clone())?;
         if !files::was_created(&self.inner.path) {
             // First in sled's files for good, or a crash in between would look like a loss.
@@ -105,7 +103,7 @@ impl SledLog {
                 .map_err(|error| LogError { applied: Applied::Yes, ..error })?;
         }
         Ok(Acquired {
-            lease: Lease { epoch: Epoch(meta.epoch), owner },
+            lease: meta.lease(),
             head: meta.head,
             checkpoint: meta.checkpoint,
             manifest,
@@ -120,33 +118,23 @@ impl SledLog {
     ) -> Result<Committed, LogError> {
         let mut cached = self.lock();
         let mut meta = self.check_lease("commit", &cached, lease)?;
+        match meta.admit(commit).map_err(|kind| self.error("commit", kind))? {
+            Admitted::New => meta.advance(commit),
+            Admitted::Already => {
+                // Perhaps sent again because flushing failed: only now it may be acknowledged.
+                self.settle("commit")?;
+                return Ok(Committed { head: meta.head.pos, duplicate: true });
+            }
+        }
         let head = meta.head.pos;
-        if commit.id == meta.head.commit {
-            // Perhaps sent again because flushing failed: only now it may be acknowledged.
-            self.settle("commit")?;
-            return Ok(Committed { head, duplicate: true });
-        }
-        if commit.expected != head {
-            let kind = LogErrorKind::Conflict { expected: commit.expected, head };
-            return Err(self.error("commit", kind));
-        }
-        if commit.entries.first_pos().is_some_and(|first| first <= head) {
-            let why = format!("entries must stand above the head {head}");
-            return Err(self.error("commit", LogErrorKind::Invalid { why }));
-        }
-        let head = commit.resulting_pos();
-        meta.head.pos = head;
-        meta.head.digest = commit.digest;
-        meta.head.commit = commit.id;
-        meta.checkpoint = commit.checkpoint.to_vec();
         let mut batch = WriteBatch::default();
-        for (first, frame) in frame::frames(commit.entries) {
+        for (first, frame) in frame::frames(commit.entries, FRAME_BYTES) {
             batch.insert(&records::frame_key(first)[..], frame);
         }
         if let Some(snapshot) = commit.snapshot {
             let kept = self.snapshot_positions("commit")?;
             remove_snapshots(&mut batch, kept, snapshot.keep_from);
-            let sealed = records::seal(snapshot.bytes);
+            let sealed = records::seal(b"", snapshot.bytes);
             batch.insert(&records::snapshot_key(head)[..], sealed);
         }
         for (producer, &done) in commit.ingress_done.into_iter().flatten() {
@@ -164,11 +152,7 @@ impl SledLog {
         let mut cached = self.lock();
         let mut meta = self.check_lease("trim", &cached, lease)?;
         let kept = self.snapshot_positions("trim")?;
-        if kept.last().is_none_or(|&newest| at > newest) {
-            let why = format!("{at} is above the newest snapshot, the floor of trimming");
-            return Err(self.error("trim", LogErrorKind::Invalid { why }));
-        }
-        if !kept.contains(&at) {
+        if !may_trim(&kept, at).map_err(|kind| self.error("trim", kind))? {
             return Ok(0);
         }
         let mut batch = WriteBatch::default();
@@ -180,8 +164,7 @@ impl SledLog {
             batch.remove(key.map_err(|why| self.classify("trim", &why))?);
         }
         remove_snapshots(&mut batch, kept, at);
-        let removed = at.seq.saturating_sub(meta.head.trimmed.seq);
-        meta.head.trimmed = meta.head.trimmed.max(at);
+        let removed = meta.note_trimmed(at);
         self.write("trim", batch, &mut cached, meta)?;
         Ok(removed)
     }
@@ -190,44 +173,33 @@ impl SledLog {
         &self,
         messages: &[Message],
     ) -> Result<Vec<Published>, LogError> {
-        if messages.iter().any(|message| message.seq == 0) {
-            let why = "a producer counts from one".to_owned();
-            return Err(self.error("publish", LogErrorKind::Invalid { why }));
-        }
+        check_numbers(messages)
+            .map_err(|why| self.error("publish", LogErrorKind::Invalid { why }))?;
         let _one_writer = self.lock();
+        let sorted = Publishing::sort(messages, |producer| self.last_published(producer))?;
         let mut batch = WriteBatch::default();
-        let mut last: BTreeMap<Name, u64> = BTreeMap::new();
-        let mut published = Vec::with_capacity(messages.len());
-        for message in messages {
-            let known = match last.get(&message.producer) {
-                Some(&seq) => seq,
-                None => self.last_published(&message.producer)?,
-            };
-            if message.seq <= known {
-                published.push(Published::Duplicate);
-                continue;
-            }
-            last.insert(message.producer, message.seq);
+        for message in sorted.fresh {
             let key = records::message_key(&message.producer, message.seq);
-            batch.insert(&key[..], records::encode_message(message));
-            published.push(Published::Stored);
+            batch.insert(&key[..], records::encode_message(b"", message));
         }
-        for (producer, seq) in last {
-            let sealed = records::seal(&seq.to_be_bytes());
+        for (producer, seq) in sorted.last {
+            let sealed = records::seal(b"", &seq.to_be_bytes());
             batch.insert(&records::producer_key(&producer)[..], sealed);
         }
         self.apply("publish", batch)?;
         self.settle("publish")?;
-        Ok(published)
+        Ok(sorted.published)
     }
 
     fn last_published(&self, producer: &Name) -> Result<u64, LogError> {
         let Some(sealed) = self.get("publish", &records::producer_key(producer))? else {
             return Ok(0);
         };
-        let stored = records::unseal(&sealed).and_then(|stored| stored.try_into().ok());
-        let at = || format!("last number of producer {}", producer.as_str());
-        let stored = stored.ok_or_else(|| self.corrupt("publish", &at(), "checksum differs"))?;
+        let stored = records::unseal(b"", &sealed).and_then(|stored| stored.try_into().ok());
+        let stored = stored.ok_or_else(|| {
+            let at = format!("last number of producer {producer}");
+            self.error("publish", corrupt(at, "checksum differs"))
+        })?;
         Ok(u64::from_be_bytes(stored))
     }
 }

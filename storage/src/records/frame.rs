@@ -10,11 +10,9 @@ use xxhash_rust::xxh3::xxh3_64;
 
 const MAGIC: [u8; 4] = [b'S', b'F', 1, 0];
 const HEADER_LEN: usize = 16;
-/// A frame ends when it has grown past this. From 128 KiB on sled writes a value into a file of its own.
-const FRAME_BYTES: usize = 64 * 1024;
 
-/// Cuts a batch into frames.
-pub(super) fn frames(entries: &Batch) -> Vec<(Pos, Vec<u8>)> {
+/// Cuts a batch into frames, each of which ends when it has grown past `frame_bytes`.
+pub(crate) fn frames(entries: &Batch, frame_bytes: usize) -> Vec<(Pos, Vec<u8>)> {
     let mut frames = Vec::new();
     let mut at = 0;
     while at < entries.len() {
@@ -22,7 +20,7 @@ pub(super) fn frames(entries: &Batch) -> Vec<(Pos, Vec<u8>)> {
         let mut value = Vec::with_capacity(HEADER_LEN + entries.byte_len() + 4 * entries.len());
         value.resize(HEADER_LEN, 0);
         let begin = at;
-        while at < entries.len() && value.len() < FRAME_BYTES {
+        while at < entries.len() && value.len() < frame_bytes {
             let bytes = entries.get(at).bytes;
             let length = u32::try_from(bytes.len()).expect("an entry is far below 4 GiB");
             value.extend_from_slice(&length.to_le_bytes());
@@ -43,7 +41,7 @@ pub(super) fn frames(entries: &Batch) -> Vec<(Pos, Vec<u8>)> {
 ///
 /// # Errors
 /// What is wrong with it.
-pub(super) fn decode(value: &[u8]) -> Result<Batch, String> {
+pub(crate) fn decode(value: &[u8]) -> Result<Batch, String> {
     let (header, mut rest) =
         value.split_first_chunk::<HEADER_LEN>().ok_or("frame cut short".to_owned())?;
     if header[..2] != MAGIC[..2] {
@@ -86,6 +84,8 @@ mod tests {
 
     use super::*;
 
+    const FRAME_BYTES: usize = 64 * 1024;
+
     fn batch(count: u64) -> Batch {
         let mut batch = Batch::default();
         for seq in 1..=count {
@@ -110,7 +110,7 @@ mod tests {
     #[test]
     fn frames_hold_every_entry_in_order_and_stay_small() {
         let batch = batch(5_000);
-        let frames = frames(&batch);
+        let frames = frames(&batch, FRAME_BYTES);
         assert!(frames.len() > 1);
         let mut seen = Batch::default();
         for (first, value) in &frames {
@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn every_cut_and_every_flipped_byte_is_noticed() {
-        let (_, value) = frames(&batch(3)).remove(0);
+        let (_, value) = frames(&batch(3), FRAME_BYTES).remove(0);
         for end in 0..value.len() {
             assert!(decode(&value[..end]).is_err(), "cut at {end}");
         }
