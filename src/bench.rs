@@ -130,6 +130,7 @@ fn run_engine(events: u64, address: &LogAddress, round: usize) -> Result<Duratio
     let partition = format!("bench-{}-{round}", std::process::id());
     let partition = Name::new(&partition).expect("a short word");
     let address = match address {
+        LogAddress::Redb(path) => LogAddress::Redb(path.join(partition.as_str())),
         LogAddress::Sled(path) => LogAddress::Sled(path.join(partition.as_str())),
         other => other.clone(),
     };

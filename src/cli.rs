@@ -7,7 +7,7 @@ use silvertine::{engine::text::Name, storage::LogAddress};
 
 use crate::clock::Speed;
 
-/// Deterministic event-driven trading core: one engine, the same digest on memory, sled and Redis Streams.
+/// Deterministic event-driven trading core: one engine, the same digest on memory, redb, sled and Redis Streams.
 #[derive(Debug, Parser)]
 #[command(version, about, max_term_width = 96)]
 #[command(
@@ -50,7 +50,7 @@ pub(crate) enum Command {
 pub(crate) struct RunArgs {
     /// The scenario file.
     pub scenario: PathBuf,
-    /// Where the log is: memory, sled:PATH, redis://[USER:PASSWORD@]HOST:PORT[/DB][#PARTITION], rediss://…
+    /// Where the log is: memory, redb:PATH, sled:PATH, redis://[USER:PASSWORD@]HOST:PORT[/DB][#PARTITION], rediss://…
     #[arg(long, default_value = "memory", value_name = "LOG")]
     pub log: LogAddress,
     /// Go on where an earlier run stopped or crashed.
@@ -85,7 +85,7 @@ pub(crate) struct RunArgs {
 /// `silvertine verify`.
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
-    /// The log: sled:PATH or redis://HOST:PORT#PARTITION.
+    /// The log: redb:PATH, sled:PATH or redis://HOST:PORT#PARTITION.
     pub log: LogAddress,
     /// Print one JSON object on stdout.
     #[arg(long)]
@@ -95,7 +95,7 @@ pub(crate) struct VerifyArgs {
 /// `silvertine diff`.
 #[derive(Debug, Args)]
 pub(crate) struct DiffArgs {
-    /// One log: sled:PATH or redis://HOST:PORT#PARTITION.
+    /// One log: redb:PATH, sled:PATH or redis://HOST:PORT#PARTITION.
     pub a: LogAddress,
     /// The other.
     pub b: LogAddress,
@@ -127,7 +127,7 @@ pub(crate) struct BenchArgs {
     /// Rounds; medians are printed.
     #[arg(long, default_value_t = 5)]
     pub rounds: usize,
-    /// Also measure this log: sled:PATH or redis://HOST:PORT.
+    /// Also measure this log: redb:FOLDER, sled:FOLDER or redis://HOST:PORT.
     #[arg(long, value_name = "LOG")]
     pub log: Option<LogAddress>,
 }

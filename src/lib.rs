@@ -4,7 +4,7 @@
 //! events in, the same bytes out, and one digest that proves it.
 //!
 //! This crate gathers the parts: [`engine`] (events, handlers, the log and its laws, the driver),
-//! [`storage`] (memory, sled, Redis), [`sim`] (virtual time, markets, venues) and [`scenarios`] (files that
+//! [`storage`] (memory, redb, sled, Redis), [`sim`] (virtual time, markets, venues) and [`scenarios`] (files that
 //! describe a run, sources, standard handlers). [`backtest`] runs a scenario in memory with one call.
 
 pub use silvertine_engine as engine;

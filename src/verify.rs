@@ -53,8 +53,7 @@ pub(crate) fn verify(args: VerifyArgs) -> Result<Exit, Failure> {
 pub(crate) fn open_existing(address: &LogAddress) -> Result<AnyLog, Failure> {
     let partition = match address {
         LogAddress::Memory => {
-            let why =
-                "a log in memory is gone with its process; name sled:PATH or redis://…#PARTITION";
+            let why = "a log in memory is gone with its process; name redb:PATH, sled:PATH or redis://…#PARTITION";
             return Err(Failure::new(Exit::Usage, why));
         }
         LogAddress::Redis { partition: None, .. } => {
@@ -62,7 +61,7 @@ pub(crate) fn open_existing(address: &LogAddress) -> Result<AnyLog, Failure> {
             return Err(Failure::new(Exit::Usage, why));
         }
         LogAddress::Redis { partition: Some(partition), .. } => *partition,
-        LogAddress::Sled(_) => Name::default(),
+        LogAddress::Redb(_) | LogAddress::Sled(_) => Name::default(),
     };
     let cannot_open = |error: LogError| Failure::new(Exit::LogUnavailable, error.to_string());
     AnyLog::open(address, partition, true).map_err(|error| match error.kind {

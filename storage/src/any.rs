@@ -11,16 +11,20 @@ use silvertine_engine::{
 };
 
 use crate::memory::MemoryLog;
+#[cfg(feature = "redb")]
+use crate::redb::{RedbLog, RedbOptions};
 #[cfg(feature = "redis")]
 use crate::redis::{RedisConfig, RedisLog};
 #[cfg(feature = "sled")]
 use crate::sled::{SledLog, SledOptions};
 
-/// Where a log is: `memory`, `sled:PATH`, `redis://…[#partition]`, `rediss://…[#partition]`.
+/// Where a log is: `memory`, `redb:PATH`, `sled:PATH`, `redis://…[#partition]`, `rediss://…[#partition]`.
 #[derive(Clone, PartialEq, Eq)]
 pub enum LogAddress {
     /// In this process.
     Memory,
+    /// A file.
+    Redb(PathBuf),
     /// A folder.
     Sled(PathBuf),
     /// A Redis server, perhaps with the name of a partition.
@@ -44,6 +48,12 @@ impl std::str::FromStr for LogAddress {
         if text == "memory" {
             return Ok(Self::Memory);
         }
+        if let Some(path) = text.strip_prefix("redb:") {
+            if path.is_empty() {
+                return Err(LogAddressError("redb: needs the path of a file".to_owned()));
+            }
+            return Ok(Self::Redb(PathBuf::from(path)));
+        }
         if let Some(path) = text.strip_prefix("sled:") {
             if path.is_empty() {
                 return Err(LogAddressError("sled: needs the path of a folder".to_owned()));
@@ -62,7 +72,8 @@ impl std::str::FromStr for LogAddress {
             return Ok(Self::Redis { url: url.to_owned(), partition });
         }
         Err(LogAddressError(
-            "a log is memory, sled:PATH, redis://HOST:PORT or rediss://HOST:PORT".to_owned(),
+            "a log is memory, redb:PATH, sled:PATH, redis://HOST:PORT or rediss://HOST:PORT"
+                .to_owned(),
         ))
     }
 }
@@ -78,6 +89,7 @@ impl fmt::Display for LogAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Memory => f.write_str("memory"),
+            Self::Redb(path) => write!(f, "redb:{}", path.display()),
             Self::Sled(path) => write!(f, "sled:{}", path.display()),
             Self::Redis { url, partition } => {
                 f.write_str(&without_credentials(url))?;
@@ -104,7 +116,10 @@ pub(crate) fn without_credentials(url: &str) -> String {
 pub enum AnyLog {
     /// In memory.
     Memory(MemoryLog),
-    /// On disk.
+    /// On disk, in a file.
+    #[cfg(feature = "redb")]
+    Redb(RedbLog),
+    /// On disk, in a folder.
     #[cfg(feature = "sled")]
     Sled(SledLog),
     /// On a server.
@@ -133,6 +148,15 @@ impl AnyLog {
     ) -> Result<Self, LogError> {
         match address {
             LogAddress::Memory => Ok(Self::Memory(MemoryLog::new())),
+            #[cfg(feature = "redb")]
+            LogAddress::Redb(path) => {
+                if must_exist && !crate::redb::is_log(path) {
+                    return Err(unusable(address, "there is no log in this file"));
+                }
+                RedbLog::open(path, &RedbOptions::default()).map(Self::Redb)
+            }
+            #[cfg(not(feature = "redb"))]
+            LogAddress::Redb(_) => Err(unusable(address, "this build has no redb")),
             #[cfg(feature = "sled")]
             LogAddress::Sled(path) => {
                 if must_exist && !crate::sled::is_log(path) {
@@ -167,6 +191,8 @@ macro_rules! delegate {
     ($self:ident, $log:ident => $call:expr) => {
         match $self {
             Self::Memory($log) => $call.await,
+            #[cfg(feature = "redb")]
+            Self::Redb($log) => $call.await,
             #[cfg(feature = "sled")]
             Self::Sled($log) => $call.await,
             #[cfg(feature = "redis")]
@@ -238,10 +264,11 @@ mod tests {
     fn addresses_are_told_apart_and_nonsense_is_refused() {
         assert_eq!("memory".parse(), Ok(LogAddress::Memory));
         assert_eq!("sled:/a/b".parse(), Ok(LogAddress::Sled(PathBuf::from("/a/b"))));
+        assert_eq!("redb:/a/b".parse(), Ok(LogAddress::Redb(PathBuf::from("/a/b"))));
         let named: LogAddress = "redis://h:1/0#part".parse().expect("valid");
         let LogAddress::Redis { url, partition } = named else { panic!("a redis address") };
         assert_eq!((url.as_str(), partition), ("redis://h:1/0", Name::new("part").ok()));
-        for nonsense in ["", "sled:", "http://h", "redis", "redis://h#"] {
+        for nonsense in ["", "sled:", "redb:", "http://h", "redis", "redis://h#"] {
             assert!(nonsense.parse::<LogAddress>().is_err(), "{nonsense}");
         }
     }

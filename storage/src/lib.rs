@@ -1,15 +1,17 @@
-//! Logs for Silvertine: memory, sled and Redis Streams behind one [`EventLog`](silvertine_engine::log::EventLog)
+//! Logs for Silvertine: memory, redb, sled and Redis Streams behind one [`EventLog`](silvertine_engine::log::EventLog)
 //! trait.
 //!
 //! Every adapter does one thing: it maps an operation to its store and the answer to a classified
 //! result. It never retries and never decides; the engine's driver does.
 
 mod any;
-#[cfg(feature = "sled")]
+#[cfg(any(feature = "sled", feature = "redb"))]
 mod disk;
 pub mod memory;
-#[cfg(feature = "sled")]
+#[cfg(any(feature = "sled", feature = "redb"))]
 mod records;
+#[cfg(feature = "redb")]
+pub mod redb;
 #[cfg(feature = "redis")]
 pub mod redis;
 #[cfg(feature = "sled")]

@@ -43,6 +43,46 @@ impl Bed for MemoryBed {
     fn reopen(&mut self) {}
 }
 
+#[cfg(feature = "redb")]
+pub use with_redb::RedbBed;
+
+#[cfg(feature = "redb")]
+mod with_redb {
+    use silvertine::storage::redb::{RedbLog, RedbOptions};
+    use tempfile::TempDir;
+
+    use super::Bed;
+
+    /// In a file: a restart closes the store and opens it again.
+    pub struct RedbBed {
+        folder: TempDir,
+        log: Option<RedbLog>,
+    }
+
+    impl RedbBed {
+        pub fn new() -> Self {
+            let folder = TempDir::new().expect("a temporary folder");
+            let mut bed = Self { folder, log: None };
+            bed.reopen();
+            bed
+        }
+    }
+
+    impl Bed for RedbBed {
+        type Log = RedbLog;
+
+        fn log(&self) -> RedbLog {
+            self.log.clone().expect("open")
+        }
+
+        fn reopen(&mut self) {
+            self.log = None;
+            let path = self.folder.path().join("log.redb");
+            self.log = Some(RedbLog::open(&path, &RedbOptions::default()).expect("opens"));
+        }
+    }
+}
+
 #[cfg(feature = "sled")]
 pub use with_sled::SledBed;
 

@@ -63,6 +63,8 @@ macro_rules! on {
 
 on!(memory, MemoryBed::new(), histories: 512);
 // Opening files and talking to a server takes its time.
+#[cfg(feature = "redb")]
+on!(redb, RedbBed::new(), histories: 128);
 #[cfg(feature = "sled")]
 on!(sled, SledBed::new(), histories: 128);
 #[cfg(feature = "redis")]
@@ -71,14 +73,16 @@ on!(redis, RedisBed::new(), histories: 128);
 on!(redis_killed, KilledRedisBed::new(), histories: 16);
 
 /// L9: the same history gives the same bytes on every backend.
-#[cfg(all(feature = "sled", feature = "redis"))]
+#[cfg(all(feature = "redb", feature = "sled", feature = "redis"))]
 #[test]
 fn l9_the_same_history_gives_the_same_bytes_on_every_backend() {
-    use beds::{MemoryBed, RedisBed, SledBed, run};
+    use beds::{MemoryBed, RedbBed, RedisBed, SledBed, run};
     let memory = run(laws::written_by_a_fixed_history(&mut MemoryBed::new()));
+    let redb = run(laws::written_by_a_fixed_history(&mut RedbBed::new()));
     let sled = run(laws::written_by_a_fixed_history(&mut SledBed::new()));
     let redis = run(laws::written_by_a_fixed_history(&mut RedisBed::new()));
     assert!(memory.0.len() > 50);
+    assert_eq!(memory, redb);
     assert_eq!(memory, sled);
     assert_eq!(memory, redis);
 }

@@ -104,6 +104,12 @@ pub enum LogErrorKind {
         /// Why, in the backend's words.
         why: String,
     },
+    /// It failed in a way after which this handle is of no use; opened again, the log tells what survived.
+    #[error("must be opened again: {why}")]
+    NeedsReopen {
+        /// What went wrong before.
+        why: String,
+    },
     /// It refuses writes at the moment: out of memory, disk full, read-only, not enough replicas.
     #[error("refuses writes: {why}")]
     RefusesWrites {
