@@ -23,6 +23,7 @@ use silvertine_engine::{
 };
 use silvertine_storage::{
     memory::MemoryLog,
+    redb::{RedbLog, RedbOptions},
     redis::{RedisConfig, RedisLog},
     sled::{SledLog, SledOptions},
 };
@@ -30,6 +31,7 @@ use silvertine_storage::{
 const PER_COMMIT: u64 = 256;
 const COMMITS: u64 = 1_000;
 const ROUNDS: usize = 3;
+const RAW: redb::TableDefinition<'_, &[u8], &[u8]> = redb::TableDefinition::new("raw");
 
 fn main() {
     let batches: Vec<Batch> = (0..COMMITS).map(batch).collect();
@@ -123,6 +125,7 @@ fn report(label: &str, rate: u128, baseline: Option<(&str, u128)>) {
 fn embedded(batches: &[Batch]) {
     let folder = tempfile::TempDir::new().expect("a temporary folder");
     let [mut file, mut raw, mut ours, mut memory] = [const { Vec::new() }; 4];
+    let [mut raw_synced, mut ours_synced] = [const { Vec::new() }; 2];
     for round in 0..ROUNDS {
         let path = |what: &str| folder.path().join(format!("{what}-{round}"));
         file.push(rate(timed(|| {
@@ -145,6 +148,20 @@ fn embedded(batches: &[Batch]) {
         })));
         let log = SledLog::open(&path("ours"), &SledOptions::default()).expect("opens");
         ours.push(rate(timed(|| run(commit_all(&log, batches)))));
+        let db = redb::Database::create(path("raw-redb")).expect("creates");
+        raw_synced.push(rate(timed(|| {
+            for batch in batches {
+                let frame: Vec<u8> = batch.iter().flat_map(|e| e.bytes).copied().collect();
+                let first = batch.first_pos().expect("not empty");
+                let transaction = db.begin_write().expect("begins");
+                let mut table = transaction.open_table(RAW).expect("opens");
+                table.insert(&first.to_be_bytes()[..], &frame[..]).expect("inserts");
+                drop(table);
+                transaction.commit().expect("commits");
+            }
+        })));
+        let log = RedbLog::open(&path("ours-redb"), &RedbOptions::default()).expect("opens");
+        ours_synced.push(rate(timed(|| run(commit_all(&log, batches)))));
         let log = MemoryLog::new();
         memory.push(rate(timed(|| run(commit_all(&log, batches)))));
     }
@@ -152,6 +169,9 @@ fn embedded(batches: &[Batch]) {
     report("plain file, a write per entry", median(file), None);
     report("raw sled, the same frames, flushed", raw, None);
     report("SledLog::commit, flushed", median(ours), Some(("raw sled", raw)));
+    let raw = median(raw_synced);
+    report("raw redb, the same frames, synced", raw, None);
+    report("RedbLog::commit, synced", median(ours_synced), Some(("raw redb", raw)));
     report("MemoryLog::commit", median(memory), None);
 }
 

@@ -6,8 +6,9 @@
 //! (L4, L5). Each operation that reads is one read transaction and sees one moment of the log: no hole, no
 //! uncommitted entry (L2). There is no state beside the store that could disagree with it.
 //!
-//! redb checks its pages only when it recovers from a crash. So everything read is checked here: records
-//! against a checksum that covers their key too, positions against each other.
+//! redb itself checks its pages only when it recovers from a crash. So it is told to check them all whenever
+//! a file is opened, and what is read later is checked here: records against a checksum that covers their
+//! key too, positions against each other.
 //!
 //! After an I/O error redb does nothing more with a file, because it cannot know what of it is on the disk.
 //! Then the log says [`LogErrorKind::NeedsReopen`] to everything: whoever opens it again gets what survived.
@@ -43,11 +44,14 @@ use silvertine_engine::log::LogErrorKind;
 pub struct RedbOptions {
     /// Memory for redb's cache, in bytes.
     pub cache_bytes: usize,
+    /// Reads the whole file when it is opened and compares every page with its checksum. Without it damage
+    /// to redb's own pages can make records vanish unnoticed; damage to records is found either way.
+    pub check_pages: bool,
 }
 
 impl Default for RedbOptions {
     fn default() -> Self {
-        Self { cache_bytes: 64 << 20 }
+        Self { cache_bytes: 64 << 20, check_pages: true }
     }
 }
 
@@ -95,12 +99,14 @@ impl RedbLog {
         options: &RedbOptions,
     ) -> Result<Self, LogError> {
         let seam = Arc::new(Seam::new(storage));
-        let db = open::database(&seam, options.cache_bytes);
-        let db = db.map_err(|kind| errors::error(name, "open", kind))?;
+        let opened = open::database(&seam, options);
+        let (db, damage) = opened.map_err(|kind| errors::error(name, "open", kind))?;
         let (broken, name) = (OnceLock::new(), name.to_owned());
         let log = Self { inner: Arc::new(Inner { db, seam, broken, name }) };
-        log.check_ours()?;
-        Ok(log)
+        match damage {
+            None => log.check_ours().map(|()| log),
+            Some(damage) => Err(log.locate(damage)),
+        }
     }
 }
 
@@ -110,6 +116,10 @@ struct Shielded(Option<Database>);
 impl Shielded {
     fn get(&self) -> &Database {
         self.0.as_ref().expect("taken only when it is dropped")
+    }
+
+    fn get_mut(&mut self) -> &mut Database {
+        self.0.as_mut().expect("taken only when it is dropped")
     }
 }
 

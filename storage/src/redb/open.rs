@@ -4,17 +4,20 @@ use std::{
     fs::{self, File, OpenOptions},
     io,
     path::Path,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use redb::{
     Database, MultimapTableHandle, ReadableDatabase, StorageBackend, TableHandle,
     backends::FileBackend,
 };
-use silvertine_engine::log::{LogError, LogErrorKind};
+use silvertine_engine::log::{IngressCursor, LogError, LogErrorKind, RangeQuery};
 
 use super::{
-    RedbLog, Shielded,
+    RedbLog, RedbOptions, Shielded,
     errors::{self, FILE, panicked},
     read::{INGRESS, LOG},
     seam::{Seam, Shared},
@@ -46,15 +49,33 @@ pub(crate) fn is_log(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() > 0)
 }
 
-/// Opens redb, which repairs what a crash left behind.
-pub(super) fn database(seam: &Arc<Seam>, cache_bytes: usize) -> Result<Shielded, LogErrorKind> {
+/// Opens redb, which repairs what a crash left behind, and has it look for damage.
+pub(super) fn database(
+    seam: &Arc<Seam>,
+    options: &RedbOptions,
+) -> Result<(Shielded, Option<LogErrorKind>), LogErrorKind> {
+    let repaired = Arc::new(AtomicBool::new(false));
+    let repairing = Arc::clone(&repaired);
+    let mut builder = Database::builder();
+    builder.set_cache_size(options.cache_bytes);
+    builder.set_repair_callback(move |_| repairing.store(true, Ordering::Relaxed));
     let shared = Shared(Arc::clone(seam));
-    let open = || Database::builder().set_cache_size(cache_bytes).create_with_backend(shared);
-    match disk::shielded(open) {
-        Ok(Ok(db)) => Ok(Shielded(Some(db))),
-        Ok(Err(why)) => Err(errors::kind(&why.into())),
-        Err(panic) => Err(panicked(&panic)),
+    let db = shielded(|| builder.create_with_backend(shared))?;
+    let mut db = Shielded(Some(db));
+    // Repairing has looked at every page.
+    if !options.check_pages || repaired.load(Ordering::Relaxed) {
+        return Ok((db, None));
     }
+    let checked = shielded(|| db.get_mut().check_integrity());
+    Ok((db, checked.err()))
+}
+
+/// Runs what calls redb, and says what its errors and panics mean.
+fn shielded<T, E: Into<redb::Error>>(
+    call: impl FnOnce() -> Result<T, E>,
+) -> Result<T, LogErrorKind> {
+    let done = disk::shielded(call).map_err(|panic| panicked(&panic))?;
+    done.map_err(|why| errors::kind(&why.into()))
 }
 
 impl RedbLog {
@@ -75,6 +96,29 @@ impl RedbLog {
             }
         })?;
         self.read_head_as("open")?;
+        Ok(())
+    }
+
+    /// The record that is damaged, where one can be found; else what redb says of its file.
+    pub(super) fn locate(&self, damage: LogErrorKind) -> LogError {
+        match self.read_everything() {
+            Err(error) if matches!(error.kind, LogErrorKind::Corrupt { .. }) => {
+                LogError { operation: "open", ..error }
+            }
+            _ => self.error("open", damage),
+        }
+    }
+
+    fn read_everything(&self) -> Result<(), LogError> {
+        self.read_manifest()?;
+        let mut after = self.read_head()?.unwrap_or_default().trimmed;
+        while let Some(next) = self.read_range(&RangeQuery::all_after(after))?.next {
+            after = next;
+        }
+        for pos in self.read_snapshots()? {
+            self.read_snapshot(pos)?;
+        }
+        self.read_ingress(&IngressCursor::new(), usize::MAX)?;
         Ok(())
     }
 }

@@ -9,7 +9,7 @@ use silvertine_engine::log::{
 
 use super::RedbLog;
 use crate::records::{
-    self, MANIFEST_KEY, MESSAGE_PREFIX, META_KEY, PRODUCER_PREFIX, corrupt,
+    self, MANIFEST_KEY, MESSAGE_PREFIX, META_KEY, PRODUCER_PREFIX, SNAPSHOT_PREFIX, corrupt,
     meta::Meta,
     paging::{Paging, check_kept},
 };
@@ -128,9 +128,9 @@ impl RedbLog {
         operation: &'static str,
         table: &impl Records,
     ) -> Result<Vec<Pos>, LogError> {
-        let first = records::snapshot_key(Pos::ZERO);
         // Nothing sorts behind snapshots, so whatever is there is one or is damaged.
-        let rest = table.range::<&[u8]>(&first[..]..).map_err(|why| self.failed(operation, why))?;
+        let rest = table.range::<&[u8]>(&[SNAPSHOT_PREFIX][..]..);
+        let rest = rest.map_err(|why| self.failed(operation, why))?;
         rest.map(|record| {
             let (key, _) = record.map_err(|why| self.failed(operation, why))?;
             let pos = records::snapshot_pos(key.value());
@@ -179,7 +179,12 @@ impl RedbLog {
         self.view("snapshot", |view| {
             let Some((table, _)) = view.partition()? else { return Ok(None) };
             let at = format!("snapshot {pos}");
-            self.unsealed("snapshot", &table, &records::snapshot_key(pos), &at)
+            let state = self.unsealed("snapshot", &table, &records::snapshot_key(pos), &at)?;
+            // In a damaged tree a record can be listed and not be found.
+            if state.is_none() && self.snapshots_in("snapshot", &table)?.contains(&pos) {
+                return Err(self.error("snapshot", corrupt(at, "the record cannot be found")));
+            }
+            Ok(state)
         })
     }
 
