@@ -207,3 +207,35 @@ fn garbage_over_sleds_files_is_an_error_and_no_panic() {
     fs::write(&db, vec![0xa5; size]).expect("can be written");
     assert_refused(&run_on(&sled(&path)), 21, &["corrupt"]);
 }
+
+#[test]
+fn a_log_on_redb_is_verified_resumed_and_refused_like_any_other() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let path = folder.path().join("log.redb");
+    let log = format!("redb:{}", path.display());
+    assert_refused(&silvertine(&["verify", &log]), 20, &["there is no log in this file"]);
+    assert!(!path.exists(), "verify creates nothing");
+    let finished = run_on(&log);
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    let verified = silvertine(&["verify", &log]);
+    assert_eq!(verified.code, Some(0), "{verified:?}");
+    let on_sled = sled_log();
+    let same = silvertine(&["diff", &log, &sled(&on_sled.path().join("log"))]);
+    assert_eq!(same.code, Some(0), "{same:?}");
+
+    let whole = fs::read(&path).expect("reads");
+    let frame = whole.windows(4).position(|bytes| bytes == b"SF\x01\0").expect("a frame");
+    let mut damaged = whole.clone();
+    damaged[frame + 100] ^= 1;
+    fs::write(&path, damaged).expect("can be written");
+    assert_refused(
+        &silvertine(&["verify", &log]),
+        21,
+        &["corrupt record at 17040", "checksum differs"],
+    );
+
+    fs::write(&path, vec![0xa5; whole.len()]).expect("can be written");
+    assert_refused(&run_on(&log), 21, &["this is no file of redb"]);
+    let folder = format!("redb:{}", folder.path().display());
+    assert_refused(&run_on(&folder), 21, &["this is a folder"]);
+}

@@ -1,6 +1,6 @@
 //! The command line as users meet it: output, errors in one line, documented exit codes.
 
-#![cfg(all(feature = "sled", feature = "redis"))]
+#![cfg(all(feature = "redb", feature = "sled", feature = "redis"))]
 
 #[path = "../support/cli.rs"]
 mod cli;

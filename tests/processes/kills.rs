@@ -58,6 +58,20 @@ fn a_run_killed_at_50_random_moments_on_sled_ends_with_the_undisturbed_digest() 
 }
 
 #[test]
+fn a_run_killed_at_50_random_moments_on_redb_ends_with_the_undisturbed_digest() {
+    let folder = folder();
+    // Each commit waits for the disk, so less is enough for as many kills.
+    let scenario = long_scenario(folder.path(), 20_000);
+    kill_often(text(&scenario), 50, |generation| {
+        let log = folder.path().join(format!("log-{generation}.redb"));
+        vec!["--log".to_owned(), format!("redb:{}", log.display())]
+    });
+    let log = format!("redb:{}", folder.path().join("log-0.redb").display());
+    let verified = silvertine(&["verify", &log]);
+    assert_eq!(verified.code, Some(0), "{verified:?}");
+}
+
+#[test]
 fn a_run_killed_at_50_random_moments_on_redis_ends_with_the_undisturbed_digest() {
     let folder = folder();
     let scenario = long_scenario(folder.path(), 60_000);

@@ -1,6 +1,6 @@
 //! Whole processes on real files and real servers: killed, restarted, fenced, stopped.
 
-#![cfg(all(feature = "sled", feature = "redis"))]
+#![cfg(all(feature = "redb", feature = "sled", feature = "redis"))]
 
 #[path = "../support/cli.rs"]
 mod cli;

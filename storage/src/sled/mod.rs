@@ -1,4 +1,4 @@
-//! The log on sled 0.34, the default embedded store: for simulation and development on one machine.
+//! The log on sled 0.34, an embedded store: for simulation and development on one machine.
 //!
 //! Law-keeping: a commit is one atomic batch of one tree: frames of entries, meta record, perhaps a
 //! snapshot (L3, L6). Meta is cached and compared under one mutex before anything is written (L4, L5);

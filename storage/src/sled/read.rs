@@ -59,11 +59,11 @@ impl SledLog {
         if query.after >= head.pos {
             return Ok(Page::default());
         }
-        self.read_up_to(head.pos, query).or_else(|error| {
+        self.read_up_to(head.pos, query).map_err(|error| {
             // Entries that the owner trimmed while we read are missing, and nothing is damaged.
             match check_kept(query, self.committed().unwrap_or_default()) {
-                Err(trimmed) => Err(self.error("range", trimmed)),
-                Ok(()) => Err(error),
+                Err(trimmed) => self.error("range", trimmed),
+                Ok(()) => error,
             }
         })
     }
