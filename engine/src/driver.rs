@@ -190,6 +190,16 @@ pub enum RunError {
     /// Recovery failed.
     #[error("recovery: {0}")]
     Replay(#[from] ReplayError),
+    /// Acknowledged entries are gone, found while there was nothing to commit.
+    #[error(
+        "the log lost its tail: entries after {head} up to {expected} were acknowledged and are gone"
+    )]
+    LostTail {
+        /// The head that had been acknowledged.
+        expected: Pos,
+        /// The head that is there.
+        head: Pos,
+    },
     /// The log was written by another configuration.
     #[error("the log was written by another scenario, other parameters or another seed")]
     OtherManifest {
@@ -276,7 +286,7 @@ impl<L: EventLog, F: Feed, C: Clock, O: Observer> Driver<L, F, C, O> {
         let mut run = self.begin(acquired)?;
         let ended = self.pump(&mut run, stop).await;
         // Also when the inputs failed: what was handled before is whole and worth keeping.
-        if !matches!(ended, Err(RunError::Log(_))) {
+        if !matches!(ended, Err(RunError::Log(_) | RunError::LostTail { .. })) {
             self.commit(&mut run, true).await?;
         }
         Ok(Outcome {
@@ -375,6 +385,7 @@ impl<L: EventLog, F: Feed, C: Clock, O: Observer> Driver<L, F, C, O> {
 
     fn begin(&mut self, acquired: Acquired) -> Result<Run, RunError> {
         let mut duplicates = 0;
+        self.feed.acquired(&acquired.lease);
         if !acquired.checkpoint.is_empty() {
             let checkpoint: Checkpoint = postcard::from_bytes(&acquired.checkpoint)
                 .map_err(|why| RunError::Checkpoint(why.to_string()))?;
@@ -415,12 +426,28 @@ impl<L: EventLog, F: Feed, C: Clock, O: Observer> Driver<L, F, C, O> {
                     if let Some(now) = self.clock.idle_time() {
                         self.engine.advance(now, &mut run.batch);
                     }
-                    self.commit(run, false).await?;
+                    if run.batch.is_empty() {
+                        self.look_for_loss(run).await?;
+                    } else {
+                        self.commit(run, false).await?;
+                    }
                 }
                 Polled::End => return Ok(End::Finished),
             }
         }
         Ok(End::Stopped)
+    }
+
+    /// Who commits learns that the log lost its tail; who has nothing to commit must look.
+    async fn look_for_loss(&mut self, run: &Run) -> Result<(), RunError> {
+        let give_up_after = self.config.retry.give_up_after;
+        let read = |log: L| async move { log.head().await };
+        let head = self.patiently(run.lease.owner, give_up_after, read).await?;
+        let head = head.map_or(Pos::ZERO, |head| head.pos);
+        if head < run.committed {
+            return Err(RunError::LostTail { expected: run.committed, head });
+        }
+        Ok(())
     }
 
     /// Looks at the next input; a log whose ingress does not answer is waited for like one that does not
@@ -431,10 +458,11 @@ impl<L: EventLog, F: Feed, C: Clock, O: Observer> Driver<L, F, C, O> {
             match self.feed.poll(wait).await {
                 Err(FeedError::Log(error)) => {
                     let (config, owner) = (&self.config.retry, run.lease.owner);
-                    retry
-                        .pause(error, config, owner, &mut self.clock, &mut self.observer)
-                        .await
-                        .map_err(FeedError::Log)?;
+                    let pause =
+                        retry.pause(error, config, owner, &mut self.clock, &mut self.observer);
+                    if let Err(error) = pause.await {
+                        return Err(FeedError::Log(self.diagnose(error, run).await).into());
+                    }
                 }
                 polled => return Ok(polled?),
             }

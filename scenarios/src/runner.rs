@@ -10,7 +10,7 @@ use silvertine_engine::{
     driver::{Driver, Observer, Outcome, RunError, RunRequest, StopFlag},
     engine::EngineError,
     feed::{Feed, FeedError, IngressFeed, Merge, MergedSource, Polled},
-    log::{EventLog, IngressCursor, OwnerId},
+    log::{EventLog, IngressCursor, Lease, OwnerId},
     numbers::Money,
     source::{Input, SourceError},
     text::Name,
@@ -188,6 +188,13 @@ impl<L: EventLog> Feed for AnyFeed<L> {
         match self {
             Self::Merge(merge) => merge.poll(wait).await,
             Self::Ingress(ingress) => ingress.poll(wait).await,
+        }
+    }
+
+    fn acquired(&mut self, lease: &Lease) {
+        match self {
+            Self::Merge(merge) => merge.acquired(lease),
+            Self::Ingress(ingress) => ingress.acquired(lease),
         }
     }
 

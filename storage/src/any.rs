@@ -236,11 +236,12 @@ impl EventLog for AnyLog {
 
     async fn ingress(
         &self,
+        lease: Option<&Lease>,
         cursor: &IngressCursor,
         limit: usize,
         wait: Duration,
     ) -> Result<Vec<Message>, LogError> {
-        delegate!(self, log => log.ingress(cursor, limit, wait))
+        delegate!(self, log => log.ingress(lease, cursor, limit, wait))
     }
 
     async fn trim(&self, lease: &Lease, at: Pos) -> Result<u64, LogError> {

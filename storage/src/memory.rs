@@ -211,11 +211,15 @@ impl EventLog for MemoryLog {
     /// Never waits: nobody else could publish meanwhile on a single-threaded executor.
     async fn ingress(
         &self,
+        lease: Option<&Lease>,
         cursor: &IngressCursor,
         limit: usize,
         _wait: Duration,
     ) -> Result<Vec<Message>, LogError> {
         let state = self.lock();
+        if let Some(lease) = lease {
+            state.check_lease("ingress", lease)?;
+        }
         let waiting = state.ingress.iter().flat_map(|(name, producer)| {
             let after = cursor.get(name).copied().unwrap_or(0);
             producer.messages.range(after + 1..).map(|(_, message)| message)

@@ -187,7 +187,7 @@ fn a_whole_record_under_a_wrong_key_is_corrupt() {
     let log = open(&path).expect("opens");
     assert_eq!(corrupt_at(read(&log, 10)), "0-20");
     assert_eq!(corrupt_at(now(log.snapshot(pos(21)))), "snapshot 0-21");
-    let ingress = now(log.ingress(&IngressCursor::new(), 10, Duration::ZERO));
+    let ingress = now(log.ingress(None, &IngressCursor::new(), 10, Duration::ZERO));
     assert_eq!(corrupt_at(ingress), "a message");
 }
 
@@ -200,7 +200,7 @@ fn a_flipped_byte_in_any_other_record_is_named() {
     let log = open(&path).expect("opens");
     assert_eq!(corrupt_at(now(log.snapshot(pos(20)))), "snapshot 0-20");
     assert_eq!(now(log.snapshot(pos(30))), Ok(Some(b"state".to_vec())));
-    let ingress = now(log.ingress(&IngressCursor::new(), 10, Duration::ZERO));
+    let ingress = now(log.ingress(None, &IngressCursor::new(), 10, Duration::ZERO));
     assert_eq!(corrupt_at(ingress), "a message");
     assert_eq!(corrupt_at(now(log.publish(&[message(3)]))), "last number of producer p");
     drop(log);

@@ -116,7 +116,7 @@ fn read(log: &SledLog, after: u64) -> Result<Batch, LogError> {
 }
 
 fn waiting(log: &SledLog) -> Vec<Message> {
-    now(log.ingress(&IngressCursor::new(), 10, Duration::ZERO)).expect("reads")
+    now(log.ingress(None, &IngressCursor::new(), 10, Duration::ZERO)).expect("reads")
 }
 
 /// Opens a closed log's store behind our back.
@@ -236,7 +236,7 @@ fn a_damaged_message_is_named_by_producer_and_number() {
         let (key, _) = db.scan_prefix("i").next().expect("one waits").expect("reads");
         db.insert(key, b"much too short".as_slice()).expect("writes");
     });
-    let read = now(open(&folder).ingress(&IngressCursor::new(), 10, Duration::ZERO));
+    let read = now(open(&folder).ingress(None, &IngressCursor::new(), 10, Duration::ZERO));
     let text = read.expect_err("must be noticed").to_string();
     assert!(text.contains("number 2 of producer p"), "{text}");
 }

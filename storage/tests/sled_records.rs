@@ -198,7 +198,7 @@ fn a_flipped_byte_in_any_other_record_is_named() {
     let log = open(folder.path()).expect("opens");
     assert_eq!(corruption(now(log.manifest())).0, "manifest");
     assert_eq!(corruption(now(log.snapshot(Pos { ms: 0, seq: 20 }))).0, "snapshot 0-20");
-    let ingress = now(log.ingress(&IngressCursor::new(), 10, Duration::ZERO));
+    let ingress = now(log.ingress(None, &IngressCursor::new(), 10, Duration::ZERO));
     assert_eq!(corruption(ingress).0, "a message");
     let published = now(log.publish(&[message(2)]));
     assert_eq!(corruption(published).0, "last number of producer p");

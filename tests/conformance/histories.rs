@@ -173,7 +173,8 @@ impl Player {
                 let expected = self.model.ingress(&cursor);
                 let mut read = Vec::new();
                 loop {
-                    let page = log.ingress(&cursor, *limit, Duration::ZERO).await.expect("reads");
+                    let page =
+                        log.ingress(None, &cursor, *limit, Duration::ZERO).await.expect("reads");
                     assert!(page.len() <= *limit, "a page keeps its limit");
                     if page.is_empty() {
                         break;

@@ -6,8 +6,8 @@ use silvertine::engine::{
     digest::Digest,
     event::{Topic, TopicSet},
     log::{
-        Batch, EventLog, IngressCursor, Lease, LogError, LogErrorKind, Page, Pos, Published,
-        RangeQuery,
+        Applied, Batch, EventLog, IngressCursor, Lease, LogError, LogErrorKind, Page, Pos,
+        Published, RangeQuery,
     },
 };
 
@@ -126,7 +126,8 @@ pub async fn l3_a_refused_commit_leaves_nothing(bed: &mut impl Bed) {
     assert_eq!(kind(refused), LogErrorKind::Conflict { expected: wrong, head });
     assert_eq!((log.head().await.expect("reads"), everything(&log).await), before);
     assert_eq!(log.snapshots().await.expect("reads"), []);
-    let waiting = log.ingress(&IngressCursor::new(), 10, Duration::ZERO).await.expect("reads");
+    let waiting =
+        log.ingress(None, &IngressCursor::new(), 10, Duration::ZERO).await.expect("reads");
     assert_eq!(waiting, [message("p", 1)]);
     drop(log);
     bed.reopen();
@@ -197,6 +198,22 @@ pub async fn l5_every_earlier_owner_is_fenced(bed: &mut impl Bed) {
     assert!(matches!(kind(refused), LogErrorKind::Fenced { .. }));
 }
 
+pub async fn l5_a_former_owner_does_not_read_the_ingress_as_the_owner(bed: &mut impl Bed) {
+    let log = bed.log();
+    log.publish(&[message("p", 1), message("p", 2)]).await.expect("publishes");
+    let first = acquire(&log).await;
+    let nothing = IngressCursor::new();
+    let read = async |lease: Option<&Lease>, wait| log.ingress(lease, &nothing, 10, wait).await;
+    assert_eq!(read(Some(&first), Duration::ZERO).await.expect("is the owner").len(), 2);
+    log.acquire(BOB, b"").await.expect("acquires");
+    for wait in [Duration::ZERO, Duration::from_millis(5)] {
+        let refused = read(Some(&first), wait).await.expect_err("is not the owner any more");
+        assert!(matches!(refused.kind, LogErrorKind::Fenced { .. }), "{refused}");
+        assert_eq!(refused.applied, Applied::No);
+    }
+    assert_eq!(read(None, Duration::ZERO).await.expect("anybody may look").len(), 2);
+}
+
 pub async fn l5_the_same_owner_acquires_again_without_fencing_itself(bed: &mut impl Bed) {
     let log = bed.log();
     let first = acquire(&log).await;
@@ -225,7 +242,7 @@ pub async fn l6_a_restart_between_any_two_operations_loses_nothing(bed: &mut imp
         let log = bed.log();
         assert_eq!(everything(&log).await, written);
         assert_eq!(log.snapshot(head).await.expect("reads"), Some(vec![round as u8; 9]));
-        let waiting = log.ingress(&IngressCursor::new(), 100, Duration::ZERO).await;
+        let waiting = log.ingress(None, &IngressCursor::new(), 100, Duration::ZERO).await;
         assert_eq!(waiting.expect("reads").len() as u64, round + 1);
     }
 }
@@ -295,7 +312,8 @@ pub async fn ingress_is_idempotent_by_producer_and_number(bed: &mut impl Bed) {
     let again = [message("p", 1), message("p", 2), message("p", 5), message("p", 4)];
     let answers = log.publish(&again).await.expect("publishes");
     assert_eq!(answers, [Duplicate, Duplicate, Stored, Duplicate]);
-    let waiting = log.ingress(&IngressCursor::new(), 100, Duration::ZERO).await.expect("reads");
+    let waiting =
+        log.ingress(None, &IngressCursor::new(), 100, Duration::ZERO).await.expect("reads");
     let expected = [message("p", 1), message("p", 2), message("p", 5), message("q", 1)];
     assert_eq!(waiting, expected);
     assert!(log.publish(&[message("p", 0)]).await.is_err());
@@ -319,7 +337,7 @@ pub async fn consumed_ingress_stays_refused_after_it_is_discarded(bed: &mut impl
 pub async fn ingress_is_in_order_for_each_producer_and_limited(bed: &mut impl Bed) {
     let log = bed.log();
     acquire(&log).await;
-    let nothing = log.ingress(&IngressCursor::new(), 10, Duration::from_millis(2)).await;
+    let nothing = log.ingress(None, &IngressCursor::new(), 10, Duration::from_millis(2)).await;
     assert_eq!(nothing.expect("an empty ingress is no error"), []);
     for seq in 1..=300 {
         log.publish(&[message("p", seq), message("q", seq)]).await.expect("publishes");
@@ -328,7 +346,7 @@ pub async fn ingress_is_in_order_for_each_producer_and_limited(bed: &mut impl Be
     let mut seen = 0;
     loop {
         let wait = Duration::from_millis(2);
-        let page = log.ingress(&cursor, 70, wait).await.expect("reads");
+        let page = log.ingress(None, &cursor, 70, wait).await.expect("reads");
         assert!(page.len() <= 70);
         if page.is_empty() {
             break;

@@ -40,6 +40,7 @@ macro_rules! on {
             law!(l4_the_same_commit_again_is_a_duplicate_and_changes_nothing);
             law!(l4_a_duplicate_is_recognised_after_a_restart);
             law!(l5_every_earlier_owner_is_fenced);
+            law!(l5_a_former_owner_does_not_read_the_ingress_as_the_owner);
             law!(l5_the_same_owner_acquires_again_without_fencing_itself);
             law!(l6_a_restart_between_any_two_operations_loses_nothing);
             law!(l8_trimming_stops_at_the_floor_and_readers_below_are_told);

@@ -143,11 +143,12 @@ impl<L: EventLog> EventLog for FaultyLog<L> {
 
     async fn ingress(
         &self,
+        lease: Option<&Lease>,
         cursor: &IngressCursor,
         limit: usize,
         wait: Duration,
     ) -> Result<Vec<Message>, LogError> {
-        self.inner.ingress(cursor, limit, wait).await
+        self.inner.ingress(lease, cursor, limit, wait).await
     }
 
     async fn trim(&self, lease: &Lease, at: Pos) -> Result<u64, LogError> {

@@ -7,7 +7,7 @@ use crate::{
     codec::InputMessage,
     digest::fingerprint,
     event::{System, validate},
-    log::{EventLog, IngressCursor, Message},
+    log::{EventLog, IngressCursor, Lease, Message},
     source::Input,
     time::Nanos,
 };
@@ -18,6 +18,7 @@ const READ_LIMIT: usize = 1024;
 /// Reads the ingress of the partition that the engine owns.
 pub struct IngressFeed<L> {
     log: L,
+    lease: Option<Lease>,
     /// Behind the messages read.
     read: IngressCursor,
     /// Behind the messages taken.
@@ -30,14 +31,19 @@ impl<L: EventLog> IngressFeed<L> {
     #[must_use]
     pub fn new(log: L) -> Self {
         let nothing = IngressCursor::new();
-        Self { log, read: nothing.clone(), taken: nothing, buffer: VecDeque::new() }
+        Self { log, lease: None, read: nothing.clone(), taken: nothing, buffer: VecDeque::new() }
     }
 }
 
 impl<L: EventLog> Feed for IngressFeed<L> {
+    fn acquired(&mut self, lease: &Lease) {
+        self.lease = Some(*lease);
+    }
+
     async fn poll(&mut self, wait: Duration) -> Result<Polled, FeedError> {
         if self.buffer.is_empty() {
-            let messages = self.log.ingress(&self.read, READ_LIMIT, wait).await?;
+            let messages =
+                self.log.ingress(self.lease.as_ref(), &self.read, READ_LIMIT, wait).await?;
             for message in &messages {
                 self.read.insert(message.producer, message.seq);
             }

@@ -13,7 +13,7 @@ pub use self::{
 };
 use crate::{
     event::Topic,
-    log::{IngressCursor, LogError},
+    log::{IngressCursor, Lease, LogError},
     source::{Input, SourceError},
     time::Nanos,
 };
@@ -23,6 +23,9 @@ use crate::{
 /// It is the door of the engine: what breaks a rule of its kind leaves it as a recorded refusal
 /// ([`System::Rejected`](crate::event::System::Rejected)) or as an error, never as it came.
 pub trait Feed: Send {
+    /// The partition is ours now; what is read of its ingress is read with this lease.
+    fn acquired(&mut self, _lease: &Lease) {}
+
     /// Looks at the next input without taking it; waits for it up to `wait`.
     ///
     /// # Errors

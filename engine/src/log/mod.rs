@@ -104,10 +104,15 @@ pub trait EventLog: Clone + Send + Sync + 'static {
     /// Messages of every producer after `cursor`, at most `limit`, in sequence order for each producer.
     /// Waits up to `wait` for the first one; an empty answer is no error.
     ///
+    /// An owner reads with its `lease`; anybody else, such as a monitor, without one. What a former owner
+    /// sees lacks what its successor has consumed: should a failover give it the partition back, it would
+    /// take what it has seen for all there was.
+    ///
     /// # Errors
-    /// The backend cannot be read.
+    /// The backend cannot be read, or [`LogErrorKind::Fenced`] when the lease is no longer the newest.
     fn ingress(
         &self,
+        lease: Option<&Lease>,
         cursor: &IngressCursor,
         limit: usize,
         wait: Duration,

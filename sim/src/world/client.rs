@@ -109,12 +109,13 @@ impl<L: EventLog + Default> EventLog for SimLog<L> {
 
     async fn ingress(
         &self,
+        lease: Option<&Lease>,
         cursor: &IngressCursor,
         limit: usize,
         wait: Duration,
     ) -> Result<Vec<Message>, LogError> {
-        let cursor = cursor.clone();
-        expect!(self.ask(Request::Ingress { cursor, limit, wait }), Messages)
+        let (lease, cursor) = (lease.copied(), cursor.clone());
+        expect!(self.ask(Request::Ingress { lease, cursor, limit, wait }), Messages)
     }
 
     async fn trim(&self, lease: &Lease, at: Pos) -> Result<u64, LogError> {
@@ -202,6 +203,13 @@ pub(crate) enum Inputs<L> {
 }
 
 impl<L: EventLog + Default> Feed for SimFeed<L> {
+    fn acquired(&mut self, lease: &Lease) {
+        match &mut self.inner {
+            Inputs::Recorded(merge) => merge.acquired(lease),
+            Inputs::Live(ingress) => ingress.acquired(lease),
+        }
+    }
+
     async fn poll(&mut self, wait: Duration) -> Result<Polled, FeedError> {
         if self.world.lock().processes[self.process].dead {
             std::future::pending::<()>().await;

@@ -23,7 +23,7 @@ pub(crate) enum Request {
     Snapshots,
     Snapshot(Pos),
     Publish(Vec<Message>),
-    Ingress { cursor: IngressCursor, limit: usize, wait: Duration },
+    Ingress { lease: Option<Lease>, cursor: IngressCursor, limit: usize, wait: Duration },
     Trim { lease: Lease, at: Pos },
     Stats,
 }
@@ -153,9 +153,9 @@ pub(crate) fn execute<L: EventLog>(log: &L, request: &Arc<Request>) -> Result<An
             Request::Snapshots => Answer::Positions(log.snapshots().await?),
             Request::Snapshot(pos) => Answer::Bytes(log.snapshot(*pos).await?),
             Request::Publish(messages) => Answer::Published(log.publish(messages).await?),
-            Request::Ingress { cursor, limit, .. } => {
+            Request::Ingress { lease, cursor, limit, .. } => {
                 // Waiting is the simulated server's affair.
-                Answer::Messages(log.ingress(cursor, *limit, Duration::ZERO).await?)
+                Answer::Messages(log.ingress(lease.as_ref(), cursor, *limit, Duration::ZERO).await?)
             }
             Request::Trim { lease, at } => Answer::Removed(log.trim(lease, *at).await?),
             Request::Stats => Answer::Stats(log.stats().await?),

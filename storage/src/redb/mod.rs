@@ -167,11 +167,12 @@ impl EventLog for RedbLog {
     /// Never waits: only this process can have the file open.
     async fn ingress(
         &self,
+        lease: Option<&Lease>,
         cursor: &IngressCursor,
         limit: usize,
         _wait: Duration,
     ) -> Result<Vec<Message>, LogError> {
-        self.read_ingress(cursor, limit)
+        self.read_ingress(lease, cursor, limit)
     }
 
     async fn trim(&self, lease: &Lease, at: Pos) -> Result<u64, LogError> {

@@ -118,7 +118,7 @@ impl RedbLog {
         for pos in self.read_snapshots()? {
             self.read_snapshot(pos)?;
         }
-        self.read_ingress(&IngressCursor::new(), usize::MAX)?;
+        self.read_ingress(None, &IngressCursor::new(), usize::MAX)?;
         Ok(())
     }
 }

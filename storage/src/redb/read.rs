@@ -4,7 +4,7 @@ use redb::{
     ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, TableError,
 };
 use silvertine_engine::log::{
-    Head, IngressCursor, LogError, Message, Page, Pos, RangeQuery, Stats,
+    Head, IngressCursor, Lease, LogError, LogErrorKind, Message, Page, Pos, RangeQuery, Stats,
 };
 
 use super::RedbLog;
@@ -231,10 +231,17 @@ impl RedbLog {
 
     pub(super) fn read_ingress(
         &self,
+        lease: Option<&Lease>,
         cursor: &IngressCursor,
         limit: usize,
     ) -> Result<Vec<Message>, LogError> {
         self.view("ingress", |view| {
+            if let Some(lease) = lease {
+                let partition = view.partition()?;
+                let (_, meta) =
+                    partition.ok_or_else(|| self.error("ingress", LogErrorKind::Gone))?;
+                meta.check_lease(lease).map_err(|kind| self.error("ingress", kind))?;
+            }
             let Some(table) = view.table(INGRESS)? else { return Ok(Vec::new()) };
             let mut messages = Vec::new();
             for record in table.iter().map_err(|why| self.failed("ingress", why))? {

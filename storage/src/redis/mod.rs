@@ -173,11 +173,12 @@ impl EventLog for RedisLog {
 
     async fn ingress(
         &self,
+        lease: Option<&Lease>,
         cursor: &IngressCursor,
         limit: usize,
         wait: Duration,
     ) -> Result<Vec<Message>, LogError> {
-        self.read_ingress(cursor, limit, wait).await
+        self.read_ingress(lease, cursor, limit, wait).await
     }
 
     async fn trim(&self, lease: &Lease, at: Pos) -> Result<u64, LogError> {

@@ -8,8 +8,8 @@ use silvertine_engine::{
     digest::Digest,
     event::{Topic, TopicSet},
     log::{
-        Applied, CommitId, Head, IngressCursor, LogError, LogErrorKind, Message, Page, Pos,
-        RangeQuery, Stats,
+        Applied, CommitId, Epoch, Head, IngressCursor, Lease, LogError, LogErrorKind, Message,
+        Page, Pos, RangeQuery, Stats,
     },
     text::Name,
 };
@@ -250,13 +250,37 @@ impl RedisLog {
 
     pub(super) async fn read_ingress(
         &self,
+        lease: Option<&Lease>,
         cursor: &IngressCursor,
         limit: usize,
         wait: Duration,
     ) -> Result<Vec<Message>, LogError> {
-        let keys = &self.inner.keys;
+        let producers = self.read_producers().await?;
+        let after = |producer: &Name| cursor.get(producer).copied().unwrap_or(0);
+        let reads: Vec<(Name, u64)> = producers.iter().map(|name| (*name, after(name))).collect();
+        let messages = self.read_messages(lease, &reads, limit).await?;
+        if !messages.is_empty() || wait < Duration::from_millis(1) {
+            return Ok(messages);
+        }
+        if reads.is_empty() {
+            tokio::time::sleep(wait).await;
+            return Ok(messages);
+        }
+        // What wakes us is read again together with the lease: one command cannot do both.
+        let mut wake = redis::cmd("XREAD");
+        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        wake.arg("COUNT").arg(1).arg("BLOCK").arg(wait_ms);
+        self.add_streams(&mut wake, &reads);
+        let woken = self.inner.waiting.call(&wake, wait).await;
+        match woken.map_err(|failed| self.unread("ingress", failed))? {
+            Value::Nil => Ok(messages),
+            _ => self.read_messages(lease, &reads, limit).await,
+        }
+    }
+
+    async fn read_producers(&self) -> Result<Vec<Name>, LogError> {
         let mut members = redis::cmd("SMEMBERS");
-        members.arg(&keys.producers);
+        members.arg(&self.inner.keys.producers);
         let mut producers = match self.read("ingress", &members).await? {
             Value::Array(names) | Value::Set(names) => {
                 let name = |value: &Value| text(value).and_then(|name| Name::new(&name).ok());
@@ -265,30 +289,50 @@ impl RedisLog {
             _ => Vec::new(),
         };
         producers.sort_unstable();
-        if producers.is_empty() {
-            tokio::time::sleep(wait).await;
-            return Ok(Vec::new());
-        }
-        let mut read = redis::cmd("XREAD");
-        read.arg("COUNT").arg(limit);
-        if wait >= Duration::from_millis(1) {
-            read.arg("BLOCK").arg(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
-        }
+        Ok(producers)
+    }
+
+    fn add_streams(&self, read: &mut redis::Cmd, reads: &[(Name, u64)]) {
         read.arg("STREAMS");
-        for producer in &producers {
-            read.arg(keys.ingress(producer));
+        for (producer, _) in reads {
+            read.arg(self.inner.keys.ingress(producer));
         }
-        for producer in &producers {
-            read.arg(format!("{}-0", cursor.get(producer).copied().unwrap_or(0)));
+        for (_, after) in reads {
+            read.arg(format!("{after}-0"));
         }
-        let answer = self.inner.waiting.call(&read, wait).await;
-        let answer = answer.map_err(|failed| self.unread("ingress", failed))?;
+    }
+
+    /// Reads what is there now, and the lease with it, in one transaction: what a former owner is given
+    /// would lack what its successor has consumed.
+    async fn read_messages(
+        &self,
+        lease: Option<&Lease>,
+        reads: &[(Name, u64)],
+        limit: usize,
+    ) -> Result<Vec<Message>, LogError> {
+        let mut commands = redis::pipe();
+        commands.cmd("MULTI");
+        commands.cmd("HMGET").arg(&self.inner.keys.meta).arg("epoch").arg("owner");
+        if !reads.is_empty() {
+            let mut read = redis::cmd("XREAD");
+            read.arg("COUNT").arg(limit);
+            self.add_streams(&mut read, reads);
+            commands.add_command(read);
+        }
+        commands.cmd("EXEC");
+        let answers = self.transact("ingress", commands).await;
+        let answers = answers.map_err(|error| LogError { applied: Applied::No, ..error })?;
+        let [owner, streams @ ..] = answers.as_slice() else { return Ok(Vec::new()) };
+        if let Some(lease) = lease {
+            self.check_owner(lease, owner)?;
+        }
         let mut messages = Vec::new();
-        let Value::Array(streams) = answer else { return Ok(messages) };
-        for stream in &streams {
+        let Some(Value::Array(streams)) = streams.first() else { return Ok(messages) };
+        for stream in streams {
             let Value::Array(parts) = stream else { continue };
             let [key, Value::Array(rows)] = parts.as_slice() else { continue };
-            let Some(producer) = bytes(key).and_then(|key| keys.producer_of(key)) else { continue };
+            let producer = bytes(key).and_then(|key| self.inner.keys.producer_of(key));
+            let Some(producer) = producer else { continue };
             for row in rows {
                 messages.push(self.parse_message(producer, row)?);
             }
@@ -296,6 +340,20 @@ impl RedisLog {
         messages.sort_by_key(|message| (message.producer, message.seq));
         messages.truncate(limit);
         Ok(messages)
+    }
+
+    fn check_owner(&self, lease: &Lease, found: &Value) -> Result<(), LogError> {
+        let refused = |kind| Err(self.error("ingress", kind, Applied::No));
+        let Value::Array(found) = found else { return refused(LogErrorKind::Gone) };
+        let found: Vec<Option<String>> = found.iter().map(text).collect();
+        let [Some(epoch), Some(owner)] = found.as_slice() else {
+            return refused(LogErrorKind::Gone);
+        };
+        if *epoch == lease.epoch.0.to_string() && *owner == lease.owner.to_string() {
+            return Ok(());
+        }
+        let current = Epoch(epoch.parse().unwrap_or_default());
+        refused(LogErrorKind::Fenced { ours: lease.epoch, current })
     }
 
     fn parse_message(&self, producer: Name, row: &Value) -> Result<Message, LogError> {

@@ -279,7 +279,7 @@ impl RedisLog {
     ///
     /// The transactions of the client library would tell only that `EXEC` aborted, not why, and it
     /// panics where `MULTI` itself is refused.
-    async fn transact(
+    pub(super) async fn transact(
         &self,
         operation: &'static str,
         commands: Pipeline,

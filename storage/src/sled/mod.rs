@@ -179,11 +179,12 @@ impl EventLog for SledLog {
     /// Never waits: only this process can have the folder open.
     async fn ingress(
         &self,
+        lease: Option<&Lease>,
         cursor: &IngressCursor,
         limit: usize,
         _wait: Duration,
     ) -> Result<Vec<Message>, LogError> {
-        self.shielded("ingress", || self.read_ingress(cursor, limit))
+        self.shielded("ingress", || self.read_ingress(lease, cursor, limit))
     }
 
     async fn trim(&self, lease: &Lease, at: Pos) -> Result<u64, LogError> {

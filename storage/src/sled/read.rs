@@ -1,7 +1,7 @@
 //! Reading: every record is checked, every gap is noticed.
 
 use silvertine_engine::log::{
-    Head, IngressCursor, LogError, Message, Page, Pos, RangeQuery, Stats,
+    Head, IngressCursor, Lease, LogError, Message, Page, Pos, RangeQuery, Stats,
 };
 use sled::IVec;
 
@@ -92,9 +92,15 @@ impl SledLog {
 
     pub(super) fn read_ingress(
         &self,
+        lease: Option<&Lease>,
         cursor: &IngressCursor,
         limit: usize,
     ) -> Result<Vec<Message>, LogError> {
+        // Held while reading: nobody takes the partition over meanwhile.
+        let meta = self.lock();
+        if let Some(lease) = lease {
+            self.check_lease("ingress", &meta, lease)?;
+        }
         let mut messages = Vec::new();
         for record in self.inner.db.scan_prefix([records::MESSAGE_PREFIX]) {
             if messages.len() == limit {

@@ -67,7 +67,7 @@ impl SledLog {
         Ok(())
     }
 
-    fn check_lease(
+    pub(super) fn check_lease(
         &self,
         operation: &'static str,
         meta: &Option<Meta>,

@@ -59,7 +59,7 @@ pub fn readable(log: &impl EventLog) -> Result<Contents, LogError> {
         manifest: now(log.manifest())?,
         entries: now(log.range(query))?.entries,
         snapshots,
-        messages: now(log.ingress(&IngressCursor::new(), usize::MAX, Duration::ZERO))?,
+        messages: now(log.ingress(None, &IngressCursor::new(), usize::MAX, Duration::ZERO))?,
         acquired: None,
     })
 }

@@ -81,12 +81,12 @@ fn a_waiting_reader_holds_up_nobody_and_is_woken() {
         let cursor = IngressCursor::from([(name("p"), 1)]);
         let reader = tokio::spawn({
             let (log, cursor) = (log.clone(), cursor.clone());
-            async move { log.ingress(&cursor, 10, FOR_EVER).await }
+            async move { log.ingress(None, &cursor, 10, FOR_EVER).await }
         });
         until_waiting(&server, 1).await;
         let first = first_draft();
         log.commit(&lease, &first.commit(&lease)).await.expect("commits meanwhile");
-        let second = log.ingress(&cursor, 10, Duration::from_millis(1)).await;
+        let second = log.ingress(None, &cursor, 10, Duration::from_millis(1)).await;
         assert_eq!(second, Ok(Vec::new()), "nor does it hold up a reader");
         log.publish(&[message("p", 2)]).await.expect("publishes meanwhile");
         assert_eq!(reader.await.expect("ends"), Ok(vec![message("p", 2)]));
@@ -102,12 +102,12 @@ fn a_reader_that_is_cancelled_leaves_no_waiting_connection_behind() {
         let cursor = IngressCursor::from([(name("p"), 1)]);
         let reader = tokio::spawn({
             let (log, cursor) = (log.clone(), cursor.clone());
-            async move { log.ingress(&cursor, 10, FOR_EVER).await }
+            async move { log.ingress(None, &cursor, 10, FOR_EVER).await }
         });
         until_waiting(&server, 1).await;
         reader.abort();
         until_waiting(&server, 0).await;
-        let next = log.ingress(&cursor, 10, Duration::from_millis(1)).await;
+        let next = log.ingress(None, &cursor, 10, Duration::from_millis(1)).await;
         assert_eq!(next, Ok(Vec::new()), "not behind the cancelled one");
     });
 }
@@ -120,7 +120,7 @@ fn a_wait_longer_than_the_time_out_of_the_client_library_is_no_error() {
         log.publish(&[message("p", 1)]).await.expect("publishes");
         let cursor = IngressCursor::from([(name("p"), 1)]);
         // The library's own default would end this after 500 ms.
-        let answer = log.ingress(&cursor, 10, Duration::from_millis(900)).await;
+        let answer = log.ingress(None, &cursor, 10, Duration::from_millis(900)).await;
         assert_eq!(answer, Ok(Vec::new()));
     });
 }
@@ -130,11 +130,14 @@ fn a_producer_that_appears_later_is_noticed() {
     let server = RedisServer::start();
     run(async {
         let log = log_on(&server);
-        assert_eq!(log.ingress(&IngressCursor::new(), 10, Duration::ZERO).await, Ok(Vec::new()));
+        assert_eq!(
+            log.ingress(None, &IngressCursor::new(), 10, Duration::ZERO).await,
+            Ok(Vec::new())
+        );
         log_on(&server).publish(&[message("z", 4), message("a", 9)]).await.expect("publishes");
-        let found = log.ingress(&IngressCursor::new(), 10, Duration::ZERO).await;
+        let found = log.ingress(None, &IngressCursor::new(), 10, Duration::ZERO).await;
         assert_eq!(found, Ok(vec![message("a", 9), message("z", 4)]), "sorted by producer");
         let ahead = IngressCursor::from([(name("a"), 50), (name("z"), 4)]);
-        assert_eq!(log.ingress(&ahead, 10, Duration::ZERO).await, Ok(Vec::new()));
+        assert_eq!(log.ingress(None, &ahead, 10, Duration::ZERO).await, Ok(Vec::new()));
     });
 }

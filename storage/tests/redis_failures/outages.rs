@@ -103,14 +103,14 @@ fn a_reader_waiting_on_a_server_that_is_demoted_is_told() {
         let cursor = IngressCursor::from([(name("p"), 1)]);
         let reader = tokio::spawn({
             let (log, cursor) = (log.clone(), cursor.clone());
-            async move { log.ingress(&cursor, 10, FOR_EVER).await }
+            async move { log.ingress(None, &cursor, 10, FOR_EVER).await }
         });
         until_waiting(&server, 1).await;
         server.send(DEMOTE);
         let told = failure(reader.await.expect("ends"));
         assert!(matches!(told.kind, LogErrorKind::Unavailable { .. }), "{told}");
         assert_eq!(told.applied, Applied::No, "a read changes nothing: {told}");
-        let refused = failure(log.ingress(&cursor, 10, FOR_EVER).await);
+        let refused = failure(log.ingress(None, &cursor, 10, FOR_EVER).await);
         assert!(refused.to_string().contains("not a primary"), "{refused}");
     });
 }

@@ -43,7 +43,8 @@ fn a_message_refused_for_want_of_memory_can_be_sent_again() {
         assert_eq!(refused.applied, Applied::No);
         server.send("CONFIG SET maxmemory 0");
         log.publish(&messages).await.expect("publishes");
-        let waiting = log.ingress(&IngressCursor::new(), 1_000, std::time::Duration::ZERO).await;
+        let waiting =
+            log.ingress(None, &IngressCursor::new(), 1_000, std::time::Duration::ZERO).await;
         assert_eq!(waiting.expect("reads"), messages);
     });
 }
