@@ -142,6 +142,10 @@ impl From<RunError> for Failure {
                 let Self { exit, message } = error.into();
                 Self::new(exit, format!("recovery: {message}"))
             }
+            RunError::LostTail { .. } => Self::new(
+                Exit::LostEntries,
+                format!("{error}; run again with --resume to continue from what is there"),
+            ),
             RunError::NotEmpty { head } => Self::new(
                 Exit::Recovery,
                 format!(

@@ -246,7 +246,7 @@ impl<S: Subject> Run<'_, S> {
                         return Ok(());
                     }
                     world.processes[process].frozen = false;
-                    world.processes[process].was_frozen = world.owner() != Some(process);
+                    world.processes[process].was_frozen = true;
                     world.note(Some(process), What::Thawed);
                 }
                 self.poll(process);

@@ -27,6 +27,10 @@ pub(crate) fn explain<L>(
         RunError::Log(why)
         | RunError::Feed(FeedError::Log(why))
         | RunError::Replay(ReplayError::Log(why)) => end.of_log(why),
+        RunError::LostTail { expected, head } if process.lost => {
+            end.loss_is_true(*expected, *head)?;
+            Ok(Sight::TailLossReported)
+        }
         RunError::Replay(ReplayError::LostTail { .. }) if process.lost => {
             Ok(Sight::TailLossReported)
         }
@@ -34,6 +38,10 @@ pub(crate) fn explain<L>(
             Ok(Sight::DamageReported)
         }
         RunError::Replay(ReplayError::NoSnapshot { .. }) if end.is_taken_over() => {
+            Ok(Sight::OwnerFenced)
+        }
+        // The log was lost and written anew while it was being re-executed.
+        RunError::Replay(ReplayError::Diverged(_)) if process.lost && end.is_taken_over() => {
             Ok(Sight::OwnerFenced)
         }
         RunError::Replay(ReplayError::Diverged(_) | ReplayError::Digest { .. }) => {
@@ -98,8 +106,9 @@ impl<L> BadEnd<'_, L> {
     }
 
     fn loss_is_true(&self, expected: Pos, head: Pos) -> Result<(), Violation> {
-        // What it was told may be old: a successor can have written on since.
-        let now = if self.is_taken_over() { head } else { self.server.witness.head.pos };
+        // What it was told may be old: a successor can have written on since, or more was lost.
+        let is_old = self.is_taken_over() || self.process.was_frozen;
+        let now = if is_old { head } else { self.server.witness.head.pos };
         let truth = (self.process.acknowledged, now);
         let what = "a lost tail is reported with its positions";
         same(Oracle::Durable, what, &truth, &(expected, head))

@@ -76,8 +76,16 @@ impl Witness {
             (Request::Publish(messages), Ok(Answer::Published(published))) => {
                 self.published(messages, published)
             }
-            (Request::Ingress { cursor, limit, .. }, Ok(Answer::Messages(messages))) => {
+            (Request::Ingress { lease, cursor, limit, .. }, Ok(Answer::Messages(messages))) => {
+                let reader = lease.or(self.lease);
+                same(Oracle::Fence, "only the owner reads as the owner", &self.lease, &reader)?;
                 self.ingress(cursor, *limit, messages)
+            }
+            (Request::Ingress { lease: Some(lease), .. }, Err(error))
+                if self.lease != Some(*lease)
+                    && matches!(error.kind, LogErrorKind::Fenced { .. } | LogErrorKind::Gone) =>
+            {
+                Ok(())
             }
             (Request::Trim { lease, at }, Ok(Answer::Removed(removed))) => {
                 self.trimmed(lease, *at, *removed)
@@ -206,7 +214,7 @@ impl Witness {
             let told = format!("trimmed through {}", self.head.trimmed);
             return Err(Violation::new(Oracle::Trim, what, told, "a page"));
         }
-        let begin = (query.after.seq as usize).min(self.entries.len());
+        let begin = self.entries.partition_point(|kept| kept.pos <= query.after);
         let wanted = self.entries[begin..].iter().filter(|kept| query.topics.contains(kept.topic));
         let mut wanted = wanted.peekable();
         for entry in page.entries.iter() {

@@ -25,7 +25,7 @@ pub(crate) struct Process {
     pub(crate) dead: bool,
     /// It does not run, and what arrives waits.
     pub(crate) frozen: bool,
-    /// It was frozen while others worked.
+    /// It has been frozen.
     pub(crate) was_frozen: bool,
     pub(crate) stop: StopFlag,
     pub(crate) restart_after: u64,
