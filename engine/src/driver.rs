@@ -285,8 +285,14 @@ impl<L: EventLog, F: Feed, C: Clock, O: Observer> Driver<L, F, C, O> {
         let replayed = if head == Pos::ZERO { None } else { Some(self.recover(&acquired).await?) };
         let mut run = self.begin(acquired)?;
         let ended = self.pump(&mut run, stop).await;
-        // Also when the inputs failed: what was handled before is whole and worth keeping.
-        if !matches!(ended, Err(RunError::Log(_) | RunError::LostTail { .. })) {
+        let may_commit = match &ended {
+            Err(RunError::Log(_) | RunError::LostTail { .. }) => false,
+            // Who is told to stand down does so at once.
+            Err(RunError::Feed(FeedError::Log(error))) => error.advice() == Advice::Retry,
+            // Also when the inputs failed: what was handled before is whole and worth keeping.
+            _ => true,
+        };
+        if may_commit {
             self.commit(&mut run, true).await?;
         }
         Ok(Outcome {

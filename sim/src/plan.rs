@@ -17,6 +17,9 @@ use crate::{
 };
 
 const MS: u64 = 1_000_000;
+/// Faults of a plan that come after a number of inputs, so that they strike in every run. The others wait
+/// for operations that a run may never get to.
+const SURE_FAULTS: u64 = 6;
 
 /// What plans are drawn for.
 #[derive(Clone, Debug)]
@@ -135,7 +138,10 @@ fn draw_workloads(rng: &mut Rng, shape: &Shape) -> Vec<(Name, Workload)> {
 }
 
 fn draw_knobs(rng: &mut Rng) -> Knobs {
-    let snapshot_entries = pick(rng, &[1, 10, 25, 60, 150, 100_000]);
+    // A snapshot with every commit is worth a try, but costs more than all else.
+    let often = rng.below(16) == 0;
+    let snapshot_entries =
+        if often { pick(rng, &[1, 5]) } else { pick(rng, &[20, 40, 80, 150, 100_000]) };
     let trims = rng.below(3) == 0;
     Knobs {
         batch_entries: pick(rng, &[1, 2, 5, 10, 32, 64]),
@@ -162,31 +168,34 @@ fn draw_faults(rng: &mut Rng, live: bool, events: u64, knobs: &Knobs) -> Vec<Fau
     let wanted = 1 + rng.below(7) as usize;
     let mut chosen: Vec<FaultKind> = (0..wanted).map(|_| pick(rng, &kinds)).collect();
     chosen.dedup();
-    let count = 6 + rng.below(7);
     let commits = (events / knobs.batch_entries as u64).max(2);
-    (0..count)
-        .map(|_| {
+    let sure = (0..SURE_FAULTS).map(|_| When::Events(1 + rng.below(events * 3 / 4)));
+    let mut places: Vec<(When, Option<OpKind>)> = sure.map(|at| (at, None)).collect();
+    for _ in 0..1 + rng.below(5) {
+        let op = draw_op(rng, live);
+        let n = 1 + match op {
+            OpKind::Commit => rng.below(commits),
+            OpKind::Ingress | OpKind::Publish => rng.below(events / 8 + 2),
+            _ => rng.below(4),
+        };
+        places.push(match rng.below(3) {
+            0 => (When::Events(1 + rng.below(events)), Some(op)),
+            _ => (When::Op(op, n), None),
+        });
+    }
+    places
+        .into_iter()
+        .map(|(at, op)| {
             let kind = pick(rng, &chosen);
-            draw_fault(rng, kind, live, events, commits)
+            draw_fault(rng, kind, at, op)
         })
         .collect()
 }
 
-fn draw_fault(rng: &mut Rng, kind: FaultKind, live: bool, events: u64, commits: u64) -> Fault {
-    let op = draw_op(rng, live);
-    let n = 1 + match op {
-        OpKind::Commit => rng.below(commits),
-        OpKind::Ingress | OpKind::Publish => rng.below(events / 8 + 2),
-        _ => rng.below(4),
-    };
-    let takes = kind.info().takes;
-    let at = match rng.below(5) {
-        0 | 1 => When::Op(op, n),
-        _ => When::Events(1 + rng.below(events)),
-    };
+fn draw_fault(rng: &mut Rng, kind: FaultKind, at: When, op: Option<OpKind>) -> Fault {
     let mut fault = Fault::new(at, kind);
-    if takes.contains(&"op") && matches!(at, When::Events(_)) && rng.below(2) == 0 {
-        fault.op = Some(op);
+    if kind.info().takes.contains(&"op") {
+        fault.op = op;
     }
     fault.for_ns = MS * pick(rng, &[1, 5, 40, 300, 1500, 7000]);
     fault.lose = 1 + rng.below(6) as u32;

@@ -22,8 +22,8 @@ use silvertine_engine::{
     engine::{Engine, Stepped},
     event::{Body, Event, Origin, System},
     feed::{Feed, IngressFeed, Merge, Polled},
-    log::{Batch, EventLog, Message, OwnerId, Pos, RangeQuery},
-    recovery::{self, ReplayError},
+    log::{Batch, EventLog, Message, OwnerId, Pos},
+    recovery::{self, Replay, ReplayError},
     text::Name,
 };
 
@@ -534,20 +534,18 @@ impl<S: Subject> Run<'_, S> {
             if begin > Pos::ZERO {
                 recovery::load_snapshot(&mut engine, log, begin).await?;
             }
-            recovery::replay(&mut engine, log, &head, |_| ()).await?;
+            let mut replay = Replay::begin(&engine, &head)?;
             let mut events = Vec::new();
-            let mut after = begin;
-            loop {
-                let page = log.range(RangeQuery::all_after(after)).await?;
+            while let Some(query) = replay.wanted() {
+                let page = log.range(query).await?;
+                replay.absorb(&mut engine, &page)?;
                 for entry in page.entries.iter() {
                     let why = |why| ReplayError::Undecodable { pos: entry.pos, why };
                     events.push(decode_entry(entry.bytes).map_err(why)?);
                 }
-                match page.next {
-                    Some(next) => after = next,
-                    None => return Ok::<_, ReplayError>(events),
-                }
             }
+            replay.finish(&engine)?;
+            Ok::<_, ReplayError>(events)
         });
         let events = replayed.map_err(|error| failed("the log is executed again", &error))?;
         same(
@@ -556,6 +554,8 @@ impl<S: Subject> Run<'_, S> {
             &save(&engine)?,
             &state.to_vec(),
         )?;
+        // What watched it hands in its notes.
+        drop(engine);
         audit(&events, &calls.take())?;
         self.see_circuits(&events);
         Ok((events, begin == Pos::ZERO))

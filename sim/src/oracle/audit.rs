@@ -1,7 +1,10 @@
 //! Reads a finished log and the calls of a watched re-execution, and checks what neither could know of the
 //! other: causes, timers, who was handed what, and that failures were recorded.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
 
 use silvertine_engine::{
     Counts,
@@ -15,9 +18,13 @@ use super::{Oracle, Violation, same};
 
 type Check = Result<(), Violation>;
 
-/// What the handlers of one engine were handed, and how each call ended.
+/// What the handlers of one engine were handed, and how each call ended. Each handler notes its own calls
+/// and hands them in when the engine is dropped; a shared number puts them in order.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct CallLog(Arc<Mutex<Calls>>);
+pub(crate) struct CallLog {
+    next: Arc<AtomicU64>,
+    calls: Arc<Mutex<Calls>>,
+}
 
 #[derive(Debug, Default)]
 pub(crate) struct Calls {
@@ -34,6 +41,7 @@ struct Registered {
 
 #[derive(Clone, Copy, Debug)]
 struct Call {
+    number: u64,
     seq: u64,
     handler: usize,
     ended_well: bool,
@@ -47,21 +55,32 @@ impl CallLog {
         priority: Priority,
         inner: Box<dyn Handler>,
     ) -> Box<dyn Handler> {
-        let mut calls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let number = calls.handlers.len();
+        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        let handler = calls.handlers.len();
         calls.handlers.push(Registered { name, priority, topics: inner.topics() });
-        Box::new(Watched { inner, number, log: self.clone() })
+        Box::new(Watched { inner, handler, calls: Vec::new(), log: self.clone() })
     }
 
+    /// All calls in order, once the engine is gone.
     pub(crate) fn take(&self) -> Calls {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        calls.calls.sort_unstable_by_key(|call| call.number);
+        std::mem::take(&mut calls)
     }
 }
 
 struct Watched {
     inner: Box<dyn Handler>,
-    number: usize,
+    handler: usize,
+    calls: Vec<Call>,
     log: CallLog,
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        let mut calls = self.log.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        calls.calls.append(&mut self.calls);
+    }
 }
 
 impl Handler for Watched {
@@ -70,20 +89,15 @@ impl Handler for Watched {
     }
 
     fn handle(&mut self, event: &Event, ctx: &mut Context<'_>) -> Result<(), HandlerError> {
-        let lock = |log: &CallLog| {
-            let mut calls = log.0.lock().unwrap_or_else(PoisonError::into_inner);
-            calls.calls.push(Call {
-                seq: event.pos.seq,
-                handler: self.number,
-                // Stays so when the handler panics.
-                ended_well: false,
-            });
-            calls.calls.len() - 1
-        };
-        let at = lock(&self.log);
+        let number = self.log.next.fetch_add(1, Ordering::Relaxed);
+        // Stays so when the handler panics.
+        let ended_well = false;
+        let call = Call { number, seq: event.pos.seq, handler: self.handler, ended_well };
+        self.calls.push(call);
         let result = self.inner.handle(event, ctx);
-        let mut calls = self.log.0.lock().unwrap_or_else(PoisonError::into_inner);
-        calls.calls[at].ended_well = result.is_ok();
+        if let Some(call) = self.calls.last_mut() {
+            call.ended_well = result.is_ok();
+        }
         result
     }
 
