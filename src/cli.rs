@@ -12,7 +12,7 @@ use crate::clock::Speed;
 #[command(version, about, max_term_width = 96)]
 #[command(
     after_help = "Exit codes: 0 good · 2 usage · 3 scenario · 4 empty input · 10 diverged · 11 expectation \
-missed · 13 recovery failed · 20 log unreachable or refusing · 21 log corrupt, foreign or newer · 22 input \
+missed · 12 promise broken under faults · 13 recovery failed · 14 not deterministic · 15 not reached · 20 log unreachable or refusing · 21 log corrupt, foreign or newer · 22 input \
 refused · 23 output not writable · 24 fenced · 25 acknowledged entries lost · 30 stopped by a signal"
 )]
 pub(crate) struct Cli {
@@ -159,6 +159,15 @@ pub(crate) struct SimArgs {
     /// Where to write the shrunk scenario of a seed that fails.
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
+    /// Instead of drawing plans, try every one: crashes at every operation, or pairs of faults over tiny runs.
+    #[arg(long, value_name = "WHAT", conflicts_with_all = ["seeds", "from_seed"])]
+    pub exhaustive: Option<ExhaustiveArg>,
+    /// Run every plan twice, and once more in another process; the traces must be the same.
+    #[arg(long)]
+    pub check_determinism: bool,
+    /// Fail unless every kind of fault and every interesting state was reached.
+    #[arg(long)]
+    pub require_all: bool,
     /// Also print which fault fired in which phase.
     #[arg(long)]
     pub matrix: bool,
@@ -168,6 +177,33 @@ pub(crate) struct SimArgs {
     /// Write each seed's trace hash to a file.
     #[arg(long, value_name = "FILE", hide = true)]
     pub write_hashes: Option<PathBuf>,
+}
+
+/// What to try exhaustively.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(crate) enum ExhaustiveArg {
+    /// A crash at every operation and between any two inputs.
+    Crashes,
+    /// Every plan of one or two faults over runs of one to three inputs.
+    Pairs,
+}
+
+impl std::fmt::Display for ExhaustiveArg {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Crashes => "crashes",
+            Self::Pairs => "pairs",
+        })
+    }
+}
+
+impl From<ExhaustiveArg> for silvertine::sim::exhaust::Exhaustive {
+    fn from(arg: ExhaustiveArg) -> Self {
+        match arg {
+            ExhaustiveArg::Crashes => Self::Crashes,
+            ExhaustiveArg::Pairs => Self::Pairs,
+        }
+    }
 }
 
 /// A span of time on the command line.

@@ -37,6 +37,8 @@ pub(crate) enum Exit {
     Recovery = 13,
     /// The same plan gave two different traces.
     NotDeterministic = 14,
+    /// Some fault or state that should be reached never was.
+    NotReached = 15,
     /// The log cannot be reached, is locked, denies access or refuses writes.
     LogUnavailable = 20,
     /// What is there is corrupt, not a log of ours, or from a newer version.

@@ -11,6 +11,7 @@ pub mod by_symbol;
 pub mod clock;
 pub mod coverage;
 pub mod executor;
+pub mod exhaust;
 pub mod fault;
 pub mod generator;
 pub mod oracle;

@@ -30,7 +30,7 @@ use silvertine_engine::{
 use crate::{
     coverage::{Coverage, Sight},
     executor::block_on,
-    fault::{Fault, Scope},
+    fault::{Fault, OpKind, Scope},
     oracle::{
         Oracle, Violation,
         audit::{CallLog, audit, recount},
@@ -78,6 +78,8 @@ pub struct Report {
     pub owners: u64,
     /// Virtual time at the end, in nanoseconds.
     pub virtual_ns: u64,
+    /// Operations asked of the log, by [`OpKind`].
+    pub operations: [u64; OpKind::ALL.len()],
 }
 
 /// What the simulator is asked for besides the subject and its faults.
@@ -651,6 +653,7 @@ impl<S: Subject> Run<'_, S> {
             taken: world.taken,
             owners: world.processes.iter().filter(|p| p.role == Role::Owner).count() as u64,
             virtual_ns: world.now,
+            operations: world.op_counts,
         }
     }
 }

@@ -100,6 +100,23 @@ impl Trace {
         self.tail.iter().copied().collect()
     }
 
+    /// Where two traces part, in one line. Both must have [kept all](Self::keeping_all).
+    #[must_use]
+    pub fn first_difference(&self, other: &Self) -> String {
+        let (ours, theirs) = (self.all(), other.all());
+        let step = ours.iter().zip(theirs).position(|(ours, theirs)| ours != theirs);
+        let step = step.unwrap_or(ours.len().min(theirs.len()));
+        match (ours.get(step), theirs.get(step)) {
+            (None, None) => "everything happens alike, but what is left differs".to_owned(),
+            (ours, theirs) => {
+                let tell = |happened: Option<&Happened>| {
+                    happened.map_or_else(|| "the end".to_owned(), ToString::to_string)
+                };
+                format!("step {}: first {}; then {}", step + 1, tell(ours), tell(theirs))
+            }
+        }
+    }
+
     /// Everything that happened, where it was kept.
     #[must_use]
     pub fn all(&self) -> &[Happened] {

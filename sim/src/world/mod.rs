@@ -113,7 +113,7 @@ pub(crate) struct World<L> {
     pending: BTreeMap<u64, Pending>,
     travelling: BTreeMap<u64, Travelling>,
     next_id: u64,
-    op_counts: [u64; OpKind::ALL.len()],
+    pub(crate) op_counts: [u64; OpKind::ALL.len()],
     pub(crate) server: Server<L>,
     pub(crate) processes: Vec<Process>,
     faults: Vec<Fault>,

@@ -1,0 +1,226 @@
+//! `silvertine sim`: a scenario's handlers under drawn faults, seed after seed.
+
+mod determinism;
+mod tally;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use silvertine::{
+    scenarios::{handlers::Registry, scenario::Scenario, under_faults::UnderFaults},
+    sim::{
+        exhaust::{self, Exhaustive},
+        plan::Plan,
+        report::Failure as Broken,
+    },
+    storage::memory::MemoryLog,
+};
+
+use self::tally::Tally;
+use crate::{
+    cli::SimArgs,
+    exit::{Exit, Failure},
+};
+
+/// What runs when no scenario is named.
+const PROBES: &str = include_str!("../../scenarios/probes.toml");
+/// Seeds of a run that is not told how many.
+const SEEDS: u64 = 1000;
+
+type Subject = UnderFaults<MemoryLog>;
+
+/// Runs plans and says what they reached, or how the first one failed.
+pub(crate) fn sim(args: &SimArgs) -> Result<Exit, Failure> {
+    let subject = subject(args)?;
+    let plans = Plans::new(&subject, args)?;
+    let tally = run_all(&subject, &plans, args)?;
+    if let Some(path) = &args.write_hashes {
+        determinism::write_hashes(path, &tally.hashes)?;
+    }
+    if let Some(number) = tally.failed.first() {
+        let drawn = plans.nth(*number).expect("it was run");
+        return report_failure(&subject, *number, drawn, args);
+    }
+    if args.check_determinism {
+        determinism::compare_with_another_process(&tally, args)?;
+    }
+    if args.json {
+        tally.print_json();
+    } else {
+        tally.print_text(plans.name(), args.matrix);
+    }
+    if args.require_all && !tally.coverage.missing().is_empty() {
+        let missing = tally.coverage.missing().join(", ");
+        return Err(Failure::new(Exit::NotReached, format!("never reached: {missing}")));
+    }
+    Ok(Exit::Good)
+}
+
+fn subject(args: &SimArgs) -> Result<Subject, Failure> {
+    let scenario = match &args.scenario {
+        Some(path) => Scenario::read(path)?,
+        None => Scenario::parse(PROBES, "probes", PathBuf::new())?,
+    };
+    UnderFaults::new(scenario, Registry::standard(), args.data.clone())
+        .map_err(|why| Failure::new(Exit::Scenario, why))
+}
+
+/// The plans to run, each by its number.
+enum Plans<'a> {
+    /// Drawn from seeds; the number is the seed.
+    Drawn { subject: &'a Subject, from: u64, to: u64 },
+    /// All there are over some bases.
+    Exhaustive(Vec<exhaust::Plans>),
+}
+
+impl<'a> Plans<'a> {
+    fn new(subject: &'a Subject, args: &SimArgs) -> Result<Self, Failure> {
+        if let Some(mode) = args.exhaustive {
+            return Self::exhaustive(subject, mode.into());
+        }
+        let count = match (args.seeds, args.time) {
+            (Some(seeds), _) => seeds,
+            (None, Some(_)) => u64::MAX,
+            (None, None) => SEEDS,
+        };
+        let from = args.from_seed;
+        Ok(Self::Drawn { subject, from, to: from.saturating_add(count) })
+    }
+
+    fn exhaustive(subject: &Subject, mode: Exhaustive) -> Result<Self, Failure> {
+        let mut plans = Vec::new();
+        for base in exhaust::bases(mode, subject.shape()) {
+            let fault_free = subject.run(&base, false).map_err(cannot_run)?;
+            plans.push(exhaust::Plans::new(mode, &base, &fault_free));
+        }
+        Ok(Self::Exhaustive(plans))
+    }
+
+    const fn first(&self) -> u64 {
+        match self {
+            Self::Drawn { from, .. } => *from,
+            Self::Exhaustive(_) => 0,
+        }
+    }
+
+    fn nth(&self, number: u64) -> Option<Plan> {
+        match self {
+            Self::Drawn { subject, to, .. } => (number < *to).then(|| subject.plan(number)),
+            Self::Exhaustive(spaces) => {
+                let mut number = number;
+                for plans in spaces {
+                    match plans.nth(number) {
+                        Some(plan) => return Some(plan),
+                        None => number -= plans.count(),
+                    }
+                }
+                None
+            }
+        }
+    }
+
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Drawn { .. } => "seeds",
+            Self::Exhaustive(_) => "plans, all there are",
+        }
+    }
+}
+
+fn cannot_run(why: String) -> Failure {
+    Failure::new(Exit::Scenario, why)
+}
+
+fn run_all(subject: &Subject, plans: &Plans<'_>, args: &SimArgs) -> Result<Tally, Failure> {
+    let began = Instant::now();
+    let next = AtomicU64::new(plans.first());
+    let stop = AtomicBool::new(false);
+    let tally = Mutex::new(Tally::default());
+    let failed = Mutex::new(None);
+    let enough = || args.time.is_some_and(|time| began.elapsed() >= time.0);
+    thread::scope(|scope| {
+        for _ in 0..args.jobs {
+            scope.spawn(|| {
+                let mut ours = Tally::default();
+                while !stop.load(Ordering::Relaxed) && !enough() {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(plan) = plans.nth(number) else { break };
+                    let ran = run_once(subject, number, &plan, args, &mut ours);
+                    stop.fetch_or(ran.is_err() || !ours.failed.is_empty(), Ordering::Relaxed);
+                    if let Err(failure) = ran {
+                        *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
+                    }
+                }
+                tally.lock().unwrap_or_else(PoisonError::into_inner).add(ours);
+            });
+        }
+    });
+    if let Some(failure) = failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        return Err(failure);
+    }
+    let mut tally = tally.into_inner().unwrap_or_else(PoisonError::into_inner);
+    tally.wall = began.elapsed().max(Duration::from_nanos(1));
+    tally.jobs = args.jobs.into();
+    Ok(tally)
+}
+
+fn run_once(
+    subject: &Subject,
+    number: u64,
+    plan: &Plan,
+    args: &SimArgs,
+    tally: &mut Tally,
+) -> Result<(), Failure> {
+    let report = subject.run(plan, false).map_err(cannot_run)?;
+    if args.check_determinism {
+        determinism::compare_with_second_run(subject, number, plan, &report)?;
+    }
+    tally.note(number, &report);
+    Ok(())
+}
+
+fn report_failure(
+    subject: &Subject,
+    number: u64,
+    drawn: Plan,
+    args: &SimArgs,
+) -> Result<Exit, Failure> {
+    let first = subject.run(&drawn, false).map_err(cannot_run)?;
+    let Some(violation) = &first.violation else {
+        let message = format!("plan {number} broke a promise once and not again");
+        return Err(Failure::new(Exit::NotDeterministic, message));
+    };
+    let plan = subject.shrink(&drawn, violation.oracle);
+    let report = subject.run(&plan, false).map_err(cannot_run)?;
+    let broken = Broken { seed: number, drawn, plan, report };
+    let path = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("sim-{number}.toml")));
+    write_scenario(subject, &broken.plan, &path)?;
+    println!("{broken}");
+    println!("again: silvertine run {}", path.display());
+    let oracle = broken.violation().map_or("?", |violation| violation.oracle.name());
+    let scenario = args.scenario.as_ref().map(|path| format!(" {}", path.display()));
+    let drawn_again = match args.exhaustive {
+        None => format!(
+            "; silvertine sim{} --seeds 1 --from-seed {number}",
+            scenario.unwrap_or_default()
+        ),
+        Some(_) => String::new(),
+    };
+    Err(Failure::new(Exit::PromiseBroken, format!("seed {number} broke {oracle}{drawn_again}")))
+}
+
+/// Writes a plan as a scenario that runs anywhere.
+fn write_scenario(subject: &Subject, plan: &Plan, path: &Path) -> Result<(), Failure> {
+    let text = subject.scenario(plan).to_toml();
+    let text = text.map_err(|why| Failure::new(Exit::Unexpected, why))?;
+    fs::write(path, text)
+        .map_err(|why| Failure::new(Exit::OutputFailed, format!("{}: {why}", path.display())))
+}

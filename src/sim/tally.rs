@@ -1,0 +1,130 @@
+//! What many runs under faults reached together.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde_json::json;
+use silvertine::{
+    engine::digest::Digest,
+    sim::{
+        coverage::{Coverage, Sight},
+        fault::FaultKind,
+        simulate::Report,
+    },
+};
+
+/// What came of all seeds together.
+#[derive(Default)]
+pub(super) struct Tally {
+    pub(super) runs: u64,
+    taken: u64,
+    faults: u64,
+    owners: u64,
+    steps: u64,
+    virtual_ns: u128,
+    least: Option<(u64, u64)>,
+    pub(super) coverage: Coverage,
+    /// Numbers of plans that broke a promise, in order.
+    pub(super) failed: Vec<u64>,
+    /// Trace hash of each plan, by number.
+    pub(super) hashes: BTreeMap<u64, Digest>,
+    pub(super) wall: Duration,
+    pub(super) jobs: usize,
+}
+
+impl Tally {
+    pub(super) fn note(&mut self, number: u64, report: &Report) {
+        self.runs += 1;
+        self.taken += report.taken;
+        self.faults += report.faults;
+        self.owners += report.owners;
+        self.steps += report.trace.steps();
+        self.virtual_ns += u128::from(report.virtual_ns);
+        let (taken, faults) = self.least.unwrap_or((u64::MAX, u64::MAX));
+        self.least = Some((taken.min(report.taken), faults.min(report.faults)));
+        self.coverage.add(&report.coverage);
+        if report.violation.is_some() {
+            self.failed.push(number);
+        }
+        self.hashes.insert(number, report.trace.hash());
+    }
+
+    pub(super) fn add(&mut self, other: Self) {
+        self.runs += other.runs;
+        self.taken += other.taken;
+        self.faults += other.faults;
+        self.owners += other.owners;
+        self.steps += other.steps;
+        self.virtual_ns += other.virtual_ns;
+        self.least = match (self.least, other.least) {
+            (Some(a), Some(b)) => Some((a.0.min(b.0), a.1.min(b.1))),
+            (a, b) => a.or(b),
+        };
+        self.coverage.add(&other.coverage);
+        self.failed.extend(other.failed);
+        self.failed.sort_unstable();
+        self.hashes.extend(other.hashes);
+    }
+
+    fn per_second(&self, count: u128) -> u128 {
+        count * 1_000_000_000 / self.wall.as_nanos().max(1)
+    }
+
+    pub(super) fn print_json(&self) {
+        let faults: BTreeMap<_, _> =
+            FaultKind::all().map(|kind| (kind.name(), self.coverage.fired(kind))).collect();
+        let sights: BTreeMap<_, _> =
+            Sight::ALL.iter().map(|&sight| (sight.name(), self.coverage.seen(sight))).collect();
+        let object = json!({
+            "schema_version": 1, "good": true, "schedules": self.runs, "jobs": self.jobs,
+            "seconds": self.wall.as_secs_f64(), "schedules_per_second": self.per_second(self.runs.into()) as u64,
+            "inputs": self.taken, "faults": self.faults, "owners": self.owners, "steps": self.steps,
+            "virtual_seconds": (self.virtual_ns / 1_000_000_000) as u64,
+            "faults_by_kind": faults, "sights": sights, "missing": self.coverage.missing(),
+        });
+        println!("{object}");
+    }
+
+    pub(super) fn print_text(&self, what: &str, matrix: bool) {
+        let runs = u128::from(self.runs.max(1));
+        let (least_taken, least_faults) = self.least.unwrap_or_default();
+        println!("good: {} {what}, no promise broken", self.runs);
+        println!(
+            "  {} schedules/s with {} job(s), {:.1} s in all",
+            self.per_second(self.runs.into()),
+            self.jobs,
+            self.wall.as_secs_f64()
+        );
+        println!(
+            "  per schedule: {} inputs (least {least_taken}), {} faults (least {least_faults}), {} owners, {} steps, {} s of virtual time",
+            u128::from(self.taken) / runs,
+            u128::from(self.faults) / runs,
+            u128::from(self.owners) / runs,
+            u128::from(self.steps) / runs,
+            self.virtual_ns / 1_000_000_000 / runs,
+        );
+        println!("  faults fired");
+        let fired: Vec<_> = FaultKind::all().collect();
+        for row in fired.chunks(4) {
+            let cells: Vec<String> = row
+                .iter()
+                .map(|&kind| format!("{:<17}{:>8}", kind.name(), self.coverage.fired(kind)))
+                .collect();
+            println!("    {}", cells.join("  "));
+        }
+        println!("  sights seen");
+        for row in Sight::ALL.chunks(3) {
+            let cells: Vec<String> = row
+                .iter()
+                .map(|&sight| format!("{:<21}{:>9}", sight.name(), self.coverage.seen(sight)))
+                .collect();
+            println!("    {}", cells.join("  "));
+        }
+        let missing = self.coverage.missing();
+        if !missing.is_empty() {
+            println!("  never reached: {}", missing.join(", "));
+        }
+        if matrix {
+            println!("\n{}", self.coverage);
+        }
+    }
+}
