@@ -9,7 +9,6 @@
 
 pub use silvertine_engine as engine;
 pub use silvertine_scenarios as scenarios;
-pub use silvertine_sim as sim;
 pub use silvertine_storage as storage;
 
 use silvertine_engine::driver::StopFlag;
@@ -19,6 +18,44 @@ use silvertine_scenarios::{
 };
 use silvertine_sim::{clock::VirtualClock, executor::block_on};
 use silvertine_storage::memory::MemoryLog;
+
+/// What is simulated: virtual time, markets, venues, and whole runs under faults.
+///
+/// A test of one's own handlers takes three lines:
+/// ```
+/// # use silvertine::{engine::bus::Priority, sim::{self, probe::{Probe, ProbeParams}}};
+/// # fn my_handler() -> Probe { Probe::new(ProbeParams::default()).unwrap() }
+/// sim::check_handler("my-handler", Priority::Normal, my_handler).unwrap().seeds(20).assert();
+/// ```
+pub mod sim {
+    use silvertine_engine::bus::{Handler, Priority};
+    use silvertine_scenarios::{
+        check::Check, handlers::Registry, scenario::Scenario, under_faults::UnderFaults,
+    };
+    pub use silvertine_sim::*;
+    use silvertine_storage::memory::MemoryLog;
+
+    /// A check of a scenario's handlers: its inputs give the instruments, its handlers run as they are,
+    /// everything else is drawn.
+    ///
+    /// # Errors
+    /// One line: a handler cannot be built, or a source cannot be read.
+    pub fn check(scenario: Scenario, registry: Registry) -> Result<Check<MemoryLog>, String> {
+        Ok(Check::new(UnderFaults::new(scenario, registry, None)?))
+    }
+
+    /// A check of one handler, which `build` makes anew for each process that starts.
+    ///
+    /// # Errors
+    /// `name` is no name.
+    pub fn check_handler<H: Handler + 'static>(
+        name: &str,
+        priority: Priority,
+        build: impl Fn() -> H + Send + Sync + 'static,
+    ) -> Result<Check<MemoryLog>, String> {
+        Ok(Check::new(UnderFaults::of_handler(name, priority, build)?))
+    }
+}
 
 /// Runs a scenario in memory, as fast as it goes, with the handlers that `runner` knows.
 ///

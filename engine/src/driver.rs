@@ -258,10 +258,20 @@ struct Run {
     committed: Pos,
     batch: Batch,
     duplicates: u64,
+    /// Those of them that the log's checkpoint is behind.
+    committed_duplicates: u64,
     inputs_here: u64,
     /// Kept snapshots, oldest first.
     snapshots: Vec<Pos>,
     last_snapshot: (u64, Nanos),
+}
+
+impl Run {
+    /// Entries, and duplicates: they leave no entry, but the checkpoint must get behind them, or an
+    /// ingress of nothing but duplicates would be kept and read again for ever.
+    fn uncommitted(&self) -> usize {
+        self.batch.len() + (self.duplicates - self.committed_duplicates) as usize
+    }
 }
 
 impl<L: EventLog, F: Feed, C: Clock, O: Observer> Driver<L, F, C, O> {
@@ -404,6 +414,7 @@ impl<L: EventLog, F: Feed, C: Clock, O: Observer> Driver<L, F, C, O> {
             committed: acquired.head.pos,
             batch: Batch::default(),
             duplicates,
+            committed_duplicates: duplicates,
             inputs_here: 0,
             snapshots: acquired.snapshots,
             last_snapshot: (newest.seq, self.engine.time()),
@@ -424,7 +435,7 @@ impl<L: EventLog, F: Feed, C: Clock, O: Observer> Driver<L, F, C, O> {
                         continue;
                     }
                     self.handle_next(run, recv_time);
-                    if run.batch.len() >= self.config.batch_entries {
+                    if run.uncommitted() >= self.config.batch_entries {
                         self.commit(run, false).await?;
                     }
                 }
@@ -432,7 +443,7 @@ impl<L: EventLog, F: Feed, C: Clock, O: Observer> Driver<L, F, C, O> {
                     if let Some(now) = self.clock.idle_time() {
                         self.engine.advance(now, &mut run.batch);
                     }
-                    if run.batch.is_empty() {
+                    if run.uncommitted() == 0 {
                         self.look_for_loss(run).await?;
                     } else {
                         self.commit(run, false).await?;
@@ -498,7 +509,7 @@ impl<L: EventLog, F: Feed, C: Clock, O: Observer> Driver<L, F, C, O> {
         } else {
             !run.batch.is_empty() && self.snapshot_due(run)
         };
-        if run.batch.is_empty() && !snapshot_due {
+        if run.uncommitted() == 0 && !snapshot_due {
             return Ok(());
         }
         let snapshot = if snapshot_due { Some(self.engine.save()?) } else { None };
@@ -508,7 +519,8 @@ impl<L: EventLog, F: Feed, C: Clock, O: Observer> Driver<L, F, C, O> {
             postcard::to_stdvec(&checkpoint).expect("a checkpoint is bytes and a number");
         let digest = self.engine.digest();
         let commit = Commit {
-            id: CommitId::derive(&run.lease, run.committed, digest),
+            id: CommitId::derive(&run.lease, run.committed, digest)
+                .with_content(&checkpoint, snapshot_due),
             expected: run.committed,
             entries: &run.batch,
             digest,
@@ -525,6 +537,7 @@ impl<L: EventLog, F: Feed, C: Clock, O: Observer> Driver<L, F, C, O> {
             }
         }
         run.committed = head;
+        run.committed_duplicates = run.duplicates;
         run.batch.clear();
         self.observer.committed(Progress {
             counts: *self.engine.counts(),

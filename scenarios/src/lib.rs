@@ -1,6 +1,7 @@
 //! Scenarios for Silvertine: the file that describes a run, the sources and handlers it can name, and the
 //! runner that executes it on any log.
 
+pub mod check;
 pub mod handlers;
 pub mod manifest;
 pub mod runner;

@@ -204,8 +204,16 @@ fn shape_of(scenario: &Scenario, data: Option<PathBuf>) -> Result<Shape, String>
     let mut prices = BTreeMap::<Symbol, Price>::new();
     let (mut trades, mut bars) = (false, false);
     for section in &scenario.sources {
-        if matches!(section.spec, SourceSpec::Ingress {}) {
-            continue;
+        match &section.spec {
+            SourceSpec::Ingress {} => continue,
+            // They say what they are about; a few rows might not name it all.
+            SourceSpec::Workload(workload) => {
+                prices.extend(workload.symbols.iter().map(|&symbol| (symbol, workload.price)));
+            }
+            SourceSpec::Generator { symbols, start_price, .. } => {
+                prices.extend(symbols.iter().map(|&symbol| (symbol, *start_price)));
+            }
+            _ => {}
         }
         let opened =
             section.spec.open(section.name, &scenario.folder, data.as_deref(), scenario.seed);

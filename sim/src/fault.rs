@@ -1,7 +1,6 @@
 //! Faults: what can go wrong, when it does, and the catalogue that names every kind in one place.
 //!
-//! To add a fault: a variant of [`FaultKind`], its line in [`CATALOGUE`], and what it does in
-//! [`world`](crate::world). Drawing, counting, shrinking, files and the coverage matrix read the catalogue.
+//! To add a fault: its line in [`CATALOGUE`], and what it does in the module `world`. Drawing, counting, shrinking, files and the coverage matrix read the catalogue.
 
 use std::{fmt, str::FromStr};
 
@@ -11,6 +10,8 @@ use crate::spell;
 pub use crate::spell::parse_span;
 
 const ONE_SECOND: u64 = 1_000_000_000;
+/// The longest that a fault may last: sums of times stay far from the end of the range.
+const LONGEST: u64 = 365 * 86_400 * ONE_SECOND;
 
 /// What a kind of fault strikes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -382,6 +383,9 @@ impl TryFrom<Written> for Fault {
         }
         if let Some(span) = written.span {
             fault.for_ns = spell::parse_span(&span)?;
+            if fault.for_ns > LONGEST {
+                return Err(format!("fault {}: for = {span:?} is longer than a year", info.name));
+            }
         }
         fault.lose = written.lose.unwrap_or(fault.lose);
         fault.request = written.request.unwrap_or_default();

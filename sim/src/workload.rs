@@ -191,6 +191,35 @@ impl Workload {
     }
 }
 
+/// Workloads for property tests: proptest shrinks each field towards plain and short.
+#[cfg(feature = "proptest")]
+pub fn strategy(symbols: Vec<Symbol>) -> impl proptest::strategy::Strategy<Value = Workload> {
+    use proptest::prelude::*;
+    let shares = (0..600_u16, 0..400_u16, 0..700_u16, 0..150_u16, 0..120_u16, 0..60_u16);
+    let intervals = prop_oneof![Just(1_000_000), Just(10_000_000), Just(1_000_000_000)];
+    (any::<u32>(), 1..300_u64, intervals, shares, any::<bool>()).prop_map(
+        move |(seed, events, interval_ns, shares, ids)| {
+            let (trades, bars, bursts, late, duplicates, bad) = shares;
+            Workload {
+                seed: seed.into(),
+                symbols: symbols.clone(),
+                events,
+                start_ns: new_year_2024(),
+                interval_ns,
+                price: hundred(),
+                trades,
+                bars,
+                bursts,
+                late,
+                duplicates,
+                bad,
+                ids,
+                publish: false,
+            }
+        },
+    )
+}
+
 /// Reads a [`Workload`] row by row.
 #[derive(Clone, Debug)]
 pub struct WorkloadSource {

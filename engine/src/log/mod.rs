@@ -206,6 +206,17 @@ impl CommitId {
         bytes[40..].copy_from_slice(&digest.to_bytes());
         Self(xxhash_rust::xxh3::xxh3_128(&bytes))
     }
+
+    /// The id of a commit with this content besides its entries. Commits without entries stand on the same
+    /// head with the same digest, and only this tells them apart.
+    #[must_use]
+    pub fn with_content(self, checkpoint: &[u8], has_snapshot: bool) -> Self {
+        let mut bytes = [0; 33];
+        bytes[..16].copy_from_slice(&self.0.to_le_bytes());
+        bytes[16..32].copy_from_slice(&crate::digest::fingerprint(checkpoint));
+        bytes[32] = u8::from(has_snapshot);
+        Self(xxhash_rust::xxh3::xxh3_128(&bytes))
+    }
 }
 
 /// One atomic write.

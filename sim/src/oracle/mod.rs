@@ -1,9 +1,8 @@
 //! Oracles: what must hold at every moment of a run, faults or not.
 //!
-//! [`witness`](self::witness) keeps a naive model of the log beside the real one and compares every answer;
-//! [`audit`](self::audit) reads a finished log without the engine's help; [`explain`](self::explain) judges bad
-//! ends. An oracle is never switched off
-//! because of a fault: what a fault may excuse is decided case by case, in the world that caused it.
+//! The module `witness` keeps a naive model of the log beside the real one and compares every answer; `audit`
+//! reads a finished log without the engine's help; `explain` judges bad ends. An oracle is never switched
+//! off because of a fault: what a fault may excuse is decided case by case.
 
 pub(crate) mod audit;
 pub(crate) mod explain;

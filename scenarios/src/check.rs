@@ -1,0 +1,128 @@
+//! A check for a test: so many seeds of faults over somebody's own handlers, and a report where one breaks a promise.
+
+use std::fmt;
+
+use silvertine_engine::log::EventLog;
+use silvertine_sim::{coverage::Coverage, plan::Plan, report::Failure};
+
+use crate::under_faults::UnderFaults;
+
+/// Seeds that a check runs unless it is told otherwise.
+const SEEDS: u64 = 200;
+
+/// Runs under faults, ready to begin.
+pub struct Check<L> {
+    subject: UnderFaults<L>,
+    from: u64,
+    seeds: u64,
+}
+
+/// What a check that went well has seen.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    /// Runs.
+    pub runs: u64,
+    /// Faults that struck in all of them.
+    pub faults: u64,
+    /// What was reached.
+    pub coverage: Coverage,
+}
+
+/// Why a check failed.
+pub enum CheckError {
+    /// The handlers cannot be run at all.
+    Setup(String),
+    /// A run broke a promise.
+    Broken {
+        /// The report.
+        failure: Box<Failure>,
+        /// The shrunk run as a scenario; `silvertine run` shows it again where the handlers are known.
+        scenario: String,
+    },
+}
+
+impl<L: EventLog + Default> Check<L> {
+    /// A check of what `subject` runs.
+    #[must_use]
+    pub const fn new(subject: UnderFaults<L>) -> Self {
+        Self { subject, from: 0, seeds: SEEDS }
+    }
+
+    /// So many seeds.
+    #[must_use]
+    pub fn seeds(self, seeds: u64) -> Self {
+        Self { seeds, ..self }
+    }
+
+    /// From this seed on; seed 0 without it.
+    #[must_use]
+    pub fn from_seed(self, from: u64) -> Self {
+        Self { from, ..self }
+    }
+
+    /// Runs the seeds, up to the first that breaks a promise; that one is shrunk.
+    ///
+    /// # Errors
+    /// [`CheckError`].
+    pub fn run(&self) -> Result<Checked, CheckError> {
+        let mut checked = Checked { runs: 0, faults: 0, coverage: Coverage::default() };
+        for seed in self.from..self.from.saturating_add(self.seeds) {
+            let plan = self.subject.plan(seed);
+            let report = self.subject.run(&plan, false).map_err(CheckError::Setup)?;
+            if let Some(violation) = &report.violation {
+                return Err(self.explain(seed, plan, violation.oracle)?);
+            }
+            checked.runs += 1;
+            checked.faults += report.faults;
+            checked.coverage.add(&report.coverage);
+        }
+        Ok(checked)
+    }
+
+    fn explain(
+        &self,
+        seed: u64,
+        drawn: Plan,
+        oracle: silvertine_sim::oracle::Oracle,
+    ) -> Result<CheckError, CheckError> {
+        let mut plan = self.subject.shrink(&drawn, oracle);
+        let mut report = self.subject.run(&plan, false).map_err(CheckError::Setup)?;
+        if report.violation.is_none() {
+            // A handler that draws its own luck may be lucky here.
+            plan = drawn.clone();
+            report = self.subject.run(&plan, false).map_err(CheckError::Setup)?;
+        }
+        let scenario = self.subject.scenario(&plan).to_toml().map_err(CheckError::Setup)?;
+        let failure = Box::new(Failure { seed, drawn, plan, report });
+        Ok(CheckError::Broken { failure, scenario })
+    }
+
+    /// Runs the seeds in a test.
+    ///
+    /// # Panics
+    /// With the report when a run breaks a promise or cannot be set up.
+    pub fn assert(&self) {
+        if let Err(error) = self.run() {
+            panic!("{error}");
+        }
+    }
+}
+
+impl fmt::Display for CheckError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Setup(why) => f.write_str(why),
+            Self::Broken { failure, scenario } => {
+                write!(f, "{failure}\nthe run as a scenario:\n\n{scenario}")
+            }
+        }
+    }
+}
+
+impl fmt::Debug for CheckError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::error::Error for CheckError {}
