@@ -18,3 +18,5 @@ pub mod redis;
 pub mod sled;
 
 pub use self::any::{AnyLog, LogAddress, LogAddressError};
+#[cfg(any(feature = "sled", feature = "redb"))]
+pub use self::records::{EmbeddedStore, check_record};

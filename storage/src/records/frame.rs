@@ -5,8 +5,12 @@
 //! ```
 //! All integers little endian. The key is the position of the first entry.
 
-use silvertine_engine::log::{Batch, Pos};
+use std::ops::Range;
+
+use silvertine_engine::log::{Batch, LogErrorKind, Pos};
 use xxhash_rust::xxh3::xxh3_64;
+
+use super::{corrupt, pos_of};
 
 const MAGIC: [u8; 4] = [b'S', b'F', 1, 0];
 const HEADER_LEN: usize = 16;
@@ -16,32 +20,53 @@ pub(crate) fn frames(entries: &Batch, frame_bytes: usize) -> Vec<(Pos, Vec<u8>)>
     let mut frames = Vec::new();
     let mut at = 0;
     while at < entries.len() {
-        let first = entries.get(at).pos;
-        let mut value = Vec::with_capacity(HEADER_LEN + entries.byte_len() + 4 * entries.len());
-        value.resize(HEADER_LEN, 0);
-        let begin = at;
-        while at < entries.len() && value.len() < frame_bytes {
-            let bytes = entries.get(at).bytes;
-            let length = u32::try_from(bytes.len()).expect("an entry is far below 4 GiB");
-            value.extend_from_slice(&length.to_le_bytes());
-            value.extend_from_slice(bytes);
+        let (begin, mut length) = (at, HEADER_LEN);
+        while at < entries.len() && length < frame_bytes {
+            length += 4 + entries.get(at).bytes.len();
             at += 1;
         }
-        let count = u32::try_from(at - begin).expect("a frame is cut long before");
-        value[..4].copy_from_slice(&MAGIC);
-        value[4..8].copy_from_slice(&count.to_le_bytes());
-        let checksum = xxh3_64(&value[HEADER_LEN..]);
-        value[8..HEADER_LEN].copy_from_slice(&checksum.to_le_bytes());
-        frames.push((first, value));
+        frames.push((entries.get(begin).pos, encode(entries, begin..at)));
     }
     frames
+}
+
+/// Some entries of a batch as one frame.
+pub(super) fn encode(entries: &Batch, range: Range<usize>) -> Vec<u8> {
+    let count = u32::try_from(range.len()).expect("a frame is cut long before");
+    let length: usize = range.clone().map(|at| 4 + entries.get(at).bytes.len()).sum();
+    let mut value = Vec::with_capacity(HEADER_LEN + length);
+    value.resize(HEADER_LEN, 0);
+    for at in range {
+        let bytes = entries.get(at).bytes;
+        let length = u32::try_from(bytes.len()).expect("an entry is far below 4 GiB");
+        value.extend_from_slice(&length.to_le_bytes());
+        value.extend_from_slice(bytes);
+    }
+    value[..4].copy_from_slice(&MAGIC);
+    value[4..8].copy_from_slice(&count.to_le_bytes());
+    let checksum = xxh3_64(&value[HEADER_LEN..]);
+    value[8..HEADER_LEN].copy_from_slice(&checksum.to_le_bytes());
+    value
+}
+
+/// The entries of the frame stored under `key`.
+///
+/// # Errors
+/// [`LogErrorKind::Corrupt`] when it is none, or not the one that belongs there.
+pub(super) fn decode_at(key: &[u8], value: &[u8]) -> Result<Batch, LogErrorKind> {
+    let first = pos_of(key).ok_or_else(|| corrupt("a frame", "odd key"))?;
+    let entries = decode(value).map_err(|why| corrupt(first, why))?;
+    if entries.first_pos() != Some(first) {
+        return Err(corrupt(first, "the frame here begins elsewhere"));
+    }
+    Ok(entries)
 }
 
 /// The entries of a frame.
 ///
 /// # Errors
 /// What is wrong with it.
-pub(crate) fn decode(value: &[u8]) -> Result<Batch, String> {
+fn decode(value: &[u8]) -> Result<Batch, String> {
     let (header, mut rest) =
         value.split_first_chunk::<HEADER_LEN>().ok_or("frame cut short".to_owned())?;
     if header[..2] != MAGIC[..2] {

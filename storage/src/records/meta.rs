@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use silvertine_engine::log::{Commit, Epoch, Head, Lease, LogErrorKind, OwnerId, Pos};
 
-use super::{corrupt, seal, unseal};
+use super::{content, corrupt, seal};
 
 /// Version of the layout of keys and records.
 const FORMAT_VERSION: u8 = 1;
@@ -44,7 +44,7 @@ impl Meta {
         if version == 0 {
             return Err(corrupt("meta", "format version 0 was never written"));
         }
-        let record = unseal(b"", sealed).ok_or_else(|| corrupt("meta", "checksum differs"))?;
+        let record = content("meta", b"", sealed)?;
         postcard::from_bytes(record).map_err(|why| corrupt("meta", why))
     }
 

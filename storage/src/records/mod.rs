@@ -4,12 +4,14 @@
 //!   may build on.
 //! - [`frame`]: many entries as one value; [`paging`]: a page out of the frames that a store hands out.
 //! - [`publishing`]: which messages of producers are new.
-//! - here: keys, seals, messages.
+//! - [`check`]: one record by itself, for those outside.
+//! - here: keys, seals, messages, numbers.
 //!
 //! Every record carries a checksum. What it covers besides the content is up to the store: `under` is the
 //! key where a damaged store may hand out a whole record under a wrong one (redb), and empty where the
 //! store takes care of its keys itself (sled).
 
+mod check;
 pub(crate) mod frame;
 pub(crate) mod meta;
 pub(crate) mod paging;
@@ -21,6 +23,8 @@ use silvertine_engine::{
     text::Name,
 };
 use xxhash_rust::xxh3::Xxh3;
+
+pub use self::check::{EmbeddedStore, check_record};
 
 pub(crate) const META_KEY: &[u8] = b"m";
 pub(crate) const MANIFEST_KEY: &[u8] = b"M";
@@ -49,9 +53,21 @@ pub(crate) fn seal(under: &[u8], content: &[u8]) -> Vec<u8> {
 }
 
 /// What [`seal`] sealed, if the checksum agrees.
-pub(crate) fn unseal<'a>(under: &[u8], sealed: &'a [u8]) -> Option<&'a [u8]> {
+fn unseal<'a>(under: &[u8], sealed: &'a [u8]) -> Option<&'a [u8]> {
     let (stored, content) = sealed.split_first_chunk::<8>()?;
     (checksum(under, content) == *stored).then_some(content)
+}
+
+/// What [`seal`] sealed; `at` is what messages call the record.
+///
+/// # Errors
+/// [`LogErrorKind::Corrupt`] when the checksum differs.
+pub(crate) fn content<'a>(
+    at: impl ToString,
+    under: &[u8],
+    sealed: &'a [u8],
+) -> Result<&'a [u8], LogErrorKind> {
+    unseal(under, sealed).ok_or_else(|| corrupt(at, "checksum differs"))
 }
 
 fn pos_key(prefix: u8, pos: Pos) -> [u8; 17] {
@@ -80,6 +96,31 @@ pub(crate) fn snapshot_pos(key: &[u8]) -> Option<Pos> {
 
 pub(crate) fn producer_key(producer: &Name) -> Vec<u8> {
     [&[PRODUCER_PREFIX], producer.as_bytes()].concat()
+}
+
+/// What messages call the snapshot at `pos`.
+pub(crate) fn snapshot_name(pos: Pos) -> String {
+    format!("snapshot {pos}")
+}
+
+/// A producer's last number as stored.
+pub(crate) fn encode_number(under: &[u8], seq: u64) -> Vec<u8> {
+    seal(under, &seq.to_be_bytes())
+}
+
+/// What [`encode_number`] wrote for `producer`.
+///
+/// # Errors
+/// [`LogErrorKind::Corrupt`].
+pub(crate) fn decode_number(
+    under: &[u8],
+    producer: &Name,
+    sealed: &[u8],
+) -> Result<u64, LogErrorKind> {
+    let at = || format!("last number of producer {producer}");
+    let number = unseal(under, sealed).ok_or_else(|| corrupt(at(), "checksum differs"))?;
+    let number = number.try_into().map_err(|_| corrupt(at(), "not eight bytes"))?;
+    Ok(u64::from_be_bytes(number))
 }
 
 /// A name holds no control characters, so a zero byte ends it and keys sort by producer, then number.

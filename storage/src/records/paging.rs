@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use silvertine_engine::log::{Batch, Head, LogErrorKind, Page, Pos, RangeQuery};
 
-use super::{corrupt, frame, pos_of};
+use super::{corrupt, frame};
 
 /// Entries from `after` on are kept, or the reader must be told (L8).
 pub(crate) fn check_kept(query: &RangeQuery, head: Head) -> Result<(), LogErrorKind> {
@@ -32,7 +32,7 @@ impl<'q> Paging<'q> {
         key: &[u8],
         value: &[u8],
     ) -> Result<ControlFlow<()>, LogErrorKind> {
-        let frame = decode(key, value)?;
+        let frame = frame::decode_at(key, value)?;
         self.check_adjoins(&frame)?;
         self.last_seq = frame.last_pos().map(|last| last.seq);
         self.copy_wanted(&frame)
@@ -81,13 +81,4 @@ impl<'q> Paging<'q> {
         }
         Ok(ControlFlow::Continue(()))
     }
-}
-
-fn decode(key: &[u8], value: &[u8]) -> Result<Batch, LogErrorKind> {
-    let first = pos_of(key).ok_or_else(|| corrupt("a frame", "odd key"))?;
-    let frame = frame::decode(value).map_err(|why| corrupt(first, why))?;
-    if frame.first_pos() != Some(first) {
-        return Err(corrupt(first, "the frame here begins elsewhere"));
-    }
-    Ok(frame)
 }

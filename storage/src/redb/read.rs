@@ -3,8 +3,11 @@
 use redb::{
     ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, TableError,
 };
-use silvertine_engine::log::{
-    Head, IngressCursor, Lease, LogError, LogErrorKind, Message, Page, Pos, RangeQuery, Stats,
+use silvertine_engine::{
+    log::{
+        Head, IngressCursor, Lease, LogError, LogErrorKind, Message, Page, Pos, RangeQuery, Stats,
+    },
+    text::Name,
 };
 
 use super::RedbLog;
@@ -78,7 +81,7 @@ impl RedbLog {
     }
 
     /// What a sealed record holds; `at` names it in errors.
-    fn unsealed(
+    fn content(
         &self,
         operation: &'static str,
         table: &impl Records,
@@ -86,12 +89,9 @@ impl RedbLog {
         at: &str,
     ) -> Result<Option<Vec<u8>>, LogError> {
         let content = self.get(operation, table, key, |sealed| {
-            records::unseal(key, sealed).map(<[u8]>::to_vec)
+            records::content(at, key, sealed).map(<[u8]>::to_vec)
         })?;
-        content
-            .map(|content| content.ok_or_else(|| corrupt(at, "checksum differs")))
-            .transpose()
-            .map_err(|kind| self.error(operation, kind))
+        content.transpose().map_err(|kind| self.error(operation, kind))
     }
 
     /// The meta record, which is written together with the table it is in.
@@ -119,7 +119,7 @@ impl RedbLog {
         operation: &'static str,
         table: &impl Records,
     ) -> Result<Vec<u8>, LogError> {
-        let manifest = self.unsealed(operation, table, MANIFEST_KEY, "manifest")?;
+        let manifest = self.content(operation, table, MANIFEST_KEY, "manifest")?;
         manifest.ok_or_else(|| self.error(operation, corrupt("manifest", "the record is missing")))
     }
 
@@ -144,13 +144,15 @@ impl RedbLog {
         &self,
         operation: &'static str,
         table: &impl Records,
-        key: &[u8],
-        at: &str,
+        producer: &Name,
     ) -> Result<u64, LogError> {
-        let Some(stored) = self.unsealed(operation, table, key, at)? else { return Ok(0) };
-        let stored = stored.try_into();
-        let stored = stored.map_err(|_| self.error(operation, corrupt(at, "odd length")))?;
-        Ok(u64::from_be_bytes(stored))
+        let key = records::producer_key(producer);
+        let number = self
+            .get(operation, table, &key, |sealed| records::decode_number(&key, producer, sealed))?;
+        number
+            .transpose()
+            .map(Option::unwrap_or_default)
+            .map_err(|kind| self.error(operation, kind))
     }
 
     pub(super) fn read_head(&self) -> Result<Option<Head>, LogError> {
@@ -178,8 +180,8 @@ impl RedbLog {
     pub(super) fn read_snapshot(&self, pos: Pos) -> Result<Option<Vec<u8>>, LogError> {
         self.view("snapshot", |view| {
             let Some((table, _)) = view.partition()? else { return Ok(None) };
-            let at = format!("snapshot {pos}");
-            let state = self.unsealed("snapshot", &table, &records::snapshot_key(pos), &at)?;
+            let at = records::snapshot_name(pos);
+            let state = self.content("snapshot", &table, &records::snapshot_key(pos), &at)?;
             // In a damaged tree a record can be listed and not be found.
             if state.is_none() && self.snapshots_in("snapshot", &table)?.contains(&pos) {
                 return Err(self.error("snapshot", corrupt(at, "the record cannot be found")));

@@ -240,8 +240,7 @@ impl RedbLog {
         self.transact("publish", |transaction| {
             let mut table = self.table("publish", transaction, INGRESS)?;
             let sorted = Publishing::sort(messages, |producer| {
-                let at = format!("last number of producer {producer}");
-                self.last_published("publish", &table, &records::producer_key(producer), &at)
+                self.last_published("publish", &table, producer)
             })?;
             if sorted.fresh.is_empty() {
                 return Ok(Unchanged(sorted.published));
@@ -253,7 +252,7 @@ impl RedbLog {
             }
             for (producer, seq) in sorted.last {
                 let key = records::producer_key(&producer);
-                let sealed = records::seal(&key, &seq.to_be_bytes());
+                let sealed = records::encode_number(&key, seq);
                 self.insert("publish", &mut table, &key, &sealed)?;
             }
             Ok(Changed(sorted.published))

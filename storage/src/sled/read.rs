@@ -22,11 +22,11 @@ impl SledLog {
 
     /// The manifest of a partition that exists: it was written together with the first meta record.
     pub(super) fn read_manifest(&self, operation: &'static str) -> Result<Vec<u8>, LogError> {
-        let damaged = |why| self.error(operation, corrupt("manifest", why));
         let sealed = self.get(operation, MANIFEST_KEY)?;
-        let sealed = sealed.ok_or_else(|| damaged("the record is missing"))?;
-        let content = records::unseal(b"", &sealed).ok_or_else(|| damaged("checksum differs"))?;
-        Ok(content.to_vec())
+        let missing = || self.error(operation, corrupt("manifest", "the record is missing"));
+        let sealed = sealed.ok_or_else(missing)?;
+        let content = records::content("manifest", b"", &sealed);
+        content.map(<[u8]>::to_vec).map_err(|kind| self.error(operation, kind))
     }
 
     pub(super) fn snapshot_positions(&self, operation: &'static str) -> Result<Vec<Pos>, LogError> {
@@ -43,10 +43,8 @@ impl SledLog {
         let Some(sealed) = self.get("snapshot", &records::snapshot_key(pos))? else {
             return Ok(None);
         };
-        let content = records::unseal(b"", &sealed).ok_or_else(|| {
-            self.error("snapshot", corrupt(format!("snapshot {pos}"), "checksum differs"))
-        })?;
-        Ok(Some(content.to_vec()))
+        let content = records::content(records::snapshot_name(pos), b"", &sealed);
+        content.map(|content| Some(content.to_vec())).map_err(|kind| self.error("snapshot", kind))
     }
 
     pub(super) fn committed(&self) -> Option<Head> {

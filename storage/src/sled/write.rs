@@ -13,7 +13,7 @@ use sled::Batch as WriteBatch;
 
 use super::{Durability, SledLog, files};
 use crate::records::{
-    self, MANIFEST_KEY, META_KEY, corrupt, frame,
+    self, MANIFEST_KEY, META_KEY, frame,
     meta::{Admitted, Meta, may_trim},
     publishing::{Publishing, check_numbers},
 };
@@ -183,7 +183,7 @@ impl SledLog {
             batch.insert(&key[..], records::encode_message(b"", message));
         }
         for (producer, seq) in sorted.last {
-            let sealed = records::seal(b"", &seq.to_be_bytes());
+            let sealed = records::encode_number(b"", seq);
             batch.insert(&records::producer_key(&producer)[..], sealed);
         }
         self.apply("publish", batch)?;
@@ -195,12 +195,7 @@ impl SledLog {
         let Some(sealed) = self.get("publish", &records::producer_key(producer))? else {
             return Ok(0);
         };
-        let stored = records::unseal(b"", &sealed).and_then(|stored| stored.try_into().ok());
-        let stored = stored.ok_or_else(|| {
-            let at = format!("last number of producer {producer}");
-            self.error("publish", corrupt(at, "checksum differs"))
-        })?;
-        Ok(u64::from_be_bytes(stored))
+        records::decode_number(b"", producer, &sealed).map_err(|kind| self.error("publish", kind))
     }
 }
 
