@@ -45,7 +45,18 @@ impl Meta {
             return Err(corrupt("meta", "format version 0 was never written"));
         }
         let record = content("meta", b"", sealed)?;
-        postcard::from_bytes(record).map_err(|why| corrupt("meta", why))
+        let meta = match postcard::take_from_bytes::<Self>(record) {
+            Ok((meta, [])) => meta,
+            Ok((_, rest)) => {
+                return Err(corrupt("meta", format!("{} bytes too many", rest.len())));
+            }
+            Err(why) => return Err(corrupt("meta", why)),
+        };
+        let Head { pos, trimmed, .. } = meta.head;
+        if trimmed.ms > pos.ms || trimmed.seq > pos.seq || meta.encode() != stored {
+            return Err(corrupt("meta", "no build writes it so"));
+        }
+        Ok(meta)
     }
 
     /// Makes `owner` the owner. Epochs count from one, so a new partition has none yet.
@@ -108,4 +119,37 @@ pub(crate) fn may_trim(kept: &[Pos], at: Pos) -> Result<bool, LogErrorKind> {
         return Err(LogErrorKind::Invalid { why });
     }
     Ok(kept.contains(&at))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A meta record with its checksum in order, whatever it holds.
+    fn stored(record: &[u8]) -> Vec<u8> {
+        [&[FORMAT_VERSION], &seal(b"", record)[..]].concat()
+    }
+
+    #[test]
+    fn meta_trimmed_above_its_head_is_corrupt() {
+        let mut meta = Meta { epoch: 1, ..Meta::default() };
+        meta.head.pos = Pos { ms: 2, seq: 2 };
+        meta.head.trimmed = Pos { ms: 2, seq: 2 };
+        assert!(Meta::decode(&meta.encode()).is_ok());
+        // The second sorts below the head, and more entries were trimmed than there were.
+        for trimmed in [Pos { ms: 2, seq: 3 }, Pos { ms: 1, seq: 3 }, Pos { ms: 3, seq: 1 }] {
+            meta.head.trimmed = trimmed;
+            assert!(Meta::decode(&meta.encode()).is_err(), "{trimmed}");
+        }
+    }
+
+    #[test]
+    fn meta_in_other_bytes_than_its_own_is_corrupt() {
+        let record = postcard::to_stdvec(&Meta::default()).expect("plain data");
+        assert!(Meta::decode(&stored(&record)).is_ok());
+        assert!(Meta::decode(&stored(&[&record[..], &[0]].concat())).is_err(), "a byte behind it");
+        // The epoch, which comes first, in two bytes instead of one.
+        assert_eq!(record[0], 0);
+        assert!(Meta::decode(&stored(&[&[0x80, 0], &record[1..]].concat())).is_err());
+    }
 }

@@ -136,7 +136,8 @@ pub(crate) fn encode_message(under: &[u8], message: &Message) -> Vec<u8> {
 
 pub(crate) fn decode_message(under: &[u8], key: &[u8], sealed: &[u8]) -> Result<Message, String> {
     let odd_key = || "odd key".to_owned();
-    let (name, seq) = key[1..].split_last_chunk::<8>().ok_or_else(odd_key)?;
+    let name_and_seq = key.get(1..).and_then(<[u8]>::split_last_chunk::<8>);
+    let (name, seq) = name_and_seq.ok_or_else(odd_key)?;
     let name = name.strip_suffix(&[0]).and_then(|name| std::str::from_utf8(name).ok());
     let producer = name.and_then(|name| Name::new(name).ok()).ok_or_else(odd_key)?;
     let seq = u64::from_be_bytes(*seq);
@@ -166,5 +167,13 @@ mod tests {
             assert_eq!(unseal(b"key", &damaged), None, "flipped at {at}");
         }
         assert_eq!(unseal(b"", b"short"), None);
+    }
+
+    #[test]
+    fn a_message_under_an_odd_key_is_no_message() {
+        let sealed = seal(b"", &[0]);
+        for key in [&b""[..], b"i", b"ip", b"i\x00\x00\x00\x00\x00\x00\x00\x00"] {
+            assert_eq!(decode_message(b"", key, &sealed), Err("odd key".to_owned()), "{key:?}");
+        }
     }
 }

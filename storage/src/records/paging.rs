@@ -55,13 +55,13 @@ impl<'q> Paging<'q> {
     fn check_adjoins(&self, frame: &Batch) -> Result<(), LogErrorKind> {
         let first = frame.first_pos().unwrap_or_default();
         let adjoins = match self.last_seq {
-            Some(last) => first.seq == last + 1,
-            None => first.seq <= self.query.after.seq + 1,
+            Some(last) => last.checked_add(1) == Some(first.seq),
+            None => first.seq <= self.query.after.seq.saturating_add(1),
         };
         if adjoins {
             return Ok(());
         }
-        let missing = self.last_seq.unwrap_or(self.query.after.seq) + 1;
+        let missing = self.last_seq.unwrap_or(self.query.after.seq).saturating_add(1);
         Err(corrupt(first, format!("entries from number {missing} on are missing")))
     }
 
