@@ -19,6 +19,26 @@ pub enum TextError {
     Unprintable,
 }
 
+/// Foreign words, such as what a parser says about a hostile file, fit for one line of a log or a terminal:
+/// white space becomes single spaces, and other control characters are shown instead of obeyed.
+#[must_use]
+pub fn one_line(said: &str) -> String {
+    let mut line = String::with_capacity(said.len());
+    for word in said.split_whitespace() {
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        for c in word.chars() {
+            if c.is_control() {
+                line.extend(c.escape_debug());
+            } else {
+                line.push(c);
+            }
+        }
+    }
+    line
+}
+
 macro_rules! inline_text {
     ($name:ident, $capacity:literal, $doc:literal) => {
         #[doc = $doc]
@@ -135,6 +155,11 @@ mod tests {
         assert_eq!(Symbol::new(&"x".repeat(24)), Err(TextError::TooLong(23)));
         assert_eq!(Symbol::new("A B"), Err(TextError::Unprintable));
         assert_eq!(Symbol::new("A\n"), Err(TextError::Unprintable));
+    }
+
+    #[test]
+    fn foreign_words_neither_break_the_line_nor_steer_the_terminal() {
+        assert_eq!(one_line(" a\r\n  b\u{1b}[2J\0c\u{85}"), "a b\\u{1b}[2J\\0c");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use silvertine_engine::{
     engine::{Engine, EngineError},
-    text::Name,
+    text::{Name, one_line},
 };
 use silvertine_sim::subject::Wrap;
 
@@ -79,7 +79,8 @@ impl Manifest {
         struct Version {
             version: u32,
         }
-        let malformed = |why: serde_json::Error| ManifestError::Malformed(why.to_string());
+        let malformed =
+            |why: serde_json::Error| ManifestError::Malformed(one_line(&why.to_string()));
         let Version { version } = serde_json::from_slice(bytes).map_err(malformed)?;
         if version > MANIFEST_VERSION {
             return Err(ManifestError::TooNew(version));

@@ -14,7 +14,7 @@ use silvertine_engine::{
     driver::{DriverConfig, RetryConfig},
     engine::EngineConfig,
     numbers::Money,
-    text::Name,
+    text::{Name, one_line},
 };
 
 use silvertine_sim::fault::Fault;
@@ -280,7 +280,7 @@ impl Scenario {
     pub fn parse(text: &str, label: &str, folder: PathBuf) -> Result<Self, ScenarioError> {
         let mut scenario: Self = toml::from_str(text).map_err(|error| {
             let line = error.span().map(|span| 1 + text[..span.start].matches('\n').count());
-            let why = error.message().split_whitespace().collect::<Vec<_>>().join(" ");
+            let why = one_line(error.message());
             ScenarioError::Invalid { path: label.to_owned(), line, why }
         })?;
         scenario.folder = folder;

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     event::{Body, EventId},
+    text::one_line,
     time::Nanos,
 };
 
@@ -75,7 +76,9 @@ impl Codec {
     pub fn decode(self, payload: &[u8]) -> Result<InputMessage, String> {
         match self {
             Self::Json => {
-                serde_json::from_slice(payload).map_err(|why| format!("not a JSON event: {why}"))
+                // serde_json repeats the names of unknown fields and variants as they came.
+                let reason = |why: serde_json::Error| one_line(&format!("not a JSON event: {why}"));
+                serde_json::from_slice(payload).map_err(reason)
             }
             Self::Postcard => match payload {
                 [MESSAGE_VERSION, message @ ..] => match postcard::take_from_bytes(message) {

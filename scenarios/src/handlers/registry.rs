@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use serde::de::DeserializeOwned;
-use silvertine_engine::bus::{Handler, Priority};
+use silvertine_engine::{
+    bus::{Handler, Priority},
+    text::one_line,
+};
 use silvertine_sim::{probe::Probe, venue::SimVenue};
 
 use super::{EmaCross, Portfolio, RiskLimits, TargetPosition};
@@ -49,9 +52,7 @@ impl Registry {
         H: Handler + 'static,
     {
         let factory: Factory = Box::new(move |params| {
-            let params = params
-                .try_into::<P>()
-                .map_err(|why| why.message().split_whitespace().collect::<Vec<_>>().join(" "))?;
+            let params = params.try_into::<P>().map_err(|why| one_line(why.message()))?;
             Ok(Box::new(build(params)?))
         });
         self.kinds.insert(kind.to_owned(), (priority, factory));
