@@ -343,6 +343,16 @@ impl Scenario {
                 return Err(format!("two sources are called {}", source.name));
             }
         }
+        if let Some(unkept) = self
+            .handlers
+            .iter()
+            .find(|handler| handler.params.values().any(|param| !is_finite(param)))
+        {
+            let kind = &unkept.kind;
+            return Err(format!(
+                "handler {kind:?}: params hold nan or inf, which no manifest can keep"
+            ));
+        }
         for (key, zero) in [
             ("run.batch_entries", self.run.batch_entries == 0),
             ("run.snapshot_entries", self.run.snapshot_entries == 0),
@@ -354,5 +364,36 @@ impl Scenario {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether JSON, in which manifests are stored, can say every number of this value.
+fn is_finite(value: &toml::Value) -> bool {
+    match value {
+        toml::Value::Float(number) => number.is_finite(),
+        toml::Value::Array(values) => values.iter().all(is_finite),
+        toml::Value::Table(table) => table.values().all(is_finite),
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn params_that_no_manifest_can_keep_are_refused() {
+        let parse = |params: &str| {
+            let text = format!(
+                "name = 'x'\nclock = 'wall'\nsource = [{{ kind = 'ingress', name = 'in' }}]\n\
+                 handler = [{{ kind = 'mine', params = {params} }}]"
+            );
+            Scenario::parse(&text, "x.toml", PathBuf::new()).map_err(|why| why.to_string())
+        };
+        assert!(parse("{ x = 0.5 }").is_ok());
+        for params in ["{ x = nan }", "{ x = [1.0, inf] }", "{ x = { y = -inf } }"] {
+            let said = parse(params).expect_err("must be refused");
+            assert!(said.contains("\"mine\"") && said.contains("nan or inf"), "{said}");
+        }
     }
 }
