@@ -61,6 +61,16 @@ impl std::str::FromStr for LogAddress {
             return Ok(Self::Sled(PathBuf::from(path)));
         }
         if text.starts_with("redis://") || text.starts_with("rediss://") {
+            if text.contains(|c: char| c.is_control() || c.is_whitespace()) {
+                let why = "the address of a server holds no spaces and no control characters";
+                return Err(LogAddressError(why.to_owned()));
+            }
+            // The part behind a # in a password would be taken for a partition, and shown.
+            if text.split_once('#').is_some_and(|(_, name)| name.contains('@')) {
+                let why =
+                    "a # in a password is written %23, and a partition has no at sign in its name";
+                return Err(LogAddressError(why.to_owned()));
+            }
             let (url, partition) = match text.split_once('#') {
                 None => (text, None),
                 Some((url, name)) => {
@@ -103,9 +113,9 @@ impl fmt::Display for LogAddress {
 #[must_use]
 pub(crate) fn without_credentials(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    // A password may hold an @ of its own, so the last one before the path counts.
-    let authority_end = rest.find('/').unwrap_or(rest.len());
-    match rest[..authority_end].rfind('@') {
+    // A password may hold an @ of its own, and one that should have been escaped even a slash; so
+    // whatever stands before the last @ is kept back.
+    match rest.rfind('@') {
         Some(at) => format!("{scheme}://{}", &rest[at + 1..]),
         None => url.to_owned(),
     }
@@ -269,7 +279,7 @@ mod tests {
         let named: LogAddress = "redis://h:1/0#part".parse().expect("valid");
         let LogAddress::Redis { url, partition } = named else { panic!("a redis address") };
         assert_eq!((url.as_str(), partition), ("redis://h:1/0", Name::new("part").ok()));
-        for nonsense in ["", "sled:", "redb:", "http://h", "redis", "redis://h#"] {
+        for nonsense in ["", "sled:", "redb:", "http://h", "redis", "redis://h#", "redis://h\n"] {
             assert!(nonsense.parse::<LogAddress>().is_err(), "{nonsense}");
         }
     }
@@ -279,5 +289,9 @@ mod tests {
         let address: LogAddress = "redis://user:p@ss@h:1/0#part".parse().expect("valid");
         assert_eq!(address.to_string(), "redis://h:1/0#part");
         assert_eq!(format!("{address:?}"), "redis://h:1/0#part");
+        let unescaped: LogAddress = "redis://user:p/ss@h:1/0".parse().expect("a URL to look at");
+        assert_eq!(unescaped.to_string(), "redis://h:1/0");
+        let said = "redis://user:p#Q7@h".parse::<LogAddress>().expect_err("ambiguous").to_string();
+        assert!(!said.contains("Q7"), "{said}");
     }
 }
