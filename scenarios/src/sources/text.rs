@@ -134,13 +134,19 @@ impl<F: Format> Source for TextSource<F> {
     }
 
     fn seek(&mut self, cursor: SourceCursor) -> Result<(), SourceError> {
+        let [bad, ..] = cursor.state;
+        // A line takes at least the byte that ends it, and gives at most one row.
+        if cursor.line > cursor.offset || cursor.seq > cursor.line || bad > cursor.seq {
+            let why = "the checkpoint is none of this file".to_owned();
+            return Err(SourceError::Read { path: self.lines.shown(), line: cursor.line, why });
+        }
         self.lines.seek(cursor.line, cursor.offset)?;
         if cursor.line == 0 {
             // The start of the file is before its header, which is no row.
             self.skip_header()?;
         }
         self.seq = cursor.seq;
-        [self.bad, ..] = cursor.state;
+        self.bad = bad;
         self.time = cursor.time;
         Ok(())
     }
