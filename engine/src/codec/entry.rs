@@ -118,6 +118,28 @@ impl Flavor for Appender<'_> {
     }
 }
 
+/// Lets postcard compare what it would write with bytes that are there, so that checking takes no memory.
+struct Comparer<'a> {
+    rest: &'a [u8],
+}
+
+impl Flavor for Comparer<'_> {
+    type Output = bool;
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.try_extend(&[byte])
+    }
+
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.rest = self.rest.strip_prefix(bytes).ok_or(postcard::Error::SerializeBufferFull)?;
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<bool> {
+        Ok(self.rest.is_empty())
+    }
+}
+
 /// Where an entry stands and on which topic, read without decoding it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EntryPeek {
@@ -151,7 +173,8 @@ pub fn peek_entry(bytes: &[u8]) -> Result<EntryPeek, DecodeError> {
     Ok(EntryPeek { pos: Pos { ms: time.as_ms(), seq }, time, topic, origin })
 }
 
-/// Decodes canonical bytes; every byte must belong to the entry.
+/// Decodes canonical bytes; every byte must belong to the entry, and be the one that [`encode_entry`] writes: an
+/// entry with a second spelling would have a second digest.
 ///
 /// # Errors
 /// [`DecodeError`] says what is wrong with them.
@@ -167,6 +190,9 @@ pub fn decode_entry(bytes: &[u8]) -> Result<Event, DecodeError> {
     let recv_time = Nanos(reader.u64()?);
     let source_seq = reader.u64()?;
     let correlation = if flags & HAS_CORRELATION == 0 { id } else { EventId(reader.u128()?) };
+    if flags & HAS_CORRELATION != 0 && correlation == id {
+        return Err(DecodeError::Impossible("correlation"));
+    }
     let causation = match flags & HAS_CAUSATION {
         0 => None,
         _ => Some(EventId(reader.u128()?)),
@@ -177,13 +203,18 @@ pub fn decode_entry(bytes: &[u8]) -> Result<Event, DecodeError> {
         .ok()
         .and_then(|text| Name::new(text).ok())
         .ok_or(DecodeError::Impossible("source"))?;
-    let (body, rest) = postcard::take_from_bytes::<Body>(&bytes[reader.at..])
+    let written = &bytes[reader.at..];
+    let (body, rest) = postcard::take_from_bytes::<Body>(written)
         .map_err(|why| DecodeError::Body(why.to_string()))?;
     if !rest.is_empty() {
         return Err(DecodeError::Body(format!("{} bytes too many", rest.len())));
     }
     if body.topic() != peek.topic {
         return Err(DecodeError::Impossible("topic"));
+    }
+    // postcard reads a number in more bytes than it needs, and never writes one so.
+    if postcard::serialize_with_flavor(&body, Comparer { rest: written }) != Ok(true) {
+        return Err(DecodeError::Body("a number takes more bytes than it needs".to_owned()));
     }
     Ok(Event {
         pos: peek.pos,
