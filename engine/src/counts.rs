@@ -28,6 +28,22 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// Whether a log of so many entries can have these totals.
+    pub(crate) fn are_of(&self, entries: u64) -> bool {
+        let Self { inputs, signals, orders, fills, rejected, refused_inputs, timers, .. } = *self;
+        let parts = [
+            inputs,
+            signals,
+            orders,
+            fills,
+            rejected,
+            refused_inputs,
+            timers,
+            self.handler_failures,
+        ];
+        self.entries == entries && parts.into_iter().all(|part| part <= entries)
+    }
+
     #[inline]
     pub(crate) fn note(&mut self, event: &Event) {
         self.entries += 1;

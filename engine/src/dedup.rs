@@ -58,6 +58,15 @@ impl Dedup {
         true
     }
 
+    /// Whether the ids are remembered alike by id and by age, oldest first, and none is from after `now`.
+    pub(crate) fn is_sound(&self, now: Nanos) -> bool {
+        let seen: BTreeMap<EventId, Nanos> = self.by_age.iter().map(|&(at, id)| (id, at)).collect();
+        seen == self.seen
+            && seen.len() == self.by_age.len()
+            && self.by_age.iter().is_sorted_by_key(|&(at, _)| at)
+            && self.by_age.back().is_none_or(|&(at, _)| at <= now)
+    }
+
     fn expire(&mut self, now: Nanos, config: &DedupConfig) {
         while let Some(&(seen_at, id)) = self.by_age.front() {
             let stale = now.since(seen_at) > config.window;
@@ -117,6 +126,24 @@ mod tests {
         assert!(!dedup.admit(&input("a", 2, Some(9)), Nanos(11), &CONFIG));
         assert!(!dedup.admit(&input("b", 1, Some(8)), Nanos(11), &CONFIG));
         assert_eq!(format!("{dedup:?}"), before);
+    }
+
+    #[test]
+    fn ids_that_no_engine_remembered_so_are_told() {
+        let ids = |seen: &[(u128, u64)], by_age: &[(u64, u128)]| Dedup {
+            producers: BTreeMap::new(),
+            seen: seen.iter().map(|&(id, at)| (EventId(id), Nanos(at))).collect(),
+            by_age: by_age.iter().map(|&(at, id)| (Nanos(at), EventId(id))).collect(),
+        };
+        let sound = |dedup: Dedup| dedup.is_sound(Nanos(5));
+        assert!(sound(ids(&[], &[])));
+        assert!(sound(ids(&[(7, 5), (8, 5), (9, 1)], &[(1, 9), (5, 8), (5, 7)])));
+        assert!(!sound(ids(&[(7, 1)], &[])), "of no age");
+        assert!(!sound(ids(&[], &[(1, 7)])), "known by age only");
+        assert!(!sound(ids(&[(7, 2)], &[(1, 7)])), "of two ages");
+        assert!(!sound(ids(&[(7, 1), (8, 1)], &[(1, 7), (1, 7)])), "twice");
+        assert!(!sound(ids(&[(7, 2), (8, 1)], &[(2, 7), (1, 8)])), "the younger first");
+        assert!(!sound(ids(&[(7, 6)], &[(6, 7)])), "from the future");
     }
 
     #[test]

@@ -409,12 +409,21 @@ impl Engine {
     /// [`EngineError::HandlerState`] when a handler refuses its state. The engine is then in no
     /// particular state and must not be used.
     pub fn load(&mut self, snapshot: &[u8]) -> Result<(), EngineError> {
-        let saved: Saved = postcard::from_bytes(snapshot)
-            .map_err(|why| EngineError::Snapshot(format!("it does not decode ({why})")))?;
+        let saved = match postcard::take_from_bytes::<Saved>(snapshot) {
+            Ok((saved, [])) => saved,
+            Ok((_, rest)) => {
+                let why = format!("there are {} bytes behind it", rest.len());
+                return Err(EngineError::Snapshot(why));
+            }
+            Err(why) => return Err(EngineError::Snapshot(format!("it does not decode ({why})"))),
+        };
         if saved.version != SNAPSHOT_VERSION {
             let version = saved.version;
             let why = format!("its version is {version}, this build uses {SNAPSHOT_VERSION}");
             return Err(EngineError::Snapshot(why));
+        }
+        if let Some(part) = saved.impossible_part() {
+            return Err(EngineError::Snapshot(format!("no engine was ever in its state ({part})")));
         }
         let names = |slots: &mut dyn Iterator<Item = Name>| {
             slots.map(|name| name.to_string()).collect::<Vec<_>>().join(", ")
@@ -465,4 +474,20 @@ struct Saved {
     timers: Timers,
     dedup: Dedup,
     slots: Vec<SlotState>,
+}
+
+impl Saved {
+    /// Names a part that no engine can have saved. What holds here keeps the step free of checks: its
+    /// counters cannot overflow, and timers and ids are found where they are looked for.
+    fn impossible_part(&self) -> Option<&'static str> {
+        // Positions share their range with ordinals; neither will ever be reached.
+        let head = self.head.ms <= self.time.as_ms() && self.head.seq < OUTCOME_ORDINALS;
+        let parts = [
+            (head, "position"),
+            (self.counts.are_of(self.head.seq), "counts"),
+            (self.timers.are_sound(OUTCOME_ORDINALS / 2), "timers"),
+            (self.dedup.is_sound(self.time), "ids seen"),
+        ];
+        parts.into_iter().find(|(sound, _)| !sound).map(|(_, part)| part)
+    }
 }

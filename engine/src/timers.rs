@@ -32,6 +32,16 @@ pub(crate) struct Timers {
 }
 
 impl Timers {
+    /// Whether every timer is found by due time and by key, and fewer than `limit` were ever created.
+    pub(crate) fn are_sound(&self, limit: u64) -> bool {
+        let paired = |(slot, timer): (&(Nanos, u64), &Timer)| {
+            slot.1 < self.created && self.by_key.get(&timer.key) == Some(slot)
+        };
+        self.created < limit
+            && self.by_due.len() == self.by_key.len()
+            && self.by_due.iter().all(paired)
+    }
+
     pub(crate) fn set(&mut self, due: Nanos, timer: Timer) {
         self.cancel(&timer.key);
         let slot = (due, self.created);
@@ -91,6 +101,17 @@ mod tests {
         assert_eq!(timers.next_due(), Some(Nanos(30)));
         assert!(timers.pop_due(Nanos(30)).is_some());
         assert_eq!(timers.pop_due(Nanos::MAX), None);
+    }
+
+    #[test]
+    fn timers_that_no_engine_set_are_told() {
+        let mut timers = Timers::default();
+        timers.set(Nanos(10), timer(1));
+        assert!(timers.are_sound(2) && !timers.are_sound(1));
+        timers.by_key.clear();
+        assert!(!timers.are_sound(2));
+        let never_created = Timers { created: 0, ..timers };
+        assert!(!never_created.are_sound(2));
     }
 
     #[test]

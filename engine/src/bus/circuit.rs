@@ -77,7 +77,7 @@ impl Circuit {
     /// Notes that the handler failed at `now`.
     pub(crate) fn fail(&mut self, now: Nanos, config: &CircuitConfig) -> Transition {
         let failures = match *self {
-            Self::Closed { failures } => failures + 1,
+            Self::Closed { failures } => failures.saturating_add(1),
             Self::HalfOpen | Self::Open { .. } => config.failure_threshold,
         };
         if failures < config.failure_threshold {
