@@ -45,6 +45,11 @@ impl std::str::FromStr for LogAddress {
     type Err = LogAddressError;
 
     fn from_str(text: &str) -> Result<Self, LogAddressError> {
+        // Addresses are shown in messages, and a message is one line that steers no terminal.
+        if text.contains(char::is_control) {
+            let why = "the address of a log holds no control characters";
+            return Err(LogAddressError(why.to_owned()));
+        }
         if text == "memory" {
             return Ok(Self::Memory);
         }
@@ -61,8 +66,8 @@ impl std::str::FromStr for LogAddress {
             return Ok(Self::Sled(PathBuf::from(path)));
         }
         if text.starts_with("redis://") || text.starts_with("rediss://") {
-            if text.contains(|c: char| c.is_control() || c.is_whitespace()) {
-                let why = "the address of a server holds no spaces and no control characters";
+            if text.contains(char::is_whitespace) {
+                let why = "the address of a server holds no spaces";
                 return Err(LogAddressError(why.to_owned()));
             }
             // The part behind a # in a password would be taken for a partition, and shown.
@@ -279,7 +284,8 @@ mod tests {
         let named: LogAddress = "redis://h:1/0#part".parse().expect("valid");
         let LogAddress::Redis { url, partition } = named else { panic!("a redis address") };
         assert_eq!((url.as_str(), partition), ("redis://h:1/0", Name::new("part").ok()));
-        for nonsense in ["", "sled:", "redb:", "http://h", "redis", "redis://h#", "redis://h\n"] {
+        let refused = ["", "sled:", "redb:", "http://h", "redis", "redis://h#", "redis://h\n"];
+        for nonsense in refused.into_iter().chain(["sled:a\n", "redb:a\u{1b}[2J"]) {
             assert!(nonsense.parse::<LogAddress>().is_err(), "{nonsense}");
         }
     }
