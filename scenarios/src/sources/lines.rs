@@ -145,7 +145,7 @@ impl Lines {
             (Reader::Gzip(_), _) => format!("the gzip stream is damaged ({why})"),
             (Reader::Plain(_), _) => why.to_string(),
         };
-        SourceError::Read { path: self.shown(), line: self.number + 1, why }
+        SourceError::Read { path: self.shown(), line: self.number.saturating_add(1), why }
     }
 }
 
