@@ -156,8 +156,8 @@ impl AnyLog {
         )]
         partition: Name,
         #[cfg_attr(
-            not(feature = "sled"),
-            expect(unused_variables, reason = "only a folder is created by opening it")
+            not(any(feature = "redb", feature = "sled")),
+            expect(unused_variables, reason = "only an embedded log is created by opening it")
         )]
         must_exist: bool,
     ) -> Result<Self, LogError> {
