@@ -73,6 +73,10 @@ const fn hundred() -> Price {
 
 /// How far back a duplicate reaches, in rows.
 const DUPLICATE_REACH: u64 = 24;
+/// The most that a workload's price may be, in units.
+const PRICE_LIMIT: i64 = 1_000_000_000_000_000_000;
+/// The most messages that are made at once.
+const PUBLISH_LIMIT: u64 = 1_000_000;
 /// Rows in which the price goes once up and down.
 const SWING: u64 = 64;
 
@@ -106,8 +110,26 @@ impl Workload {
         if self.symbols.is_empty() {
             return Err("symbols must name at least one".to_owned());
         }
-        if self.price.units() < 1_000_000 {
-            return Err("price must be at least 0.001".to_owned());
+        // Prices swing by a few per cent, and every one of them must be a price.
+        if !(1_000_000..=PRICE_LIMIT).contains(&self.price.units()) {
+            return Err("price must be at least 0.001 and at most 1000000000".to_owned());
+        }
+        for (field, share) in [
+            ("trades", self.trades),
+            ("bars", self.bars),
+            ("bursts", self.bursts),
+            ("late", self.late),
+            ("duplicates", self.duplicates),
+            ("bad", self.bad),
+        ] {
+            if share > 1000 {
+                return Err(format!("{field} must be at most 1000 of a thousand rows"));
+            }
+        }
+        if self.publish && self.events > PUBLISH_LIMIT {
+            return Err(format!(
+                "what is published is made at once: events must be at most {PUBLISH_LIMIT}"
+            ));
         }
         let end = self.interval_ns.checked_mul(self.events.saturating_add(2));
         if end.and_then(|span| span.checked_add(self.start_ns)).is_none() {
@@ -117,14 +139,18 @@ impl Workload {
     }
 
     fn time(&self, row: u64) -> u64 {
-        // Rows of a burst stand where the burst began.
-        let mut first = row;
+        // Rows of a burst stand where the burst began; where all are of one, nobody need look for it.
+        let mut first = if self.bursts < 1000 { row } else { 0 };
         while first > 0 && self.draw(Draw::Time, first, 1000) < u64::from(self.bursts) {
             first -= 1;
         }
         let late = (self.draw(Draw::Time, row, 1 << 32) >> 10) % 1000 < u64::from(self.late);
         let time = self.start_ns + first * self.interval_ns;
-        if late { time.saturating_sub(5 * self.interval_ns).max(self.start_ns) } else { time }
+        if late {
+            time.saturating_sub(self.interval_ns.saturating_mul(5)).max(self.start_ns)
+        } else {
+            time
+        }
     }
 
     fn id(&self, row: u64) -> EventId {
@@ -280,6 +306,14 @@ impl Source for WorkloadSource {
     }
 
     fn seek(&mut self, cursor: SourceCursor) -> Result<(), SourceError> {
+        let SourceCursor { offset, line, seq, .. } = cursor;
+        if offset > self.workload.events || line != offset || seq != offset {
+            return Err(SourceError::Read {
+                path: format!("workload {}", self.name),
+                line,
+                why: "the checkpoint is none of this workload".to_owned(),
+            });
+        }
         self.cursor = cursor;
         Ok(())
     }
@@ -316,6 +350,44 @@ mod tests {
 
     fn rows(source: &mut WorkloadSource) -> Vec<Row> {
         std::iter::from_fn(|| source.next_row().expect("never fails")).collect()
+    }
+
+    #[test]
+    fn what_no_row_could_be_made_of_is_refused() {
+        let said = |change: fn(&mut Workload)| {
+            let mut workload = workload(1);
+            change(&mut workload);
+            workload.check()
+        };
+        assert_eq!(said(|workload| workload.price = Price::from_units(PRICE_LIMIT)), Ok(()));
+        let price = said(|workload| workload.price = Price::MAX);
+        assert!(price.is_err_and(|why| why.starts_with("price")));
+        assert_eq!(said(|workload| workload.late = 1000), Ok(()));
+        assert!(said(|workload| workload.late = 1001).is_err_and(|why| why.starts_with("late")));
+        assert_eq!(said(|workload| workload.events = PUBLISH_LIMIT + 1), Ok(()));
+        let many = said(|workload| {
+            workload.events = PUBLISH_LIMIT + 1;
+            workload.publish = true;
+        });
+        assert!(many.is_err_and(|why| why.contains("at once")));
+    }
+
+    #[test]
+    fn a_cursor_of_something_else_is_refused() {
+        let name = Name::new("w").expect("short");
+        let mut source = WorkloadSource::new(name, workload(1)).expect("makes sense");
+        let at = |offset, line, seq| SourceCursor { offset, line, seq, ..SourceCursor::default() };
+        assert_eq!(source.seek(at(300, 300, 300)), Ok(()));
+        for other in [at(301, 301, 301), at(3, u64::MAX, 3), at(3, 3, 2)] {
+            assert!(source.seek(other).is_err(), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn rows_of_one_endless_burst_cost_no_more_than_others() {
+        let mut workload = Workload { bursts: 1000, late: 0, ..workload(1) };
+        (workload.events, workload.interval_ns) = (1 << 50, 1);
+        assert_eq!(workload.time((1 << 50) - 1), workload.start_ns);
     }
 
     proptest! {
