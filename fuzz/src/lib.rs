@@ -30,6 +30,7 @@ use silvertine_scenarios::{
 use silvertine_sim::{
     executor::block_on,
     generator::{Market, QuoteGenerator},
+    workload::{Workload, WorkloadSource},
 };
 use silvertine_storage::{EmbeddedStore, LogAddress, check_record};
 use xxhash_rust::xxh3::Xxh3;
@@ -98,7 +99,8 @@ pub fn message(bytes: &[u8]) {
     }
 }
 
-/// A scenario that parses has a manifest that keeps it, and its generators either make sense or say what does not.
+/// A scenario that parses has a manifest that keeps it and a file that says it, and its generators and workloads either
+/// make sense or say what does not.
 pub fn scenario(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let scenario = match Scenario::parse(text, "fuzz.toml", PathBuf::new()) {
@@ -110,6 +112,54 @@ pub fn scenario(bytes: &[u8]) {
     for source in &scenario.sources {
         if let Some(made) = generator(source.name, &source.spec) {
             check_generator(made);
+        }
+        if let SourceSpec::Workload(workload) = &source.spec {
+            check_workload(source.name, workload);
+        }
+    }
+    scenario.faults.iter().for_each(assert_one_line);
+    check_file_of(&scenario);
+}
+
+/// What is written of a scenario is read as the same scenario.
+fn check_file_of(scenario: &Scenario) {
+    let text = match scenario.to_toml() {
+        Ok(text) => text,
+        Err(why) => return assert_one_line(&why),
+    };
+    let back = Scenario::parse(&text, "fuzz.toml", PathBuf::new()).expect(&text);
+    assert_eq!(back.faults, scenario.faults, "{text}");
+    assert_eq!(back.run, scenario.run, "{text}");
+    assert_eq!(Manifest::of(&back).to_bytes(), Manifest::of(scenario).to_bytes(), "{text}");
+    assert_eq!(back.to_toml().as_ref(), Ok(&text));
+}
+
+fn check_workload(name: Name, workload: &Workload) {
+    let mut source = match WorkloadSource::new(name, workload.clone()) {
+        Ok(source) => source,
+        Err(why) => return assert_one_line(&why),
+    };
+    let mut rows = 0;
+    for _ in 0..64 {
+        let cursor = source.cursor();
+        let Some(row) = source.next_row().expect("nothing to fail") else { break };
+        match &row {
+            Row::Event(input) => validate(&input.body).expect("workloads keep the rules"),
+            Row::Bad(why) => assert_one_line(why),
+        }
+        let mut again = source.clone();
+        again.seek(cursor).expect("its own cursor");
+        assert_eq!(again.next_row().as_ref(), Ok(&Some(row)));
+        rows += 1;
+    }
+    // All of them are made at once, so only of a few rows.
+    if workload.events == rows {
+        let messages = workload.messages(name);
+        assert_eq!(messages.len() as u64, rows);
+        for message in &messages {
+            if let Ok(message) = message.codec.decode(&message.payload) {
+                validate(&message.body).expect("workloads keep the rules");
+            }
         }
     }
 }
@@ -586,6 +636,11 @@ impl Handler for Alarm {
 
 /// A feed continues from any checkpoint or says in one line why it cannot.
 pub fn checkpoint(bytes: &[u8]) {
+    check_checkpoint(bytes, read_and_generated());
+    check_checkpoint(bytes, awkward());
+}
+
+fn read_and_generated() -> Merge {
     let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
     let rows = "time_ns,symbol,bid,bid_qty,ask,ask_qty\n1,X,1,0,2,0\nbad\n3,X,2,0,3,0\n";
     file.write_all(rows.as_bytes()).expect("writes");
@@ -603,10 +658,38 @@ pub fn checkpoint(bytes: &[u8]) {
     let name = Name::new("generator").expect("valid");
     let generator = QuoteGenerator::new(name, market).expect("valid");
     let generator = generator.with_trades(500).expect("valid");
-    let mut merge = Merge::new(vec![
+    Merge::new(vec![
         MergedSource::new(quotes, "quotes.csv", OnBadRow::Skip),
         MergedSource::new(Box::new(generator), "generator", OnBadRow::Stop),
-    ]);
+    ])
+}
+
+fn awkward() -> Merge {
+    let lane = |name: &str, ids| {
+        let workload = Workload {
+            seed: 1,
+            symbols: vec![Symbol::new("X").expect("valid")],
+            events: 4,
+            start_ns: 1,
+            interval_ns: 2,
+            price: Price::from_units(1_000_000_000),
+            trades: 300,
+            bars: 300,
+            bursts: 300,
+            late: 300,
+            duplicates: 300,
+            bad: 300,
+            ids,
+            publish: false,
+        };
+        let name = Name::new(name).expect("valid");
+        let source = WorkloadSource::new(name, workload).expect("makes sense");
+        MergedSource::new(Box::new(source), "workload", OnBadRow::Skip)
+    };
+    Merge::new(vec![lane("with-ids", true), lane("without", false)])
+}
+
+fn check_checkpoint(bytes: &[u8], mut merge: Merge) {
     if let Err(why) = merge.restore(bytes) {
         return assert_one_line(&why);
     }

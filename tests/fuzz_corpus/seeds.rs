@@ -237,6 +237,66 @@ entries = 1
 equity = "1.5"
 "#;
 
+/// Everything that only the simulator knows.
+const FAULTS: &str = r#"name = "faults"
+clock = "wall"
+[sim]
+seed = 9
+[[source]]
+kind = "workload"
+name = "w"
+seed = 5
+symbols = ["X", "Y"]
+events = 40
+start_ns = 5
+interval_ns = 1000000
+price = "12.5"
+trades = 100
+bars = 200
+bursts = 700
+late = 150
+duplicates = 120
+bad = 60
+ids = true
+publish = true
+[[fault]]
+kind = "lost_reply"
+at = "commit#17"
+[[fault]]
+kind = "late_effect"
+after_events = 10
+op = "trim"
+for = "40ms"
+[[fault]]
+kind = "failover"
+at = "00:00:10.250"
+for = "2s"
+lose = 3
+[[fault]]
+kind = "crash"
+at = "01:00:00"
+op = "commit"
+for = "7m"
+request = "late"
+[[fault]]
+kind = "clock_jump"
+after_events = 20
+by = "-3600s"
+[[fault]]
+kind = "flush"
+at = "publish#2"
+"#;
+
+fn workload(more: &str) -> String {
+    format!(
+        "name = 'w'\n[[source]]\nkind = 'workload'\nname = 'w'\nseed = 1\nsymbols = ['X']\n{more}\n"
+    )
+}
+
+fn fault(keys: &str) -> String {
+    workload(&format!("events = 3\n[[fault]]\n{keys}"))
+}
+
 const INGRESS: &str =
     "name = 'live'\nclock = 'wall'\nsource = [{ kind = 'ingress', name = 'in' }]\n";
 
@@ -253,6 +313,29 @@ fn scenarios() -> Vec<Vec<u8>> {
     }
     seeds.push(format!("{INGRESS}\"\\u001b\" = 1").into_bytes());
     seeds.push(format!("{INGRESS}[run]\ngive_up_after_s = 9223372036854775807").into_bytes());
+    seeds.push(FAULTS.as_bytes().to_vec());
+    for more in [
+        "events = 9",
+        "events = 3\nprice = '1000000000'\nbars = 1000\nlate = 1000",
+        "events = 9223372036854775807\ninterval_ns = 1\nbursts = 1000",
+        "events = 3\npublish = true",
+    ] {
+        seeds.push(workload(more).into_bytes());
+    }
+    for keys in [
+        "kind = 'stall'\nafter_events = 1\nfor = '9223372036854775807ns'",
+        "kind = 'clock_jump'\nat = '9999:59:59.999999999'\nby = '-9223372036854775807ns'",
+        "kind = 'crash'\nat = 'look#1'\nop = 'commit'",
+        "kind = 'crash'\nat = 'commit#0'",
+        "kind = 'crash'\nat = '1:2:3:4'",
+        "kind = 'power_loss'\nat = 'commit#1'\nlose = 4294967295",
+        "kind = 'flush'\nafter_events = 1\nlose = 1",
+        "kind = 'a\u{1b}'\nafter_events = 1",
+        "kind = \"a\\u001b\"\nafter_events = 1",
+        "kind = 'slow'",
+    ] {
+        seeds.push(fault(keys).into_bytes());
+    }
     seeds
 }
 
@@ -266,6 +349,7 @@ fn manifests() -> Vec<Vec<u8>> {
         seeds.push(parsed(&handler(params)).to_bytes());
     }
     seeds.extend(texts(&["", "{\"version\":2}", "{\"version\":1,\"a\\u001b\":0}"]));
+    seeds.push(parsed(FAULTS).to_bytes());
     seeds
 }
 
@@ -464,6 +548,7 @@ fn checkpoints() -> Vec<Vec<u8>> {
     let mut seeds: Vec<Vec<u8>> = pairs.iter().map(|pair| encode_cursors(pair)).collect();
     seeds.push(encode_cursors(&[fresh]));
     seeds.push(vec![0xff; 10]);
+    seeds.push(encode_cursors(&[cursor(2, 2, 2, [0; 4]), cursor(3, 3, 3, [0; 4])]));
     seeds
 }
 
