@@ -399,7 +399,9 @@ impl Engine {
             dedup: &self.dedup,
             slots: &slots,
         };
-        postcard::to_stdvec(&state).map_err(|why| EngineError::Snapshot(why.to_string()))
+        // Room for a small engine, which would otherwise grow byte by byte at first.
+        postcard::to_extend(&state, Vec::with_capacity(1024))
+            .map_err(|why| EngineError::Snapshot(why.to_string()))
     }
 
     /// Becomes what [`save`](Self::save) saved.

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, fmt};
 
-use silvertine_engine::digest::Digest;
+use silvertine_engine::digest::{Digest, fingerprint};
 
 use crate::{
     fault::{FaultKind, OpKind},
@@ -67,7 +67,10 @@ impl Trace {
 
     pub(crate) fn note(&mut self, happened: Happened) {
         self.steps += 1;
-        self.hash = self.hash.chain(&happened.to_bytes());
+        let mut link = [0; 56];
+        link[..16].copy_from_slice(&self.hash.to_bytes());
+        link[16..].copy_from_slice(&happened.to_bytes());
+        self.hash = Digest::from_bytes(fingerprint(&link));
         if self.tail.len() == KEPT {
             self.tail.pop_front();
         }

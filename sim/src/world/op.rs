@@ -129,12 +129,16 @@ impl Request {
             }
             Self::Range(query) => query.after.seq,
             Self::Snapshot(pos) => pos.seq,
-            Self::Publish(messages) => messages.iter().map(|message| of(&message.payload)).sum(),
-            Self::Ingress { cursor, .. } => cursor.values().sum(),
+            Self::Publish(messages) => mixed(messages.iter().map(|message| of(&message.payload))),
+            Self::Ingress { cursor, .. } => mixed(cursor.values().copied()),
             Self::Trim { at, .. } => at.seq,
             Self::Head | Self::Manifest | Self::Snapshots | Self::Stats => 0,
         }
     }
+}
+
+fn mixed(numbers: impl Iterator<Item = u64>) -> u64 {
+    numbers.fold(0, |mixed: u64, number| mixed.rotate_left(7) ^ number)
 }
 
 /// Carries a request out on the log underneath.

@@ -1,0 +1,132 @@
+//! Faults written into scenario files.
+
+use std::{fs, path::Path};
+
+use serde_json::Value;
+use silvertine::sim::fault::{CATALOGUE, Scope};
+use tempfile::TempDir;
+
+use crate::cli::silvertine;
+
+/// A run of generated inputs, live or recorded, with these faults.
+fn scenario(folder: &TempDir, live: bool, faults: &str) -> String {
+    let clock = if live { "wall" } else { "virtual" };
+    let text = format!(
+        r#"
+name = "faulty"
+seed = 3
+clock = "{clock}"
+[run]
+batch_entries = 5
+snapshot_entries = 30
+retention_entries = 40
+[[source]]
+kind = "workload"
+name = "inputs"
+seed = 9
+symbols = ["A", "B"]
+events = 120
+interval_ns = 100000000
+publish = {live}
+[[handler]]
+kind = "probe"
+{faults}
+"#
+    );
+    let path = folder.path().join("faulty.toml");
+    fs::write(&path, text).expect("writes");
+    path.to_str().expect("plain").to_owned()
+}
+
+fn run_json(path: &str) -> Value {
+    silvertine(&["run", path, "--json"]).json()
+}
+
+#[test]
+fn every_kind_of_fault_can_be_written_and_strikes() {
+    let folder = TempDir::new().expect("a temporary folder");
+    for info in CATALOGUE {
+        let live = matches!(info.scope, Scope::Clock | Scope::Producer);
+        let keys: String = info
+            .takes
+            .iter()
+            .map(|key| match *key {
+                "for" => "for = \"250ms\"\n",
+                "lose" => "lose = 2\n",
+                "by" => "by = \"-5s\"\n",
+                "op" => "op = \"commit\"\n",
+                _ => "request = \"applied\"\n",
+            })
+            .collect();
+        let fault = format!("[[fault]]\nkind = \"{}\"\nafter_events = 50\n{keys}", info.name);
+        let report = run_json(&scenario(&folder, live, &fault));
+        assert_eq!(report["faults"][info.name], 1, "{}: {report}", info.name);
+        assert_eq!(report["good"], true, "{report}");
+    }
+}
+
+#[test]
+fn a_fault_strikes_at_its_virtual_time_and_at_its_operation() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let faults = r#"
+[[fault]]
+at = "00:00:10"
+kind = "disconnect"
+for = "5s"
+[[fault]]
+at = "commit#3"
+kind = "lost_reply"
+"#;
+    let path = scenario(&folder, false, faults);
+    let run = silvertine(&["run", &path, "--timeline"]);
+    assert_eq!(run.code, Some(0), "{run:?}");
+    let said = run.stdout;
+    let struck: Vec<&str> = said.lines().filter(|line| line.contains("** ")).collect();
+    assert_eq!(struck.len(), 2, "{said}");
+    let before = said.lines().take_while(|line| !line.contains("** lost_reply")).last();
+    assert!(before.is_some_and(|line| line.contains("-> commit#3")), "{said}");
+    assert!(struck[1].starts_with("00:00:10"), "{said}");
+}
+
+#[test]
+fn a_run_with_faults_leaves_the_digest_of_the_run_without() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let digest = |faults: &str| {
+        run_json(&scenario(&folder, false, faults))["digest"].as_str().expect("text").to_owned()
+    };
+    let undisturbed = digest("");
+    for kind in ["crash", "failover", "flush", "pause", "torn_snapshot"] {
+        let fault = format!("[[fault]]\nkind = \"{kind}\"\nafter_events = 77\n");
+        assert_eq!(digest(&fault), undisturbed, "{kind}");
+    }
+}
+
+#[test]
+fn a_mistake_in_a_fault_is_one_line_that_names_it() {
+    let folder = TempDir::new().expect("a temporary folder");
+    for (fault, named) in [
+        ("kind = \"nonsense\"\nafter_events = 1", "nonsense"),
+        ("kind = \"crash\"", "after_events"),
+        ("kind = \"crash\"\nat = \"10s\"", "00:00:10"),
+        ("kind = \"crash\"\nat = \"commit#0\"", "from one"),
+        ("kind = \"flush\"\nafter_events = 1\nfor = \"5s\"", "for"),
+        ("kind = \"crash\"\nafter_events = 1\nfor = \"5 fortnights\"", "5 fortnights"),
+        ("kind = \"crash\"\nafter_events = 1\nfor = \"9000h\"", "year"),
+    ] {
+        let path = scenario(&folder, false, &format!("[[fault]]\n{fault}\n"));
+        let run = silvertine(&["run", &path]);
+        let said = run.stderr;
+        assert_eq!((run.code, said.lines().count()), (Some(3), 1), "{said}");
+        assert!(said.contains(named) && said.contains("faulty.toml"), "{said}");
+    }
+}
+
+#[test]
+fn a_simulated_run_takes_no_log_of_its_own() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let path = scenario(&folder, false, "[[fault]]\nkind = \"flush\"\nafter_events = 1\n");
+    let log = format!("sled:{}", folder.path().join("log").display());
+    let run = silvertine(&["run", &path, "--log", &log]);
+    assert_eq!(run.code, Some(2), "{run:?}");
+    assert!(!Path::new(&folder.path().join("log")).exists());
+}
