@@ -31,7 +31,7 @@ use crate::{
 /// Rows of each source that are read to learn its instruments.
 const ROWS_READ: usize = 500;
 /// Rows of a drawn plan.
-const EVENTS: (u64, u64) = (200, 220);
+const EVENTS: (u64, u64) = (200, 206);
 
 /// A scenario that the simulator can begin any number of times.
 pub struct ScenarioSubject<'a, L> {

@@ -141,7 +141,7 @@ fn draw_knobs(rng: &mut Rng) -> Knobs {
     // A snapshot with every commit is worth a try, but costs more than all else.
     let often = rng.below(16) == 0;
     let snapshot_entries =
-        if often { pick(rng, &[1, 5]) } else { pick(rng, &[20, 40, 80, 150, 100_000]) };
+        if often { pick(rng, &[1, 5, 100_000]) } else { pick(rng, &[20, 40, 60, 80]) };
     let trims = rng.below(3) == 0;
     Knobs {
         batch_entries: pick(rng, &[1, 2, 5, 10, 32, 64]),

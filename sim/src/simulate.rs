@@ -35,7 +35,7 @@ use crate::{
         Oracle, Violation,
         audit::{CallLog, audit, recount},
         explain::explain,
-        same,
+        same, same_bytes,
     },
     subject::Subject,
     trace::{Happened, Trace, What},
@@ -509,7 +509,7 @@ impl<S: Subject> Run<'_, S> {
                 &twin.figures,
                 &engine.figures(),
             )?;
-            same(Oracle::Transparent, "the state is the twin's", &twin.state, &state)?;
+            same_bytes(Oracle::Transparent, "the state is the twin's", &twin.state, &state)?;
             let what = "duplicates are counted";
             same(Oracle::Truth, what, &twin.duplicates, &outcome.duplicates)?;
         }
@@ -550,11 +550,11 @@ impl<S: Subject> Run<'_, S> {
             Ok::<_, ReplayError>(events)
         });
         let events = replayed.map_err(|error| failed("the log is executed again", &error))?;
-        same(
+        same_bytes(
             Oracle::Fold,
             "executing the log again gives the state",
             &save(&engine)?,
-            &state.to_vec(),
+            state,
         )?;
         // What watched it hands in its notes.
         drop(engine);

@@ -92,6 +92,25 @@ impl Violation {
     }
 }
 
+/// Compares bytes, and shows the first that differ.
+pub(crate) fn same_bytes(
+    oracle: Oracle,
+    what: &str,
+    expected: &[u8],
+    actual: &[u8],
+) -> Result<(), Violation> {
+    if expected == actual {
+        return Ok(());
+    }
+    let at = expected.iter().zip(actual).position(|(expected, actual)| expected != actual);
+    let at = at.unwrap_or(expected.len().min(actual.len()));
+    let show = |bytes: &[u8]| {
+        let shown: String = bytes[at..].iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        format!("{} bytes, from byte {at} on {shown}", bytes.len())
+    };
+    Err(Violation::new(oracle, what, show(expected), show(actual)))
+}
+
 /// Compares, and words the difference only where there is one.
 pub(crate) fn same<T: PartialEq + fmt::Debug>(
     oracle: Oracle,
