@@ -142,7 +142,7 @@ pub(crate) struct SimArgs {
     /// The scenario whose handlers are run; handlers that do a bit of everything when absent.
     pub scenario: Option<PathBuf>,
     /// How many seeds; 1000 when there is no --time either.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..), value_name = "N")]
     pub seeds: Option<u64>,
     /// The first seed.
     #[arg(long, default_value_t = 0, value_name = "SEED")]

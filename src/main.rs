@@ -41,6 +41,11 @@ fn main() -> ExitCode {
         Err(payload) => {
             let text = payload.downcast_ref::<String>().map(String::as_str);
             let text = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("?");
+            // What the standard library makes of a reader that went away, such as `head`.
+            if let Some(why) = text.strip_prefix("failed printing to stdout: ") {
+                eprintln!("silvertine: stdout: {why}");
+                return Exit::OutputFailed.into();
+            }
             eprintln!(
                 "silvertine: internal error: {text}; please report it with the command you ran"
             );
