@@ -1,4 +1,5 @@
 //! Real `redis-server` processes on free ports, started, killed and restarted by the tests themselves.
+//! `SILVERTINE_REDIS_SERVER` names another binary than the one in `PATH`.
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
@@ -59,10 +60,40 @@ impl RedisServer {
         }
     }
 
+    /// Stops the process where it stands; the system goes on accepting connections and bytes for it.
+    pub fn freeze(&self) {
+        self.signal("-STOP");
+        let id = self.id();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let state = Command::new("ps").args(["-o", "state=", "-p", &id]).output();
+            if state.expect("ps is there").stdout.starts_with(b"T") {
+                return;
+            }
+            assert!(Instant::now() < deadline, "a stopped process stops");
+            sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Lets a stopped process go on.
+    pub fn thaw(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([signal, &self.id()]).status();
+        assert!(sent.expect("kill is there").success());
+    }
+
+    fn id(&self) -> String {
+        self.child.as_ref().expect("the server runs").id().to_string()
+    }
+
     /// Starts again on the same port and files, and waits until it answers.
     pub fn restart(&mut self) {
         self.kill9();
-        let spawned = Command::new("redis-server")
+        let named = std::env::var_os("SILVERTINE_REDIS_SERVER");
+        let spawned = Command::new(named.unwrap_or_else(|| "redis-server".into()))
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", ""])
             .args(["--dir", &self.folder.path().display().to_string()])
             .args(&self.args)
