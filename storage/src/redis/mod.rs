@@ -1,7 +1,7 @@
 //! The log on Redis Streams, for live trading: Redis 7.0 and newer, one server (primary).
 //!
 //! Law-keeping: every write that matters is one Lua script, so it is all or nothing (L3) and compares
-//! owner, epoch, commit id and head in the same atomic step (L4, L5). Entries carry explicit stream ids,
+//! owner, epoch, commit id, head and number of entries in the same atomic step (L4, L5). Entries carry explicit stream ids,
 //! their positions (L1); readers see nothing past the head that the same script moved last (L2).
 //!
 //! Keys of a partition share a hash tag, so they live in one slot: `sv:{p}:meta`, `sv:{p}:snap`,
@@ -96,6 +96,15 @@ impl RedisLog {
     fn corrupt(&self, operation: &'static str, at: &str, why: &str) -> LogError {
         let kind = LogErrorKind::Corrupt { at: at.to_owned(), why: why.to_owned() };
         self.error(operation, kind, Applied::No)
+    }
+
+    /// So many entries are not in their streams, somewhere up to a position.
+    fn missing(&self, operation: &'static str, up_to: &str, entries: u64) -> LogError {
+        let why = match entries {
+            1 => "an entry is missing up to it".to_owned(),
+            _ => format!("{entries} entries are missing up to it"),
+        };
+        self.corrupt(operation, up_to, &why)
     }
 
     /// A write that failed.

@@ -173,12 +173,21 @@ impl RedisLog {
             let range = commands.cmd("XRANGE").arg(&keys.topics[topic.index()]);
             range.arg(&after).arg("+").arg("COUNT").arg(query.limit);
         }
+        // All topics together show by their numbers where an entry is missing; some alone do not.
+        let counted = query.topics != TopicSet::ALL;
+        if counted {
+            for topic in &keys.topics {
+                commands.cmd("XLEN").arg(topic);
+            }
+            commands.cmd("HMGET").arg(&keys.meta).arg(META_FIELDS);
+        }
         let answers = self.read_all("range", &commands).await?;
-        let Some((meta, streams)) = answers.split_first() else { return Ok(Page::default()) };
+        let (meta, answers) = (&answers[0], &answers[1..]);
+        let (streams, counts) = answers.split_at(topics.len());
         let Some(head) = self.parse_meta("range", meta)? else { return Ok(Page::default()) };
-        if query.after.seq < head.trimmed.seq {
-            let kind = LogErrorKind::Trimmed { through: head.trimmed };
-            return Err(self.error("range", kind, Applied::No));
+        self.check_not_trimmed(query.after, &head)?;
+        if counted && !self.check_count(query.after, &head, counts)? {
+            return Ok(Page::default());
         }
         // Past this position some topic may hold more than its answer showed.
         let mut complete_to = head.pos;
@@ -209,6 +218,32 @@ impl RedisLog {
         }
         page.next = if more { page.entries.last_pos() } else { None };
         Ok(page)
+    }
+
+    fn check_not_trimmed(&self, after: Pos, head: &Head) -> Result<(), LogError> {
+        if after.seq >= head.trimmed.seq {
+            return Ok(());
+        }
+        let kind = LogErrorKind::Trimmed { through: head.trimmed };
+        Err(self.error("range", kind, Applied::No))
+    }
+
+    /// Checks that the streams hold at least as many entries as must have been there all the time between
+    /// two looks at the meta record; their lengths and the second look are in `answers`. False when the
+    /// partition has gone meanwhile.
+    fn check_count(&self, after: Pos, head: &Head, answers: &[Value]) -> Result<bool, LogError> {
+        let Some((meta, lengths)) = answers.split_last() else { return Ok(true) };
+        let Some(later) = self.parse_meta("range", meta)? else { return Ok(false) };
+        self.check_not_trimmed(after, &later)?;
+        let length = |answer: &Value| match answer {
+            Value::Int(length) => length.unsigned_abs(),
+            _ => 0,
+        };
+        let found: u64 = lengths.iter().map(length).sum();
+        match head.pos.seq.saturating_sub(later.trimmed.seq).checked_sub(found) {
+            None | Some(0) => Ok(true),
+            Some(missing) => Err(self.missing("range", &head.pos.to_string(), missing)),
+        }
     }
 
     fn parse_entry<'a>(&self, row: &'a Value) -> Result<(Pos, &'a [u8]), LogError> {
@@ -346,8 +381,10 @@ impl RedisLog {
         let refused = |kind| Err(self.error("ingress", kind, Applied::No));
         let Value::Array(found) = found else { return refused(LogErrorKind::Gone) };
         let found: Vec<Option<String>> = found.iter().map(text).collect();
-        let [Some(epoch), Some(owner)] = found.as_slice() else {
-            return refused(LogErrorKind::Gone);
+        let (epoch, owner) = match found.as_slice() {
+            [Some(epoch), Some(owner)] => (epoch, owner),
+            [None, None] => return refused(LogErrorKind::Gone),
+            _ => return Err(self.corrupt("ingress", &self.inner.keys.meta, "epoch or owner")),
         };
         if *epoch == lease.epoch.0.to_string() && *owner == lease.owner.to_string() {
             return Ok(());

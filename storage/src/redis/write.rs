@@ -46,14 +46,14 @@ impl RedisLog {
             && error.code() == Some("NOSCRIPT")
         {
             let mut by_text = redis::cmd("EVAL");
-            by_text.arg(script.code);
+            by_text.arg(&script.code);
             fill(&mut by_text);
             answer = self.inner.commands.call(&by_text).await;
         }
         match answer {
             Ok(Value::Array(parts)) => Ok(parts),
             Ok(other) => {
-                let why = format!("a script answered {other:?}");
+                let why = format!("a script answered {}", kind_of_answer(&other));
                 Err(self.error(operation, LogErrorKind::Unavailable { why }, Applied::Maybe))
             }
             Err(failed) => Err(self.failed(operation, failed)),
@@ -68,6 +68,22 @@ impl RedisLog {
             "FENCED" => {
                 LogErrorKind::Fenced { ours, current: Epoch(text(1).parse().unwrap_or_default()) }
             }
+            "BROKEN" => return self.corrupt(operation, &self.inner.keys.meta, &text(1)),
+            // With a position that is none.
+            "CONFLICT" | "DUPLICATE" => {
+                return self.corrupt(operation, &self.inner.keys.meta, "head");
+            }
+            "MISCOUNTED" => match (text(2).parse::<u64>(), text(3).parse::<u64>()) {
+                (Ok(expected), Ok(found)) if found > expected => {
+                    let extra = found - expected;
+                    let why = format!("somebody else wrote {extra} entries below {}", text(1));
+                    LogErrorKind::Foreign { why }
+                }
+                (Ok(expected), Ok(found)) => {
+                    return self.missing(operation, &text(1), expected - found);
+                }
+                _ => return self.corrupt(operation, &self.inner.keys.meta, "head"),
+            },
             "FOREIGN" => {
                 let why = format!("somebody else wrote {} into {}", text(2), text(1));
                 LogErrorKind::Foreign { why }
@@ -125,6 +141,13 @@ impl RedisLog {
             let why = format!("entries must stand above the head {}", commit.expected);
             return Err(self.error("commit", LogErrorKind::Invalid { why }, Applied::No));
         }
+        let new_head = commit.resulting_pos();
+        // The script tells by the numbers how many entries there are.
+        let numbered = new_head.seq.saturating_sub(commit.expected.seq);
+        if numbered != commit.entries.len() as u64 {
+            let why = format!("entries must be numbered on without gaps from {}", commit.expected);
+            return Err(self.error("commit", LogErrorKind::Invalid { why }, Applied::No));
+        }
         let keys = &self.inner.keys;
         let snapshot = commit.snapshot.map(|snapshot| read::sealed(snapshot.bytes));
         let dropped = match commit.snapshot {
@@ -141,7 +164,6 @@ impl RedisLog {
         for entry in commit.entries.iter() {
             per_topic[entry.topic.index()] += 1;
         }
-        let new_head = commit.resulting_pos();
         let fill = |cmd: &mut Cmd| {
             cmd.arg(7 + done.len()).arg(&keys.meta).arg(&keys.snapshots).arg(&keys.topics[..]);
             for (key, _) in &done {
@@ -294,7 +316,8 @@ impl RedisLog {
         match answers.pop() {
             Some(Value::Array(done)) if done.len() + 2 == commands.len() => Ok(done),
             other => {
-                let why = format!("a transaction answered {other:?}");
+                let answer = other.as_ref().map_or("nothing", kind_of_answer);
+                let why = format!("a transaction answered {answer}");
                 Err(self.error(operation, LogErrorKind::Unavailable { why }, Applied::Maybe))
             }
         }
@@ -323,6 +346,17 @@ impl RedisLog {
         let Some((error, what)) = refused else { return Ok(()) };
         let kind = classify::kind_of(&error.clone().into(), &format!("{what}: "));
         Err(self.error("publish", kind, Applied::No))
+    }
+}
+
+/// What kind of answer this is, for messages; the answer itself may be of any length.
+const fn kind_of_answer(answer: &Value) -> &'static str {
+    match answer {
+        Value::Nil => "nil",
+        Value::Int(_) => "a number",
+        Value::BulkString(_) | Value::SimpleString(_) | Value::VerbatimString { .. } => "a text",
+        Value::Array(_) | Value::Set(_) => "a list of another length",
+        _ => "something else",
     }
 }
 

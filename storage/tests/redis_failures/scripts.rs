@@ -103,11 +103,14 @@ fn positions_beyond_what_a_double_holds_are_kept_exactly() {
         let lease = acquire(&log).await;
         // 2^53 and its neighbours are one and the same number to Lua.
         let base = 9_007_199_254_740_990;
-        let mut head = Pos::ZERO;
+        // As if everything before had been trimmed.
+        let mut head = Pos { ms: 9_007_199_254_740, seq: base - 1 };
+        server.send(&format!("HSET sv:{{p}}:meta head {head} trimmed {head}"));
+        let after = head;
         let mut digest = silvertine_engine::digest::Digest::EMPTY;
         for step in 0..6 {
             let mut draft = Draft::on(head, digest, &[Topic::Fill]);
-            let pos = Pos { ms: 9_007_199_254_740, seq: base + step };
+            let pos = Pos { ms: head.ms, seq: base + step };
             let event = crate::fixtures::entry(pos, Topic::Fill);
             draft.entries.clear();
             digest = digest.chain(draft.entries.push(&event));
@@ -115,7 +118,7 @@ fn positions_beyond_what_a_double_holds_are_kept_exactly() {
             log.commit(&lease, &draft.commit(&lease)).await.expect("commits");
             head = draft.head();
         }
-        let only = RangeQuery { after: Pos::ZERO, topics: TopicSet::of(&[Topic::Fill]), limit: 10 };
+        let only = RangeQuery { after, topics: TopicSet::of(&[Topic::Fill]), limit: 10 };
         let page = log.range(only).await.expect("reads");
         let read: Vec<u64> = page.entries.iter().map(|entry| entry.pos.seq - base).collect();
         assert_eq!(read, [0, 1, 2, 3, 4, 5]);
@@ -199,6 +202,22 @@ async fn read_until(
             Err(error) => assert!(matches!(error.kind, LogErrorKind::Trimmed { .. }), "{error}"),
         }
     }
+}
+
+#[test]
+fn a_commit_that_leaves_numbers_out_is_refused() {
+    let server = RedisServer::start();
+    run(async {
+        let log = log_on(&server);
+        let lease = acquire(&log).await;
+        let first = first_draft();
+        log.commit(&lease, &first.commit(&lease)).await.expect("commits");
+        let mut draft = draft_after(&draft_after(&first));
+        draft.expected = first.head();
+        let refused = kind(log.commit(&lease, &draft.commit(&lease)).await);
+        assert!(matches!(refused, LogErrorKind::Invalid { .. }), "{refused}");
+        assert_eq!(everything(&log).await, first.entries);
+    });
 }
 
 #[test]
