@@ -337,8 +337,9 @@ impl RedisLog {
         }
     }
 
-    /// Reads what is there now, and the lease with it, in one transaction: what a former owner is given
-    /// would lack what its successor has consumed.
+    /// Reads what is there now, and then the lease: what a former owner is given would lack what its
+    /// successor has consumed, and who owns the partition afterwards has owned it all the time. No
+    /// transaction, because a server that is out of memory refuses to queue even what only reads.
     async fn read_messages(
         &self,
         lease: Option<&Lease>,
@@ -346,18 +347,15 @@ impl RedisLog {
         limit: usize,
     ) -> Result<Vec<Message>, LogError> {
         let mut commands = redis::pipe();
-        commands.cmd("MULTI");
-        commands.cmd("HMGET").arg(&self.inner.keys.meta).arg("epoch").arg("owner");
         if !reads.is_empty() {
             let mut read = redis::cmd("XREAD");
             read.arg("COUNT").arg(limit);
             self.add_streams(&mut read, reads);
             commands.add_command(read);
         }
-        commands.cmd("EXEC");
-        let answers = self.transact("ingress", commands).await;
-        let answers = answers.map_err(|error| LogError { applied: Applied::No, ..error })?;
-        let [owner, streams @ ..] = answers.as_slice() else { return Ok(Vec::new()) };
+        commands.cmd("HMGET").arg(&self.inner.keys.meta).arg("epoch").arg("owner");
+        let answers = self.read_all("ingress", &commands).await?;
+        let [streams @ .., owner] = answers.as_slice() else { return Ok(Vec::new()) };
         if let Some(lease) = lease {
             self.check_owner(lease, owner)?;
         }

@@ -141,3 +141,16 @@ fn a_producer_that_appears_later_is_noticed() {
         assert_eq!(log.ingress(None, &ahead, 10, Duration::ZERO).await, Ok(Vec::new()));
     });
 }
+
+#[test]
+fn an_owner_reads_its_ingress_on_a_server_that_is_out_of_memory() {
+    let server = RedisServer::start_with(&["--maxmemory-policy", "noeviction"]);
+    run(async {
+        let log = log_on(&server);
+        let lease = acquire(&log).await;
+        log.publish(&[message("p", 1)]).await.expect("publishes");
+        server.send("CONFIG SET maxmemory 1");
+        let waiting = log.ingress(Some(&lease), &IngressCursor::new(), 10, Duration::ZERO).await;
+        assert_eq!(waiting.expect("reads"), [message("p", 1)]);
+    });
+}
