@@ -26,6 +26,7 @@ mod plan;
 mod process;
 mod seeds;
 mod servers;
+mod states;
 mod watched;
 mod workload;
 

@@ -91,19 +91,34 @@ impl RedisServer {
 
     /// Starts again on the same port and files, and waits until it answers.
     pub fn restart(&mut self) {
+        self.respawn(&[]);
+        self.wait_until(Self::answers);
+    }
+
+    /// Starts again with these further arguments, and waits until it says that it is loading its data.
+    pub fn restart_loading(&mut self, args: &[&str]) {
+        self.respawn(args);
+        self.wait_until(|server| server.send("PING").starts_with("-LOADING"));
+    }
+
+    fn respawn(&mut self, args: &[&str]) {
         self.kill9();
         let named = std::env::var_os("SILVERTINE_REDIS_SERVER");
         let spawned = Command::new(named.unwrap_or_else(|| "redis-server".into()))
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", ""])
             .args(["--dir", &self.folder.path().display().to_string()])
             .args(&self.args)
+            .args(args)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn();
         let child = spawned.expect("redis-server not found: ./test.sh installs it");
         self.child = Some(child);
+    }
+
+    fn wait_until(&self, condition: impl Fn(&Self) -> bool) {
         let deadline = Instant::now() + Duration::from_secs(20);
-        while !self.answers() {
+        while !condition(self) {
             assert!(Instant::now() < deadline, "redis-server does not answer on {}", self.port);
             sleep(Duration::from_millis(5));
         }

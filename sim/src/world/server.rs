@@ -88,7 +88,7 @@ impl<L: EventLog + Default> Server<L> {
             .states
             .iter()
             .filter(|&&(_, until)| until > now)
-            .find_map(|&(state, _)| refusal_in(state, request.kind().writes()));
+            .find_map(|&(state, _)| state.refusal(request.kind().writes()));
         let kind = kind.or_else(|| {
             let damaged = self.damaged(request);
             self.damage_read |= damaged.is_some();
@@ -188,24 +188,29 @@ impl<L: EventLog + Default> Server<L> {
     }
 }
 
-fn refusal_in(state: FaultKind, writes: bool) -> Option<LogErrorKind> {
-    let unavailable = |why: &str| Some(LogErrorKind::Unavailable { why: why.to_owned() });
-    let refuses = |why: &str| {
-        let why = why.to_owned();
-        writes.then_some(LogErrorKind::RefusesWrites { why })
-    };
-    match state {
-        FaultKind::Loading => unavailable("LOADING Redis is loading the dataset in memory"),
-        FaultKind::Busy => unavailable("BUSY Redis is busy running a script"),
-        FaultKind::ClusterDown => unavailable("CLUSTERDOWN The cluster is down"),
-        FaultKind::OutOfMemory => refuses("OOM command not allowed when used memory > 'maxmemory'"),
-        FaultKind::ReadOnly => refuses("READONLY You can't write against a read only replica"),
-        FaultKind::Misconf => refuses("MISCONF Errors writing to the AOF file"),
-        FaultKind::NoReplicas => refuses("NOREPLICAS Not enough good replicas to write"),
-        FaultKind::Denied => {
-            let why = "NOPERM this user has no permissions to run the command".to_owned();
-            Some(LogErrorKind::Denied { why })
+impl FaultKind {
+    /// What a server in this state answers to a request that writes, or to one that only reads, instead of
+    /// carrying it out. It must refuse whatever a real server refuses; a test compares the two.
+    #[must_use]
+    pub fn refusal(self, writes: bool) -> Option<LogErrorKind> {
+        let unavailable = |why: &str| Some(LogErrorKind::Unavailable { why: why.to_owned() });
+        let refuses = |why: &str| Some(LogErrorKind::RefusesWrites { why: why.to_owned() });
+        match self {
+            Self::Loading => unavailable("LOADING Redis is loading the dataset in memory"),
+            Self::Busy => unavailable("BUSY Redis is busy running a script"),
+            Self::ClusterDown => unavailable("CLUSTERDOWN The cluster is down"),
+            // The connection is dropped, and dialling does not take a replica for the log.
+            Self::ReadOnly => refuses("READONLY You can't write against a read only replica"),
+            Self::OutOfMemory if writes => {
+                refuses("OOM command not allowed when used memory > 'maxmemory'")
+            }
+            Self::Misconf if writes => refuses("MISCONF Errors writing to the AOF file"),
+            Self::NoReplicas if writes => refuses("NOREPLICAS Not enough good replicas to write"),
+            Self::Denied => {
+                let why = "NOPERM this user has no permissions to run the command".to_owned();
+                Some(LogErrorKind::Denied { why })
+            }
+            _ => None,
         }
-        _ => None,
     }
 }
