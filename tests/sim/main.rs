@@ -6,6 +6,7 @@ mod coverage;
 mod determinism;
 mod files;
 mod planted;
+mod workloads;
 
 use std::path::PathBuf;
 
