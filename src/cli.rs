@@ -160,7 +160,7 @@ pub(crate) struct SimArgs {
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
     /// Instead of drawing plans, try every one: crashes at every operation, or pairs of faults over tiny runs.
-    #[arg(long, value_name = "WHAT", conflicts_with_all = ["seeds", "from_seed"])]
+    #[arg(long, value_name = "WHAT", conflicts_with_all = ["seeds", "from_seed", "time"])]
     pub exhaustive: Option<ExhaustiveArg>,
     /// Run every plan twice, and once more in another process; the traces must be the same.
     #[arg(long)]

@@ -94,6 +94,13 @@ fn print_text(args: &RunArgs, scenario: &Scenario, report: &Report) {
         "  faults   {}",
         if faults.is_empty() { "none fired".to_owned() } else { faults.join(", ") }
     );
+    let missed = (scenario.faults.len() as u64).saturating_sub(report.faults);
+    if missed > 0 {
+        println!(
+            "  missed   {missed} of {} faults: the run never got there",
+            scenario.faults.len()
+        );
+    }
     println!(
         "  owners   {}, {} inputs taken by all of them, {} s of virtual time",
         report.owners,

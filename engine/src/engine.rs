@@ -341,6 +341,12 @@ impl Engine {
         }
     }
 
+    /// What shapes its behaviour.
+    #[must_use]
+    pub const fn config(&self) -> &EngineConfig {
+        &self.config
+    }
+
     /// Engine time: that of the last entry.
     #[must_use]
     pub const fn time(&self) -> Nanos {

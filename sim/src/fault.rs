@@ -10,8 +10,8 @@ use crate::spell;
 pub use crate::spell::parse_span;
 
 const ONE_SECOND: u64 = 1_000_000_000;
-/// The longest that a fault may last: sums of times stay far from the end of the range.
-const LONGEST: u64 = 365 * 86_400 * ONE_SECOND;
+/// The longest that a fault may last: within it, a run that only waits still comes to its end.
+const LONGEST: u64 = 3_600 * ONE_SECOND;
 
 /// What a kind of fault strikes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -384,7 +384,7 @@ impl TryFrom<Written> for Fault {
         if let Some(span) = written.span {
             fault.for_ns = spell::parse_span(&span)?;
             if fault.for_ns > LONGEST {
-                return Err(format!("fault {}: for = {span:?} is longer than a year", info.name));
+                return Err(format!("fault {}: for = {span:?} is longer than an hour", info.name));
             }
         }
         fault.lose = written.lose.unwrap_or(fault.lose);

@@ -63,9 +63,17 @@ impl Probe {
         Ok(Self { params, state: State::default() })
     }
 
-    /// Fails or panics where the parameters say so, before anything has changed.
-    fn stumble(&self, ctx: &mut Context<'_>) -> Result<(), HandlerError> {
+    /// Fails or panics where the parameters say so, before its state has changed but with a decision and a
+    /// timer in hand: nothing may come of them.
+    fn stumble(&self, event: &Event, ctx: &mut Context<'_>) -> Result<(), HandlerError> {
         let fate = ctx.random_below(1000);
+        if fate < self.params.fails + self.params.panics
+            && let Body::MarketData(data) = &event.body
+        {
+            let symbol = data.symbol();
+            ctx.emit(Signal { symbol, strategy: ctx.handler(), strength: Ratio::ZERO });
+            ctx.set_timer(u64::MAX, Duration::from_millis(self.params.timer_ms));
+        }
         if fate < self.params.fails {
             return Err(HandlerError::new("the probe fails as it is asked to"));
         }
@@ -103,7 +111,7 @@ impl Handler for Probe {
     }
 
     fn handle(&mut self, event: &Event, ctx: &mut Context<'_>) -> Result<(), HandlerError> {
-        self.stumble(ctx)?;
+        self.stumble(event, ctx)?;
         self.state.latest = self.state.latest.max(ctx.now());
         self.state.mixed = self.state.mixed.rotate_left(7) ^ ctx.random();
         match &event.body {

@@ -101,11 +101,19 @@ pub fn simulate<S: Subject>(
     options: Options,
 ) -> Result<Report, String> {
     let producers = subject.producers()?;
-    let twin = if producers.is_empty() { Some(Twin::run(subject)?) } else { None };
+    let mut twin = if producers.is_empty() { Some(Twin::run(subject)?) } else { None };
     let may_lose = faults.iter().any(|fault| fault.kind.info().scope == Scope::Loss);
     let trace = if options.keep_trace { Trace::keeping_all() } else { Trace::default() };
     let twin_log = twin.as_ref().map(|twin| Arc::clone(&twin.log));
-    let world = World::new(Server::new(may_lose), faults, options.seed, trace, twin_log);
+    let mut world = World::new(
+        Server::new(may_lose),
+        faults,
+        options.seed,
+        trace,
+        subject.driver().retry,
+        twin_log,
+    );
+    world.violation = twin.as_mut().and_then(|twin| twin.violation.take());
     let inputs = producers.iter().map(|messages| messages.len() as u64).sum::<u64>()
         + twin.as_ref().map_or(0, |twin| twin.counts.inputs);
     let run = Run {
@@ -129,6 +137,7 @@ struct Twin {
     duplicates: u64,
     figures: Vec<(Name, &'static str, Figure)>,
     state: Vec<u8>,
+    violation: Option<Violation>,
 }
 
 impl Twin {
@@ -137,12 +146,18 @@ impl Twin {
         let mut feed = Merge::new(subject.lanes()?);
         let mut log = Batch::default();
         let mut duplicates = 0;
+        let mut violation = None;
         while let Polled::Ready(recv_time) =
             block_on(feed.poll(Duration::ZERO)).map_err(|error| error.to_string())?
         {
             let input = feed.take();
+            let latest = engine.time().max(recv_time);
             if engine.step(input, recv_time, &mut log) == Stepped::Duplicate {
                 duplicates += 1;
+            }
+            if engine.time() > latest && violation.is_none() {
+                let what = "engine time runs ahead of the inputs";
+                violation = Some(Violation::new(Oracle::Time, what, latest, engine.time()));
             }
         }
         let state = engine.save().map_err(|error| error.to_string())?;
@@ -153,6 +168,7 @@ impl Twin {
             duplicates,
             figures: engine.figures(),
             state,
+            violation,
         })
     }
 }
@@ -193,7 +209,11 @@ impl<S: Subject> Run<'_, S> {
             self.weather()?;
         }
         if self.is_well() {
-            let checked = self.check_end();
+            let checked = panic::catch_unwind(AssertUnwindSafe(|| self.check_end()));
+            let checked = checked.unwrap_or_else(|_| {
+                let what = "the log that is left makes its reader panic";
+                Err(Violation::new(Oracle::NoPanic, what, "a log that can be read", "a panic"))
+            });
             self.world.lock().check(checked);
         }
         Ok(self.report())
@@ -266,7 +286,11 @@ impl<S: Subject> Run<'_, S> {
                 }
             }
             Next::StartProducer(number) => self.start_producer(number),
-            Next::Strike(fault) => self.world.lock().strike(fault),
+            Next::Strike(fault) => {
+                if self.finished.is_none() {
+                    self.world.lock().strike(fault);
+                }
+            }
         }
         Ok(())
     }
@@ -556,9 +580,10 @@ impl<S: Subject> Run<'_, S> {
             &save(&engine)?,
             state,
         )?;
+        let circuit = engine.config().circuit;
         // What watched it hands in its notes.
         drop(engine);
-        audit(&events, &calls.take())?;
+        audit(&events, &calls.take(), &circuit)?;
         self.see_circuits(&events);
         Ok((events, begin == Pos::ZERO))
     }

@@ -49,6 +49,9 @@ pub(crate) fn sim(args: &SimArgs) -> Result<Exit, Failure> {
         let drawn = plans.nth(*number).expect("it was run");
         return report_failure(&subject, *number, drawn, args);
     }
+    if tally.runs == 0 {
+        return Err(Failure::new(Exit::NotReached, "no plan was run, so nothing is known"));
+    }
     if args.check_determinism {
         determinism::compare_with_another_process(&tally, args)?;
     }

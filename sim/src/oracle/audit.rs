@@ -1,14 +1,17 @@
 //! Reads a finished log and the calls of a watched re-execution, and checks what neither could know of the
 //! other: causes, timers, who was handed what, and that failures were recorded.
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use silvertine_engine::{
     Counts,
-    bus::{Context, Figure, Handler, HandlerError, Priority},
+    bus::{CircuitConfig, Context, Figure, Handler, HandlerError, Priority},
     event::{Body, Event, EventId, OrderStatus, Origin, System, TopicSet},
     text::Name,
     time::Nanos,
@@ -115,7 +118,7 @@ impl Handler for Watched {
 }
 
 /// Checks a log from its first kept entry on, with the calls of its re-execution from there.
-pub(crate) fn audit(events: &[Event], calls: &Calls) -> Check {
+pub(crate) fn audit(events: &[Event], calls: &Calls, circuit: &CircuitConfig) -> Check {
     let by_id = index(events)?;
     // The newest entry of that id before `at`: beyond its window, a producer's id may come again.
     let find = |id: EventId, at: usize| -> Option<usize> {
@@ -132,7 +135,8 @@ pub(crate) fn audit(events: &[Event], calls: &Calls) -> Check {
             }
         }
     }
-    Deliveries::new(events, calls).check(&find, whole)
+    timers_in_order(events)?;
+    Deliveries::new(events, calls, circuit).check(&find, whole)
 }
 
 type Find<'a> = dyn Fn(EventId, usize) -> Option<usize> + 'a;
@@ -195,43 +199,74 @@ fn timer(events: &[Event], at: usize, set_by: Option<usize>, whole: bool) -> Che
     }
 }
 
+/// Timers fire in the order (due, creation), over the whole log: a new one is never due before now.
+fn timers_in_order(events: &[Event]) -> Check {
+    let timers = events.iter().filter(|event| event.origin == Origin::Timer);
+    let mut before = None;
+    for fired in timers {
+        let this = (fired.header.event_time, fired.header.source_seq);
+        if before.is_some_and(|before| before >= this) {
+            let what = format!("the timer at {} fires out of turn", fired.pos);
+            let expected = format!("due behind {:?}", before.unwrap_or_default());
+            return Err(Violation::new(Oracle::Time, what, expected, format!("{this:?}")));
+        }
+        before = Some(this);
+    }
+    Ok(())
+}
+
 /// Who was handed what.
 struct Deliveries<'a> {
     events: &'a [Event],
     calls: &'a Calls,
+    circuit: &'a CircuitConfig,
     /// Handlers in the order in which they must be called.
     order: Vec<usize>,
 }
 
 /// What is known of a handler's circuit while reading along.
 #[derive(Clone, Copy)]
-struct Standing {
-    last_ended_well: bool,
-    /// From this entry on, until that time, it is passed over.
-    open: Option<(u64, Nanos)>,
+enum Standing {
+    /// Its failures before the first kept entry are not known.
+    Unknown,
+    /// Called, after so many failures in a row.
+    Closed { failures: u32 },
+    /// Passed over until then, and tried once after.
+    Open { until: Nanos },
 }
 
+/// By event and handler: whether a call ended well, any of them where a producer's id came again.
+type Ends = BTreeMap<(EventId, Name), bool>;
+
 impl<'a> Deliveries<'a> {
-    fn new(events: &'a [Event], calls: &'a Calls) -> Self {
+    fn new(events: &'a [Event], calls: &'a Calls, circuit: &'a CircuitConfig) -> Self {
         let mut order: Vec<usize> = (0..calls.handlers.len()).collect();
         order.sort_by_key(|&handler| calls.handlers[handler].priority);
-        Self { events, calls, order }
+        Self { events, calls, circuit, order }
     }
 
     fn check(&self, find: &Find<'_>, whole: bool) -> Check {
-        let mut standing =
-            vec![Standing { last_ended_well: whole, open: None }; self.calls.handlers.len()];
+        let begin = if whole { Standing::Closed { failures: 0 } } else { Standing::Unknown };
+        let mut standing = vec![begin; self.calls.handlers.len()];
+        let mut ends = Ends::new();
         let mut calls = self.calls.calls.iter().peekable();
+        let mut turn = (0, 0);
         for (at, event) in self.events.iter().enumerate() {
-            self.follow_circuit(event, &mut standing);
+            nothing_of_a_failure(event, &ends)?;
+            let cause = cause_of(event, at, find);
+            turn = self.in_turn(event, cause, turn)?;
             let silent = event.origin == Origin::Outcome
-                && cause_of(event, at, find)
-                    .is_some_and(|cause| self.events[cause].origin == Origin::Outcome);
+                && cause.is_some_and(|cause| self.events[cause].origin == Origin::Outcome);
             for &handler in &self.order {
                 let called =
                     calls.next_if(|call| call.seq == event.pos.seq && call.handler == handler);
                 let wanted = !silent && self.subscribed(handler, event);
-                self.delivery(event, handler, wanted, called.copied(), &mut standing[handler])?;
+                let standing = &mut standing[handler];
+                let ended = self.delivery(event, handler, wanted, called.copied(), standing)?;
+                if let Some(well) = ended {
+                    let name = self.calls.handlers[handler].name;
+                    *ends.entry((event.header.id, name)).or_default() |= well;
+                }
             }
         }
         match calls.next() {
@@ -244,20 +279,26 @@ impl<'a> Deliveries<'a> {
         }
     }
 
-    fn follow_circuit(&self, event: &Event, standing: &mut [Standing]) {
-        let (name, open) = match &event.body {
-            Body::System(System::CircuitOpened { handler, until }) => {
-                (handler, Some((event.pos.seq, *until)))
-            }
-            Body::System(System::CircuitHalfOpened { handler }) => (handler, None),
-            _ => return,
+    /// Within a cascade, what was caused first comes first, and what one event causes comes in the order
+    /// in which handlers were called. Returns the entry's turn, given that of the one before.
+    fn in_turn(
+        &self,
+        event: &Event,
+        cause: Option<usize>,
+        before: (usize, usize),
+    ) -> Result<(usize, usize), Violation> {
+        let (Origin::Decision | Origin::Outcome, Some(cause)) = (event.origin, cause) else {
+            return Ok((0, 0));
         };
-        if event.origin != Origin::Outcome {
-            return;
+        let by = |&handler: &usize| self.calls.handlers[handler].name == event.header.source;
+        let turn = (cause, self.order.iter().position(by).unwrap_or(0));
+        if turn >= before {
+            return Ok(turn);
         }
-        if let Some(at) = self.calls.handlers.iter().position(|handler| handler.name == *name) {
-            standing[at].open = open;
-        }
+        let what = format!("the entry at {} overtakes what was caused earlier", event.pos);
+        let (expected, actual) = (self.events[before.0].pos, self.events[cause].pos);
+        let expected = format!("behind all that {expected} caused");
+        Err(Violation::new(Oracle::Dispatch, what, expected, format!("caused by {actual}")))
     }
 
     fn subscribed(&self, handler: usize, event: &Event) -> bool {
@@ -266,6 +307,7 @@ impl<'a> Deliveries<'a> {
         owns || topics.contains(event.body.topic())
     }
 
+    /// Checks that a handler was rightly called, or rightly not. Whether the call ended well, if there was one.
     fn delivery(
         &self,
         event: &Event,
@@ -273,21 +315,21 @@ impl<'a> Deliveries<'a> {
         wanted: bool,
         call: Option<Call>,
         standing: &mut Standing,
-    ) -> Check {
+    ) -> Result<Option<bool>, Violation> {
         let name = self.calls.handlers[handler].name;
         let broken = |expected: &str, actual: &str| {
             let what = format!("{name} and the entry at {}", event.pos);
             Err(Violation::new(Oracle::Dispatch, what, expected, actual))
         };
-        let is_open =
-            standing.open.is_some_and(|(from, until)| event.pos.seq > from && event.time < until);
+        let is_open = matches!(*standing, Standing::Open { until } if event.time < until);
         let Some(call) = call else {
-            return match wanted && standing.last_ended_well {
-                true => {
-                    broken("is called: it is subscribed and its circuit is closed", "not called")
-                }
-                false => Ok(()),
-            };
+            if wanted && !is_open && !matches!(standing, Standing::Unknown) {
+                return broken(
+                    "is called: it is subscribed and its circuit is closed",
+                    "not called",
+                );
+            }
+            return Ok(None);
         };
         if !wanted {
             return broken("not called: it is not subscribed", "called");
@@ -295,29 +337,78 @@ impl<'a> Deliveries<'a> {
         if is_open {
             return broken("passed over: its circuit is open", "called");
         }
-        let recorded = self.failure_recorded(event, name);
-        standing.last_ended_well = call.ended_well && !recorded;
+        let recorded = self.outcomes(event).any(
+            |system| matches!(system, System::HandlerFailed { handler, .. } if *handler == name),
+        );
         if !call.ended_well && !recorded {
             let what = format!("{name} fails on the entry at {}", event.pos);
             return Err(Violation::new(Oracle::Poison, what, "a recorded failure", "none"));
         }
-        Ok(())
+        let opened = self.outcomes(event).find_map(|system| match system {
+            System::CircuitOpened { handler, until } if *handler == name => Some(*until),
+            _ => None,
+        });
+        // What was emitted in excess is a failure although the call ended well.
+        let well = call.ended_well && !recorded;
+        *standing = self.after_call(event, *standing, well, opened);
+        let expected = match *standing {
+            Standing::Open { until } => Some(until),
+            _ => None,
+        };
+        let what = format!("the circuit of {name} behind the entry at {}", event.pos);
+        same(Oracle::Dispatch, &what, &expected, &opened)?;
+        Ok(Some(well))
     }
 
-    /// Whether the log records that `handler` failed on `event`, near behind it.
-    fn failure_recorded(&self, event: &Event, handler: Name) -> bool {
+    fn after_call(
+        &self,
+        event: &Event,
+        standing: Standing,
+        well: bool,
+        opened: Option<Nanos>,
+    ) -> Standing {
+        let opens = Standing::Open { until: event.time.saturating_add(self.circuit.reset_after) };
+        match standing {
+            _ if well => Standing::Closed { failures: 0 },
+            Standing::Closed { failures } if failures + 1 < self.circuit.failure_threshold => {
+                Standing::Closed { failures: failures + 1 }
+            }
+            Standing::Unknown if opened.is_none() => Standing::Unknown,
+            _ => opens,
+        }
+    }
+
+    /// What the log records about handlers that were handed `event`.
+    fn outcomes(&self, event: &Event) -> impl Iterator<Item = &'a System> {
         let base = self.events.first().map_or(1, |first| first.pos.seq);
         let after = (event.pos.seq - base) as usize + 1;
+        let cause = event.header.id;
         let cascade = self.events[after..]
             .iter()
             .take_while(|later| !matches!(later.origin, Origin::Input | Origin::Timer));
-        let mut outcomes = cascade.filter(|later| {
-            later.origin == Origin::Outcome && later.header.causation == Some(event.header.id)
-        });
-        outcomes.any(|outcome| {
-            matches!(&outcome.body, Body::System(System::HandlerFailed { handler: failed, .. }) if *failed == handler)
+        cascade.filter_map(move |later| match &later.body {
+            Body::System(system)
+                if later.origin == Origin::Outcome && later.header.causation == Some(cause) =>
+            {
+                Some(system)
+            }
+            _ => None,
         })
     }
+}
+
+/// No decision and no timer comes of a call that failed.
+fn nothing_of_a_failure(event: &Event, ends: &Ends) -> Check {
+    let (Origin::Decision | Origin::Timer, Some(cause)) = (event.origin, event.header.causation)
+    else {
+        return Ok(());
+    };
+    if ends.get(&(cause, event.header.source)) != Some(&false) {
+        return Ok(());
+    }
+    let what = format!("the entry at {} comes of a call that failed", event.pos);
+    let source = event.header.source;
+    Err(Violation::new(Oracle::Poison, what, "nothing", format!("a decision of {source}")))
 }
 
 /// Counts a whole log again.

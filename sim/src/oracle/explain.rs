@@ -72,6 +72,7 @@ impl<L> BadEnd<'_, L> {
                 let zombie = process.was_frozen;
                 Ok(if zombie { Sight::ZombieFenced } else { Sight::OwnerFenced })
             }
+            LogErrorKind::Corrupt { .. } if self.could_do_without(why) => self.unexplained(),
             LogErrorKind::Corrupt { .. } | LogErrorKind::Trimmed { .. } if server.was_damaged => {
                 Ok(Sight::DamageReported)
             }
@@ -91,6 +92,12 @@ impl<L> BadEnd<'_, L> {
     fn unexplained(&self) -> Result<Sight, Violation> {
         let what = "an owner ends badly without a reason";
         Err(Violation::new(Oracle::Explained, what, "a good end", self.error))
+    }
+
+    /// A snapshot was damaged, and the whole log was there to stand in for it.
+    fn could_do_without(&self, why: &LogError) -> bool {
+        let Server { witness, lost_writes, .. } = self.server;
+        why.operation == "snapshot" && witness.head.trimmed == Pos::ZERO && !lost_writes
     }
 
     /// By somebody else, or by a late acquisition of its own.

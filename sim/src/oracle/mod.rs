@@ -48,14 +48,14 @@ oracles! {
     Fence "FENCE" "nothing of an earlier owner becomes visible after a later one has acquired (L5)";
     Ledger "LEDGER" "every message accepted is an entry once, in its producer's order, refused ones included";
     Poison "POISON" "a handler that fails is recorded for that event and what it emitted is discarded";
-    Dispatch "DISPATCH" "every subscriber is handed every event once, by priority, unless its circuit is open";
+    Dispatch "DISPATCH" "every subscriber is handed every event once, in order, by priority, unless its circuit is open";
     Integrity "INTEGRITY" "nothing is read that was not written, and every decision has its cause before it";
-    Time "TIME" "timers fire once, not early, and before any input of a later time";
+    Time "TIME" "timers fire once, in order, not early, and before any input of a later time";
     Live "LIVE" "once faults have healed, the run gets to its end";
     Bounded "BOUNDED" "batches, snapshots and attempts stay within their limits";
     Determinism "DETERMINISM" "the same plan gives the same trace";
     Truth "TRUTH" "what a run reports of itself is what happened";
-    Trim "TRIM" "trimming never passes the floor, and a reader below it is told (L8)";
+    Trim "TRIM" "trimming never passes the floor, a reader below it is told (L8), and an older snapshot is kept to fall back on";
     Classify "CLASSIFY" "an operation fails only for a reason, and says truly whether it took effect";
     Explained "EXPLAINED" "a run ends badly only because of a fault that was there, and says which";
     NoPanic "NO-PANIC" "nothing panics outside a handler";

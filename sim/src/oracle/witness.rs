@@ -152,6 +152,12 @@ impl Witness {
         self.commits += 1;
         self.checkpoint.clone_from(&commit.checkpoint);
         if let Some((bytes, keep_from)) = &commit.snapshot {
+            let newest = self.newest_snapshot();
+            if newest.is_some_and(|newest| newest < *keep_from) {
+                let what = "a snapshot leaves an older one to fall back on";
+                let expected = format!("{newest:?} is kept");
+                return Err(Violation::new(Oracle::Trim, what, expected, keep_from));
+            }
             self.snapshots.retain(|pos, _| pos >= keep_from);
             self.snapshots.insert(self.head.pos, fingerprint(bytes));
         }
@@ -226,8 +232,20 @@ impl Witness {
             let content = fingerprint(entry.bytes);
             same(Oracle::Integrity, "an entry reads as it was written", &kept.content, &content)?;
         }
+        if page.entries.len() > query.limit {
+            let what = "a page holds what was asked for at most";
+            return Err(Violation::new(Oracle::Bounded, what, query.limit, page.entries.len()));
+        }
         let rest = wanted.peek().map(|kept| kept.pos);
         match (page.next, rest) {
+            (Some(next), _) if next <= query.after => {
+                let what = "a page leads on";
+                Err(Violation::new(Oracle::Order, what, format!("behind {}", query.after), next))
+            }
+            (Some(next), Some(rest)) if next >= rest => {
+                let what = "a reader that goes on behind a page misses nothing";
+                Err(Violation::new(Oracle::Order, what, format!("before {rest}"), next))
+            }
             (None, Some(rest)) => {
                 let what = "a reader is told of the end although there is more";
                 Err(Violation::new(Oracle::Order, what, rest, "the end"))

@@ -88,7 +88,8 @@ impl<L: EventLog + Default> EventLog for SimLog<L> {
     }
 
     async fn range(&self, query: RangeQuery) -> Result<Page, LogError> {
-        expect!(self.ask(Request::Range(query)), Page)
+        let limit = query.limit.min(self.world.lock().page_entries);
+        expect!(self.ask(Request::Range(RangeQuery { limit, ..query })), Page)
     }
 
     async fn manifest(&self) -> Result<Option<Vec<u8>>, LogError> {
@@ -158,6 +159,7 @@ impl<L: EventLog + Default> Clock for SimClock<L> {
 
     fn sleep(&mut self, pause: Duration) -> impl Future<Output = ()> + Send {
         let pause_ns = u64::try_from(pause.as_nanos()).unwrap_or(u64::MAX);
+        self.world.lock().rest(self.process, pause_ns);
         let until = sleep(&self.world, self.process, pause_ns);
         Slept { world: self.world.clone(), until }
     }
@@ -273,7 +275,7 @@ impl<L: EventLog + Default> Observer for SimObserver<L> {
         }
     }
 
-    fn retrying(&mut self, error: &LogError, _attempt: u32, pause: Duration) {
+    fn retrying(&mut self, error: &LogError, _attempt: u32, _pause: Duration) {
         let mut world = self.world.lock();
         let process = &mut world.processes[self.process];
         if process.phase == Phase::Recovering {
@@ -281,7 +283,6 @@ impl<L: EventLog + Default> Observer for SimObserver<L> {
         }
         let process = &mut world.processes[self.process];
         process.phase = Phase::Resting;
-        *process.waited_ns.entry(error.operation).or_default() +=
-            u64::try_from(pause.as_nanos()).unwrap_or(u64::MAX);
+        process.resting_for = Some(error.operation);
     }
 }

@@ -18,6 +18,7 @@ use std::{
 use silvertine_engine::{
     codec::decode_entry,
     digest::fingerprint,
+    driver::RetryConfig,
     event::Event,
     log::{Applied, Batch, EntryRef, EventLog, LogError, LogErrorKind},
     time::Nanos,
@@ -39,6 +40,9 @@ use crate::{
 const TIMEOUT_NS: u64 = 1_000_000_000;
 /// Attempts that may fail within one second of virtual time; more is a storm.
 const FAILURES_PER_SECOND: usize = 60;
+/// Entries that a server puts into a page at most; a run keeps to one of these. All are fewer than what a
+/// driver asks for, which no run would fill.
+const PAGES: [usize; 4] = [4, 16, 64, 256];
 
 /// A world that several processes share.
 pub(crate) struct Shared<L>(Arc<Mutex<World<L>>>);
@@ -115,7 +119,11 @@ pub(crate) struct World<L> {
     next_id: u64,
     pub(crate) op_counts: [u64; OpKind::ALL.len()],
     pub(crate) server: Server<L>,
+    /// Entries in a page at most.
+    pub(crate) page_entries: usize,
     pub(crate) processes: Vec<Process>,
+    /// How long owners are to wait.
+    retry: RetryConfig,
     faults: Vec<Fault>,
     by_op: BTreeMap<(OpKind, u64), Vec<usize>>,
     by_events: BTreeMap<u64, Vec<usize>>,
@@ -146,6 +154,7 @@ impl<L: EventLog + Default> World<L> {
         faults: &[Fault],
         seed: u64,
         trace: Trace,
+        retry: RetryConfig,
         twin: Option<Arc<Batch>>,
     ) -> Self {
         let mut world = Self {
@@ -159,7 +168,9 @@ impl<L: EventLog + Default> World<L> {
             next_id: 0,
             op_counts: [0; OpKind::ALL.len()],
             server,
+            page_entries: PAGES[(seed % PAGES.len() as u64) as usize],
             processes: Vec::new(),
+            retry,
             faults: faults.to_vec(),
             by_op: BTreeMap::new(),
             by_events: BTreeMap::new(),
@@ -434,6 +445,22 @@ impl<L: EventLog + Default> World<L> {
             let what = format!("p{process} tries again and again without a pause");
             let limit = format!("at most {FAILURES_PER_SECOND} failed attempts in a second");
             self.violate(Violation::new(Oracle::Bounded, what, limit, count));
+        }
+    }
+
+    /// A process sleeps.
+    pub(crate) fn rest(&mut self, process: usize, pause_ns: u64) {
+        let Some((operation, waited)) = self.processes[process].rest(pause_ns) else { return };
+        let RetryConfig { give_up_after, give_up_acquiring_after, .. } = self.retry;
+        let limit = match operation {
+            "acquire" => give_up_acquiring_after,
+            // Whoever is told that it is fenced looks at the head no longer than it would acquire.
+            _ => give_up_after.max(give_up_acquiring_after),
+        };
+        if waited > limit {
+            let what = format!("p{process} does not give up {operation}");
+            let limit = format!("at most {limit:?}");
+            self.violate(Violation::new(Oracle::Bounded, what, limit, format!("{waited:?}")));
         }
     }
 

@@ -1,6 +1,9 @@
 //! A process: an owner of the partition or a producer of messages.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use silvertine_engine::{
     driver::StopFlag,
@@ -41,6 +44,8 @@ pub(crate) struct Process {
     pub(crate) blind: bool,
     /// Virtual time it waited before further attempts, by operation, since that one last succeeded.
     pub(crate) waited_ns: BTreeMap<&'static str, u64>,
+    /// The operation that it is about to wait for.
+    pub(crate) resting_for: Option<&'static str>,
     pub(crate) failures: VecDeque<u64>,
 }
 
@@ -60,8 +65,18 @@ impl Process {
             looked: None,
             blind: false,
             waited_ns: BTreeMap::new(),
+            resting_for: None,
             failures: VecDeque::new(),
         }
+    }
+
+    /// It sleeps, perhaps before a further attempt: how long that has waited by then. What counts is what it
+    /// sleeps, not what it says.
+    pub(super) fn rest(&mut self, pause_ns: u64) -> Option<(&'static str, Duration)> {
+        let operation = self.resting_for.take()?;
+        let waited_ns = self.waited_ns.entry(operation).or_default();
+        *waited_ns += pause_ns;
+        Some((operation, Duration::from_nanos(*waited_ns)))
     }
 
     pub(super) fn begin(&mut self, request: &Request) {

@@ -1,13 +1,16 @@
 //! The simulated server: the log underneath, the witness beside it, and the states that it answers from.
 
-use std::sync::Arc;
+use std::{
+    panic::{self, AssertUnwindSafe},
+    sync::Arc,
+};
 
 use silvertine_engine::log::{Applied, EventLog, LogError, LogErrorKind, Pos};
 
 use super::op::{Answer, Request, execute};
 use crate::{
     fault::FaultKind,
-    oracle::{Violation, witness::Witness},
+    oracle::{Oracle, Violation, witness::Witness},
 };
 
 pub(crate) struct Server<L> {
@@ -145,7 +148,15 @@ impl<L: EventLog + Default> Server<L> {
         &mut self,
         request: &Arc<Request>,
     ) -> (Result<Answer, LogError>, Result<(), Violation>) {
-        let mut answer = execute(&self.log, request);
+        // A log that panics breaks a promise; the simulator goes on to say which plan made it.
+        let answered = panic::catch_unwind(AssertUnwindSafe(|| execute(&self.log, request)));
+        let Ok(mut answer) = answered else {
+            let what = format!("the log panics at {}", request.name());
+            let violation = Violation::new(Oracle::NoPanic, what, "an answer", "a panic");
+            let why = "the server crashed".to_owned();
+            let error = error(request.name(), LogErrorKind::Unavailable { why }, Applied::Maybe);
+            return (Err(error), Err(violation));
+        };
         let checked = self.witness.observe(request, &answer);
         if let (Some(history), Ok(_)) = (&mut self.history, &answer)
             && request.kind().writes()
