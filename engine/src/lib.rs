@@ -20,8 +20,10 @@ pub mod log;
 pub mod numbers;
 pub mod recovery;
 pub mod source;
+pub mod span;
 pub mod text;
 pub mod time;
 mod timers;
+pub mod worker;
 
 pub use self::{counts::Counts, dedup::DedupConfig};

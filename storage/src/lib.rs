@@ -16,6 +16,7 @@ pub mod redb;
 pub mod redis;
 #[cfg(feature = "sled")]
 pub mod sled;
+pub mod streams;
 
 pub use self::any::{AnyLog, LogAddress, LogAddressError};
 #[cfg(any(feature = "sled", feature = "redb"))]

@@ -11,6 +11,7 @@ pub use self::{
     handler::{Figure, Handler, HandlerError, Priority, decode_state, encode_state},
 };
 pub(crate) use self::{
+    circuit::{Admission, Circuit, Transition},
     context::{Staged, TimerChange},
     slot::{Slot, SlotState, Verdict},
 };

@@ -1,0 +1,415 @@
+//! Which streams and groups there are, and how each is kept.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::{GroupName, RetryPolicy, StreamName};
+use crate::{bus::CircuitConfig, codec::Codec, span::Span};
+
+/// All named streams, as a configuration file describes them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Topology {
+    /// Which names streams may have.
+    pub naming: Naming,
+    /// The streams.
+    #[serde(rename = "stream")]
+    pub streams: Vec<StreamSpec>,
+}
+
+/// Which names streams may have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Naming {
+    /// `{service}:{direction}:{purpose}`, see [`StreamName::is_conventional`].
+    #[default]
+    Convention,
+    /// Any name.
+    Any,
+}
+
+/// One stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StreamSpec {
+    /// Its name, which is its key on Redis.
+    pub name: StreamName,
+    /// How many messages it keeps; all when absent.
+    #[serde(default)]
+    pub max_len: Option<u64>,
+    /// How exactly.
+    #[serde(default)]
+    pub trim: Trim,
+    /// What happens when it is full of messages that some group has not handled.
+    #[serde(default)]
+    pub when_full: WhenFull,
+    /// Messages older than this go, once every group has handled them.
+    #[serde(default)]
+    pub retention: Option<Span>,
+    /// How payloads are written whose message does not say so.
+    #[serde(default = "json")]
+    pub codec: Codec,
+    /// Urgent lanes, most urgent first: streams `{name}:lane` (with the braces) that are taken before this one.
+    #[serde(default)]
+    pub lanes: Vec<String>,
+    /// When failed messages are tried again.
+    #[serde(default)]
+    pub retry: RetryPolicy,
+    /// How long dead letters are kept; for ever when absent.
+    #[serde(default)]
+    pub dead_retention: Option<Span>,
+    /// When somebody should look at its dead letters.
+    #[serde(default)]
+    pub alerts: Alerts,
+    /// Who consumes it.
+    #[serde(default, rename = "group")]
+    pub groups: Vec<GroupSpec>,
+}
+
+const fn json() -> Codec {
+    Codec::Json
+}
+
+/// How exactly a maximum length is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trim {
+    /// Never more than the maximum.
+    #[default]
+    Exact,
+    /// Some more for a while, where that is cheaper for the store.
+    Approximate,
+}
+
+/// What happens when a stream is full of messages that some group has not handled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenFull {
+    /// It grows past its maximum, and its statistics say so. Nothing is lost.
+    #[default]
+    Grow,
+    /// Publishing is refused until a group has caught up: back-pressure. Nothing is lost.
+    Refuse,
+    /// The oldest messages go, handled or not, and are counted as cut.
+    Cut,
+}
+
+/// One consumer group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GroupSpec {
+    /// Its name.
+    pub name: GroupName,
+    /// Where it begins when it is created.
+    #[serde(default)]
+    pub start: Start,
+    /// How long a handler may take; past it, the attempt has failed.
+    #[serde(default = "thirty_seconds")]
+    pub handler_timeout: Span,
+    /// A member that has shown no sign of life for so long has died; others take over what it held.
+    #[serde(default = "thirty_seconds")]
+    pub reclaim_after: Span,
+    /// The most messages that one member holds at a time.
+    #[serde(default = "default_in_flight")]
+    pub in_flight: usize,
+    /// For how long a message that was handled is recognised when it comes again.
+    #[serde(default = "ten_minutes")]
+    pub idempotency_window: Span,
+    /// At most so many handled messages are remembered for that.
+    #[serde(default = "default_window_entries")]
+    pub idempotency_entries: u64,
+    /// Messages with the same value of this field are handled one after the other, over all members.
+    #[serde(default)]
+    pub order_by: Option<String>,
+    /// When its handler's circuit opens, and for how long.
+    #[serde(default)]
+    pub circuit: CircuitSpec,
+    /// Overrides the stream's.
+    #[serde(default)]
+    pub retry: Option<RetryPolicy>,
+}
+
+const fn thirty_seconds() -> Span {
+    Span::from_secs(30)
+}
+
+const fn ten_minutes() -> Span {
+    Span::from_secs(600)
+}
+
+const fn default_in_flight() -> usize {
+    64
+}
+
+const fn default_window_entries() -> u64 {
+    100_000
+}
+
+/// Where a group begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Start {
+    /// With the oldest message kept.
+    #[default]
+    Beginning,
+    /// With the first message after it was created.
+    End,
+}
+
+/// A circuit breaker's numbers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CircuitSpec {
+    /// Transient failures in a row that open it.
+    pub failure_threshold: u32,
+    /// How long it stays open before one message is tried.
+    pub reset_after: Span,
+}
+
+impl Default for CircuitSpec {
+    fn default() -> Self {
+        Self { failure_threshold: 5, reset_after: Span::from_secs(60) }
+    }
+}
+
+impl CircuitSpec {
+    /// The same for the state machine.
+    #[must_use]
+    pub const fn config(&self) -> CircuitConfig {
+        CircuitConfig {
+            failure_threshold: self.failure_threshold,
+            reset_after: self.reset_after.duration(),
+        }
+    }
+}
+
+/// When somebody should look at a stream's dead letters; never where absent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Alerts {
+    /// More dead letters than this.
+    pub depth: Option<u64>,
+    /// More new dead letters within the last minute than this.
+    pub growth_per_minute: Option<u64>,
+    /// A dead letter that has waited longer than this.
+    pub age: Option<Span>,
+}
+
+/// What is wrong with a topology.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TopologyError {
+    /// A name that the convention forbids.
+    #[error(
+        "the stream {0} does not keep the convention {{service}}:{{direction}}:{{purpose}} (lower-case \
+         letters, digits, _ - .); naming = \"any\" allows it"
+    )]
+    Unconventional(StreamName),
+    /// Two streams, lanes or groups of the same name.
+    #[error("{0} is there twice")]
+    Twice(String),
+    /// A value that makes no sense.
+    #[error("the stream {stream}: {key} {why}")]
+    Value {
+        /// The stream.
+        stream: StreamName,
+        /// The key in the file.
+        key: String,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+impl Topology {
+    /// Checks names and numbers.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn check(&self) -> Result<(), TopologyError> {
+        let mut names = BTreeSet::new();
+        for stream in &self.streams {
+            if self.naming == Naming::Convention && !stream.name.is_conventional() {
+                return Err(TopologyError::Unconventional(stream.name.clone()));
+            }
+            for name in stream.keys() {
+                if !names.insert(name.clone()) {
+                    return Err(TopologyError::Twice(format!("the stream {name}")));
+                }
+            }
+            stream.check()?;
+        }
+        Ok(())
+    }
+
+    /// The stream of this name.
+    #[must_use]
+    pub fn stream(&self, name: &StreamName) -> Option<&StreamSpec> {
+        self.streams.iter().find(|stream| stream.name == *name)
+    }
+
+    /// The stream that this key belongs to: a stream itself, one of its lanes, or a group's replays.
+    #[must_use]
+    pub fn owner_of(&self, key: &StreamName) -> Option<&StreamSpec> {
+        self.streams.iter().find(|stream| stream.keys().any(|name| name == *key))
+    }
+}
+
+impl StreamSpec {
+    /// A stream of this name with the defaults and no groups.
+    #[must_use]
+    pub fn new(name: StreamName) -> Self {
+        Self {
+            name,
+            max_len: None,
+            trim: Trim::default(),
+            when_full: WhenFull::default(),
+            retention: None,
+            codec: json(),
+            lanes: Vec::new(),
+            retry: RetryPolicy::default(),
+            dead_retention: None,
+            alerts: Alerts::default(),
+            groups: Vec::new(),
+        }
+    }
+
+    /// The same stream with this group.
+    #[must_use]
+    pub fn with_group(mut self, group: GroupSpec) -> Self {
+        self.groups.push(group);
+        self
+    }
+
+    /// The group of this name.
+    #[must_use]
+    pub fn group(&self, name: &GroupName) -> Option<&GroupSpec> {
+        self.groups.iter().find(|group| group.name == *name)
+    }
+
+    /// The streams that a member takes new messages from, most urgent first.
+    #[must_use]
+    pub fn lanes(&self) -> Vec<StreamName> {
+        let urgent = self.lanes.iter().map(|lane| self.name.lane(lane));
+        urgent.chain([self.name.clone()]).collect()
+    }
+
+    /// Every stream that belongs to this one: lanes, itself, replays of its groups.
+    pub fn keys(&self) -> impl Iterator<Item = StreamName> {
+        let replays = self.groups.iter().map(|group| self.name.replays(&group.name));
+        self.lanes().into_iter().chain(replays)
+    }
+
+    /// The groups that consume `key`: all of them a lane, one its own replays.
+    pub fn groups_on(&self, key: &StreamName) -> impl Iterator<Item = &GroupSpec> {
+        let is_lane = self.lanes().contains(key);
+        let mine = move |group: &&GroupSpec| is_lane || self.name.replays(&group.name) == *key;
+        self.groups.iter().filter(mine)
+    }
+
+    fn check(&self) -> Result<(), TopologyError> {
+        let wrong = |key: &str, why: &str| {
+            let (stream, key, why) = (self.name.clone(), key.to_owned(), why.to_owned());
+            Err(TopologyError::Value { stream, key, why })
+        };
+        if self.max_len == Some(0) {
+            return wrong("max_len", "must be at least 1");
+        }
+        for lane in &self.lanes {
+            let plain = StreamName::new(lane).is_ok_and(|_| !lane.contains([':', '{']));
+            // These two are streams of ours already.
+            if !plain || lane == "dead" || lane == "replay" {
+                return wrong("lanes", &format!("holds {lane:?}, which is no plain name"));
+            }
+        }
+        if self.retry.factor == 0 {
+            return wrong("retry.factor", "must be at least 1");
+        }
+        let mut groups = BTreeSet::new();
+        for group in &self.groups {
+            if !groups.insert(&group.name) {
+                let name = &group.name;
+                return Err(TopologyError::Twice(format!("the group {name} of {}", self.name)));
+            }
+            if group.in_flight == 0 {
+                return wrong("group.in_flight", "must be at least 1");
+            }
+            if group.reclaim_after < Span::from_millis(100) {
+                return wrong("group.reclaim_after", "must be at least 100ms");
+            }
+            if group.handler_timeout == Span::ZERO {
+                return wrong("group.handler_timeout", "must be more than nothing");
+            }
+            if group.circuit.failure_threshold == 0 {
+                return wrong("group.circuit.failure_threshold", "must be at least 1");
+            }
+            if group.retry.as_ref().is_some_and(|retry| retry.factor == 0) {
+                return wrong("group.retry.factor", "must be at least 1");
+            }
+        }
+        Ok(())
+    }
+}
+
+impl GroupSpec {
+    /// A group of this name with the defaults.
+    #[must_use]
+    pub fn new(name: GroupName) -> Self {
+        Self {
+            name,
+            start: Start::default(),
+            handler_timeout: thirty_seconds(),
+            reclaim_after: thirty_seconds(),
+            in_flight: default_in_flight(),
+            idempotency_window: ten_minutes(),
+            idempotency_entries: default_window_entries(),
+            order_by: None,
+            circuit: CircuitSpec::default(),
+            retry: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stream(name: &str) -> StreamSpec {
+        StreamSpec::new(StreamName::new(name).expect("a name"))
+    }
+
+    #[test]
+    fn names_beside_the_convention_need_to_be_allowed() {
+        let streams = vec![stream("Orders")];
+        let strict = Topology { streams: streams.clone(), ..Topology::default() };
+        assert!(matches!(strict.check(), Err(TopologyError::Unconventional(_))));
+        assert_eq!(Topology { naming: Naming::Any, streams }.check(), Ok(()));
+    }
+
+    #[test]
+    fn a_lane_that_is_there_twice_is_refused() {
+        let mut urgent = stream("mgmt:commands");
+        urgent.lanes = vec!["urgent".to_owned(), "urgent".to_owned()];
+        let twice = Topology { streams: vec![urgent], ..Topology::default() };
+        let error = twice.check().expect_err("twice");
+        assert_eq!(error, TopologyError::Twice("the stream {mgmt:commands}:urgent".to_owned()));
+    }
+
+    #[test]
+    fn numbers_that_could_never_work_are_refused_by_name() {
+        let broken: [fn(&mut StreamSpec, &mut GroupSpec); 5] = [
+            |stream, _| stream.max_len = Some(0),
+            |stream, _| stream.retry.factor = 0,
+            |_, group| group.in_flight = 0,
+            |_, group| group.reclaim_after = Span::from_millis(99),
+            |_, group| group.circuit.failure_threshold = 0,
+        ];
+        for break_it in broken {
+            let mut stream = stream("a:b");
+            let mut group = GroupSpec::new(GroupName::new("g").expect("a name"));
+            break_it(&mut stream, &mut group);
+            let topology =
+                Topology { streams: vec![stream.with_group(group)], ..Topology::default() };
+            assert!(matches!(topology.check(), Err(TopologyError::Value { .. })));
+        }
+    }
+}

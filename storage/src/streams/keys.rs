@@ -1,0 +1,116 @@
+//! Where the records of named streams stand in an embedded store.
+//!
+//! A key is a tag, names each ended by a zero byte (no name holds one), then ids and times in big-endian bytes, so
+//! that byte order is the order in which they are read.
+
+use silvertine_engine::{
+    log::Pos,
+    time::Nanos,
+    worker::{ConsumerName, GroupName, StreamName},
+};
+
+/// Every key begins with this, so streams share a store with the partition's log.
+const SPACE: u8 = 0xf0;
+
+/// What a record is.
+#[derive(Clone, Copy)]
+#[repr(u8)]
+pub(super) enum Tag {
+    /// A stream's newest id and counts.
+    Stream = b's',
+    /// A message.
+    Message = b'm',
+    /// A group's place on one stream, and its counts.
+    Group = b'g',
+    /// A message that was delivered and is neither done nor dead.
+    Pending = b'p',
+    /// What one member holds.
+    Held = b'h',
+    /// Retries by the time they are due.
+    Due = b'r',
+    /// When a member last showed a sign of life.
+    Member = b'l',
+    /// Keys that are done, and when.
+    Done = b'd',
+    /// The same by time.
+    DoneAt = b't',
+    /// Who holds an ordering key.
+    Holder = b'o',
+    /// Who waits for an ordering key.
+    Queue = b'q',
+    /// Dead letters.
+    Dead = b'x',
+    /// What people have done about a dead letter.
+    DeadState = b'y',
+    /// Counts of dead letters.
+    DeadCount = b'z',
+    /// Small records.
+    Record = b'k',
+}
+
+/// A key in the making.
+pub(super) struct Key(Vec<u8>);
+
+impl Key {
+    pub(super) fn of(tag: Tag, stream: &StreamName) -> Self {
+        let mut key = Vec::with_capacity(64);
+        key.extend_from_slice(&[SPACE, tag as u8]);
+        Self(key).name(stream.as_str())
+    }
+
+    fn name(mut self, name: &str) -> Self {
+        self.0.extend_from_slice(name.as_bytes());
+        self.0.push(0);
+        self
+    }
+
+    pub(super) fn group(self, group: &GroupName) -> Self {
+        self.name(group.as_str())
+    }
+
+    pub(super) fn consumer(self, consumer: &ConsumerName) -> Self {
+        self.name(consumer.as_str())
+    }
+
+    pub(super) fn id(mut self, id: Pos) -> Self {
+        self.0.extend_from_slice(&id.to_be_bytes());
+        self
+    }
+
+    pub(super) fn time(mut self, at: Nanos) -> Self {
+        self.0.extend_from_slice(&at.0.to_be_bytes());
+        self
+    }
+
+    pub(super) fn number(mut self, number: u64) -> Self {
+        self.0.extend_from_slice(&number.to_be_bytes());
+        self
+    }
+
+    pub(super) fn bytes(mut self, bytes: &[u8]) -> Self {
+        self.0.extend_from_slice(bytes);
+        self
+    }
+
+    pub(super) fn done(self) -> Vec<u8> {
+        self.0
+    }
+
+    /// The keys that begin with this one: from it up to, not including, the second.
+    pub(super) fn prefix(self) -> (Vec<u8>, Vec<u8>) {
+        let mut end = self.0.clone();
+        // The last byte is that of a name's end, a tag or part of an id; none of these keys ends in 0xff only.
+        while let Some(last) = end.pop() {
+            if last < u8::MAX {
+                end.push(last + 1);
+                break;
+            }
+        }
+        (self.0, end)
+    }
+}
+
+/// The id in a key's last sixteen bytes.
+pub(super) fn last_id(key: &[u8]) -> Option<Pos> {
+    key.last_chunk::<16>().map(|bytes| Pos::from_be_bytes(*bytes))
+}

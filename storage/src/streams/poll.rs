@@ -1,0 +1,241 @@
+//! Handing messages to a member.
+
+use silvertine_engine::{
+    digest::fingerprint,
+    log::{LogErrorKind, Pos},
+    span::Span,
+    time::Nanos,
+    worker::{
+        ConsumerName, Delivery, GroupSpec, Member, Message, MessageId, Poll, Polled, StreamName,
+        StreamSpec, Tries, Why, message,
+    },
+};
+
+use super::{
+    keys::{Key, Tag, last_id},
+    kv::{Kv, Step},
+    records::{Pending, Place, Stored, decode},
+    settle::is_done,
+};
+
+/// One poll in the making.
+struct Polling<'s, 'k, K> {
+    step: &'s mut Step<'k, K>,
+    spec: &'s GroupSpec,
+    member: &'s Member,
+    now: Nanos,
+    deliveries: Vec<Delivery>,
+}
+
+pub(super) fn poll<K: Kv>(
+    step: &mut Step<'_, K>,
+    stream: &StreamSpec,
+    spec: &GroupSpec,
+    poll: &Poll<'_>,
+) -> Result<Polled, LogErrorKind> {
+    touch(step, poll.member, poll.now);
+    let mut lanes = stream.lanes();
+    if poll.reverse {
+        lanes.reverse();
+    }
+    let replays = stream.name.replays(&spec.name);
+    let everywhere: Vec<StreamName> = lanes.iter().cloned().chain([replays.clone()]).collect();
+    let mut polling =
+        Polling { step, spec, member: poll.member, now: poll.now, deliveries: Vec::new() };
+    let mut next_due = None;
+    if poll.own {
+        for lane in &everywhere {
+            polling.take_held(lane, &poll.member.consumer, usize::MAX, Why::Own)?;
+        }
+    }
+    if poll.tend {
+        polling.reclaim(&everywhere, poll)?;
+        for lane in &everywhere {
+            let due = polling.take_due(lane, poll.limit)?;
+            next_due = next_due.into_iter().chain(due).min();
+        }
+        polling.take_new(&replays, poll.limit)?;
+    }
+    for lane in &lanes {
+        polling.take_new(lane, poll.limit)?;
+    }
+    Ok(Polled { deliveries: polling.deliveries, next_due, regrouped: Vec::new() })
+}
+
+/// Notes that a member is alive.
+pub(super) fn touch<K: Kv>(step: &mut Step<'_, K>, member: &Member, now: Nanos) {
+    let key = Key::of(Tag::Member, &member.stream).group(&member.group).consumer(&member.consumer);
+    step.save(key.done(), &now);
+}
+
+impl<K: Kv> Polling<'_, '_, K> {
+    fn room(&self, limit: usize) -> usize {
+        limit.saturating_sub(self.deliveries.len())
+    }
+
+    /// Hands over what `holder` holds on a stream.
+    fn take_held(
+        &mut self,
+        stream: &StreamName,
+        holder: &ConsumerName,
+        limit: usize,
+        why: Why,
+    ) -> Result<(), LogErrorKind> {
+        let (from, to) =
+            Key::of(Tag::Held, stream).group(&self.member.group).consumer(holder).prefix();
+        for (key, _) in self.step.scan(&from, &to, limit)? {
+            if let Some(id) = last_id(&key) {
+                self.hand_over(MessageId { stream: stream.clone(), id }, why)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes over what members hold that have died, and forgets those that hold nothing.
+    fn reclaim(&mut self, streams: &[StreamName], poll: &Poll<'_>) -> Result<(), LogErrorKind> {
+        let (from, to) =
+            Key::of(Tag::Member, &self.member.stream).group(&self.member.group).prefix();
+        for (key, seen) in self.step.scan(&from, &to, usize::MAX)? {
+            let name = &key[from.len()..key.len() - 1];
+            let name = String::from_utf8_lossy(name).into_owned();
+            let Ok(holder) = ConsumerName::new(&name) else { continue };
+            let seen: Nanos = decode(&key, &seen)?;
+            if holder == self.member.consumer
+                || seen.saturating_add(poll.reclaim_after.duration()) > self.now
+            {
+                continue;
+            }
+            for stream in streams {
+                self.take_held(stream, &holder, self.room(poll.limit), Why::Reclaimed)?;
+            }
+            if self.room(poll.limit) == 0 {
+                return Ok(());
+            }
+            self.step.remove(key);
+        }
+        Ok(())
+    }
+
+    /// Hands over retries that are due. Returns in how long the next one is.
+    fn take_due(
+        &mut self,
+        stream: &StreamName,
+        limit: usize,
+    ) -> Result<Option<Span>, LogErrorKind> {
+        let (from, to) = Key::of(Tag::Due, stream).group(&self.member.group).prefix();
+        // One more than is taken tells when to look again.
+        let room = self.room(limit);
+        for (at, (key, _)) in self.step.scan(&from, &to, room.saturating_add(1))?.iter().enumerate()
+        {
+            let due = key.get(from.len()..from.len() + 8).and_then(|due| due.try_into().ok());
+            let due = Nanos(due.map(u64::from_be_bytes).unwrap_or_default());
+            if due > self.now || at == room {
+                let pause = due.since(self.now).as_nanos();
+                return Ok(Some(Span::from_nanos(u64::try_from(pause).unwrap_or(u64::MAX))));
+            }
+            if let Some(id) = last_id(key) {
+                self.hand_over(MessageId { stream: stream.clone(), id }, Why::Due)?;
+            }
+        }
+        Ok(None)
+    }
+
+    /// Hands over messages that nobody has had yet.
+    fn take_new(&mut self, stream: &StreamName, limit: usize) -> Result<(), LogErrorKind> {
+        let group = self.member.group.clone();
+        let Some(mut record) = self.step.group(stream, &group)? else { return Ok(()) };
+        let after = Pos { ms: record.delivered.ms, seq: record.delivered.seq + 1 };
+        let from = Key::of(Tag::Message, stream).id(after).done();
+        let (_, to) = Key::of(Tag::Message, stream).prefix();
+        // Messages that are parked take no room, so it may need more than one look.
+        let mut from = from;
+        while self.room(limit) > 0 {
+            let found = self.step.scan(&from, &to, self.room(limit))?;
+            let Some((last, _)) = found.last() else { return Ok(()) };
+            from = [last.as_slice(), &[0]].concat();
+            for (key, value) in found {
+                let Some(id) = last_id(&key) else { continue };
+                let stored: Stored<Message> = decode(&key, &value)?;
+                record = self.step.group(stream, &group)?.unwrap_or_default();
+                record.delivered = id;
+                record.read = stored.number;
+                self.step.save_group(stream, &group, &record);
+                self.admit(MessageId { stream: stream.clone(), id }, stored.message)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands over a new message, or parks it behind another with the same ordering key.
+    fn admit(&mut self, id: MessageId, message: Message) -> Result<(), LogErrorKind> {
+        let by = self.spec.order_by.as_deref();
+        let ordered = by.and_then(|field| message.field(field)).map(fingerprint);
+        if let Some(ordered) = ordered {
+            let holder = holder_key(self.member, &ordered);
+            if self.step.get(&holder)?.is_some() {
+                let (from, to) = queue(self.member, &ordered).prefix();
+                let number = self.last_number(&from, &to)? + 1;
+                let place = queue(self.member, &ordered).number(number).done();
+                self.step.save(place, &id);
+                let pending = Pending {
+                    place: Place::Parked,
+                    deliveries: 0,
+                    tries: Tries::default(),
+                    ordered: Some(ordered),
+                };
+                return self.step.place(&id, &self.member.group, None, Some(&pending));
+            }
+            self.step.save(holder, &id);
+        }
+        let pending = Pending {
+            place: Place::Held(self.member.consumer.clone()),
+            deliveries: 1,
+            tries: Tries::default(),
+            ordered,
+        };
+        self.step.place(&id, &self.member.group, None, Some(&pending))?;
+        let done = self.is_done(&message)?;
+        let (message, why) = (Some(message), Why::New);
+        let tries = Tries::default();
+        self.deliveries.push(Delivery { id, message, why, tries, deliveries: 1, done });
+        Ok(())
+    }
+
+    /// The number of the last that waits in a queue; zero when none does.
+    fn last_number(&self, from: &[u8], to: &[u8]) -> Result<u64, LogErrorKind> {
+        let waiting = self.step.scan(from, to, usize::MAX)?;
+        let last = waiting.last().and_then(|(key, _)| key.last_chunk::<8>());
+        Ok(last.map_or(0, |bytes| u64::from_be_bytes(*bytes)))
+    }
+
+    /// Hands over a message that is pending already.
+    fn hand_over(&mut self, id: MessageId, why: Why) -> Result<(), LogErrorKind> {
+        let group = &self.member.group;
+        let Some(mut pending) = self.step.pending(&id, group)? else { return Ok(()) };
+        let before = pending.place.clone();
+        pending.place = Place::Held(self.member.consumer.clone());
+        pending.deliveries += 1;
+        self.step.place(&id, group, Some(&before), Some(&pending))?;
+        let message = self.step.message::<Message>(&id)?.map(|stored| stored.message);
+        let done = message.as_ref().map_or(Ok(false), |message| self.is_done(message))?;
+        let Pending { tries, deliveries, .. } = pending;
+        self.deliveries.push(Delivery { id, message, why, tries, deliveries, done });
+        Ok(())
+    }
+
+    /// Whether a message with the same key of its producer's was done within the window.
+    fn is_done(&self, message: &Message) -> Result<bool, LogErrorKind> {
+        match message.text(message::KEY) {
+            Some(key) => is_done(self.step, self.member, self.spec, &key, self.now),
+            None => Ok(false),
+        }
+    }
+}
+
+pub(super) fn holder_key(member: &Member, ordered: &[u8; 16]) -> Vec<u8> {
+    Key::of(Tag::Holder, &member.stream).group(&member.group).bytes(ordered).done()
+}
+
+pub(super) fn queue(member: &Member, ordered: &[u8; 16]) -> Key {
+    Key::of(Tag::Queue, &member.stream).group(&member.group).bytes(ordered)
+}

@@ -1,0 +1,69 @@
+//! Lengths and counts.
+
+use silvertine_engine::{
+    log::{LogErrorKind, Pos},
+    span::Span,
+    time::Nanos,
+    worker::{GroupSpec, GroupStats, StreamName, StreamSpec, StreamStats},
+};
+
+use super::{
+    dead,
+    keys::{Key, Tag, last_id},
+    kv::{Kv, Step},
+    records::{GroupRecord, StreamRecord},
+};
+
+pub(super) fn stream<K: Kv>(
+    step: &Step<'_, K>,
+    spec: &StreamSpec,
+    name: &StreamName,
+    now: Nanos,
+) -> Result<Option<StreamStats>, LogErrorKind> {
+    let Some(record) = step.load::<StreamRecord>(&Key::of(Tag::Stream, name).done())? else {
+        return Ok(None);
+    };
+    let (from, to) = Key::of(Tag::Message, name).prefix();
+    let first = step.scan(&from, &to, 1)?.first().and_then(|(key, _)| last_id(key));
+    let mut groups = Vec::new();
+    for group in spec.groups_on(name) {
+        if let Some(counts) = step.group(name, &group.name)? {
+            groups.push(group_stats(step, spec, name, &record, group, &counts, now)?);
+        }
+    }
+    let dead = if *name == spec.name { dead::record(step, name)?.count } else { 0 };
+    let StreamRecord { last, length, added, cut } = record;
+    Ok(Some(StreamStats { length, added, last, first, cut, dead, groups }))
+}
+
+fn group_stats<K: Kv>(
+    step: &Step<'_, K>,
+    stream: &StreamSpec,
+    name: &StreamName,
+    record: &StreamRecord,
+    group: &GroupSpec,
+    counts: &GroupRecord,
+    now: Nanos,
+) -> Result<GroupStats, LogErrorKind> {
+    let (from, to) = Key::of(Tag::Pending, name).group(&group.name).prefix();
+    let pending = step.scan(&from, &to, 1)?.first().and_then(|(key, _)| last_id(key));
+    let next = Pos { ms: counts.delivered.ms, seq: counts.delivered.seq + 1 };
+    let from = Key::of(Tag::Message, name).id(next).done();
+    let (_, to) = Key::of(Tag::Message, name).prefix();
+    let waiting = step.scan(&from, &to, 1)?.first().and_then(|(key, _)| last_id(key));
+    let oldest = pending.into_iter().chain(waiting).min();
+    let age = |id: Pos| now.as_ms().saturating_sub(id.ms);
+    let (from, to) = Key::of(Tag::Member, &stream.name).group(&group.name).prefix();
+    Ok(GroupStats {
+        group: group.name.clone(),
+        waiting: record.added - counts.read,
+        held: counts.held,
+        retrying: counts.retrying,
+        parked: counts.parked,
+        done: counts.done,
+        duplicates: counts.duplicates,
+        dead: counts.dead,
+        oldest: oldest.map(|id| Span::from_millis(age(id))),
+        members: step.scan(&from, &to, usize::MAX)?.len() as u64,
+    })
+}
