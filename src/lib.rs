@@ -7,6 +7,8 @@
 //! [`storage`] (memory, redb, sled, Redis), [`sim`] (virtual time, markets, venues) and [`scenarios`] (files that
 //! describe a run, sources, standard handlers). [`backtest`] runs a scenario in memory with one call.
 
+pub mod worker;
+
 pub use silvertine_engine as engine;
 pub use silvertine_scenarios as scenarios;
 pub use silvertine_storage as storage;

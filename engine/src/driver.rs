@@ -116,7 +116,9 @@ impl StopFlag {
         self.0.store(true, Ordering::Release);
     }
 
-    fn is_requested(&self) -> bool {
+    /// Whether somebody has asked.
+    #[must_use]
+    pub fn is_requested(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }

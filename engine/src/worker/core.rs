@@ -307,6 +307,12 @@ impl Core {
         self.stats
     }
 
+    /// Whether all is done after a drain.
+    #[must_use]
+    pub const fn has_stopped(&self) -> bool {
+        self.stopped
+    }
+
     /// How many messages the member holds.
     #[must_use]
     pub fn in_flight(&self) -> usize {

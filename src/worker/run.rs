@@ -1,0 +1,401 @@
+//! The loop around a member's state machine: carries out what it says and reports how that ended.
+//!
+//! Polling, settling and handlers run side by side as tasks, each reporting back through one queue, so
+//! nothing here ever waits for two things at once, and a poll is never dropped half-way.
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    panic::{self, AssertUnwindSafe},
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context as TaskContext, Poll as Readiness},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use silvertine_engine::{
+    codec::Codec,
+    driver::StopFlag,
+    log::LogError,
+    span::Span,
+    time::Nanos,
+    worker::{
+        Action, ConsumerName, Core, CoreConfig, CoreStats, GroupName, Member, MessageId, Outcome,
+        Poll, Polled, RetryPolicy, Settled, Settlement, StreamName, Streams, Work,
+    },
+};
+use tokio::{
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    task::AbortHandle,
+    time::timeout,
+};
+
+use super::handle::{Batched, Handle, HandleBatch, Service, Single};
+
+/// How long handlers that run may go on when a worker is asked to stop.
+const DRAIN_DEFAULT: Duration = Duration::from_secs(10);
+
+/// The system clock's time, in nanoseconds since the epoch.
+#[must_use]
+pub fn now() -> Nanos {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Nanos(u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// Why a worker cannot start.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WorkerError {
+    /// The topology has no such stream.
+    #[error("there is no stream {0} in the topology")]
+    NoStream(StreamName),
+    /// The stream has no such group.
+    #[error("the stream {0} has no group {1} in the topology")]
+    NoGroup(StreamName, GroupName),
+    /// A variable of the environment makes no sense.
+    #[error("{0}")]
+    Environment(String),
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] LogError),
+}
+
+/// One member of a group, ready to run.
+pub struct Worker<S, H> {
+    streams: S,
+    service: Arc<H>,
+    config: CoreConfig,
+    codec: Codec,
+    drain: Duration,
+    until_idle: bool,
+    stop: StopFlag,
+}
+
+/// What a task reports.
+enum Report {
+    /// With whether retries that wait were looked at.
+    Polled(bool, Result<Polled, LogError>),
+    Began(Vec<MessageId>, Result<Vec<bool>, LogError>),
+    Handled(Vec<(MessageId, Outcome)>),
+    Settled(Vec<Settlement>, Result<Vec<Settled>, LogError>),
+    Extended(Result<Vec<MessageId>, LogError>),
+    Left(Result<(), LogError>),
+}
+
+impl<S: Streams, H: Handle> Worker<S, Single<H>> {
+    /// A member called `consumer` of a group of a stream, whose messages `handler` handles one by one.
+    ///
+    /// A restarted process takes its former name, so that it goes on with what it held; no two living ones
+    /// share a name. `MAX_RETRY_ATTEMPTS` and `RETRY_BACKOFF_BASE` of the environment override the policy.
+    ///
+    /// # Errors
+    /// The topology knows no such stream or group, or the environment makes no sense.
+    pub fn new(
+        streams: S,
+        stream: StreamName,
+        group: GroupName,
+        consumer: ConsumerName,
+        handler: H,
+    ) -> Result<Self, WorkerError> {
+        Self::build(streams, Member { stream, group, consumer }, Single(handler))
+    }
+}
+
+impl<S: Streams, H: HandleBatch> Worker<S, Batched<H>> {
+    /// The same with a handler of batches.
+    ///
+    /// # Errors
+    /// As for [`Worker::new`].
+    pub fn batched(
+        streams: S,
+        stream: StreamName,
+        group: GroupName,
+        consumer: ConsumerName,
+        handler: H,
+    ) -> Result<Self, WorkerError> {
+        Self::build(streams, Member { stream, group, consumer }, Batched(handler))
+    }
+}
+
+impl<S: Streams, H: Service> Worker<S, H> {
+    fn build(streams: S, member: Member, service: H) -> Result<Self, WorkerError> {
+        let spec = streams.topology().stream(&member.stream);
+        let spec = spec.ok_or_else(|| WorkerError::NoStream(member.stream.clone()))?;
+        let group = spec.group(&member.group).cloned();
+        let no_group = || WorkerError::NoGroup(member.stream.clone(), member.group.clone());
+        let group = group.ok_or_else(no_group)?;
+        let retry = group.retry.clone().unwrap_or_else(|| spec.retry.clone());
+        let retry = from_environment(retry)?;
+        let codec = spec.codec;
+        let handler = service.name();
+        let build = env!("CARGO_PKG_VERSION").to_owned();
+        let config = CoreConfig { member, group, retry, handler, build };
+        let (drain, stop) = (DRAIN_DEFAULT, StopFlag::default());
+        let service = Arc::new(service);
+        Ok(Self { streams, service, config, codec, drain, until_idle: false, stop })
+    }
+
+    /// Names the handler's version, for dead letters.
+    #[must_use]
+    pub fn version(mut self, build: &str) -> Self {
+        build.clone_into(&mut self.config.build);
+        self
+    }
+
+    /// Stops when this flag is raised: takes nothing new, lets handlers end for at most `drain`, and gives
+    /// back what was not finished.
+    #[must_use]
+    pub fn stop_on(mut self, stop: &StopFlag, drain: Duration) -> Self {
+        self.stop = stop.clone();
+        self.drain = drain;
+        self
+    }
+
+    /// Stops once there is nothing to do: nothing new, nothing held, no retry waiting.
+    #[must_use]
+    pub const fn until_idle(mut self) -> Self {
+        self.until_idle = true;
+        self
+    }
+
+    /// Works until it is told to stop. Outages of the store are waited out.
+    ///
+    /// # Errors
+    /// The store refuses in a way that waiting does not mend, before the first message.
+    pub async fn run(self) -> Result<CoreStats, WorkerError> {
+        let started = now();
+        let mut core = Core::new(self.config.clone(), started);
+        let (sender, mut reports) = unbounded_channel();
+        let mut running = Running { worker: &self, sender, handlers: BTreeMap::new(), idle: None };
+        loop {
+            running.act(&mut core);
+            if core.has_stopped() {
+                return Ok(core.stats());
+            }
+            if self.stop.is_requested() {
+                core.drain(now().saturating_add(self.drain));
+            }
+            running.take_reports(&mut core, &mut reports).await;
+            if self.until_idle && running.is_idle(&core) {
+                core.drain(now().saturating_add(self.drain));
+            }
+        }
+    }
+}
+
+fn from_environment(retry: RetryPolicy) -> Result<RetryPolicy, WorkerError> {
+    let variable = |name| std::env::var(name).ok();
+    let (attempts, base) = (variable("MAX_RETRY_ATTEMPTS"), variable("RETRY_BACKOFF_BASE"));
+    retry.with_environment(attempts.as_deref(), base.as_deref()).map_err(WorkerError::Environment)
+}
+
+/// A worker at work.
+struct Running<'w, S, H> {
+    worker: &'w Worker<S, H>,
+    sender: UnboundedSender<Report>,
+    /// Handlers that run, to be cancelled when a drain takes too long.
+    handlers: BTreeMap<MessageId, AbortHandle>,
+    /// Whether the last poll found nothing, and nothing that waits.
+    idle: Option<bool>,
+}
+
+impl<S: Streams, H: Service> Running<'_, S, H> {
+    /// Carries out whatever is to be done now.
+    fn act(&mut self, core: &mut Core) {
+        let mut work = Vec::new();
+        while let Some(action) = core.next(now()) {
+            match action {
+                Action::Handle(one) => {
+                    work.push(one);
+                    if work.len() >= self.worker.service.batch_max() {
+                        self.handle(std::mem::take(&mut work));
+                    }
+                }
+                Action::Abandon(ids) => {
+                    for id in ids {
+                        if let Some(handler) = self.handlers.remove(&id) {
+                            handler.abort();
+                        }
+                    }
+                }
+                Action::Stop => {}
+                other => self.ask(other),
+            }
+        }
+        if !work.is_empty() {
+            self.handle(work);
+        }
+    }
+
+    /// Starts an operation on the store.
+    fn ask(&self, action: Action) {
+        let streams = self.worker.streams.clone();
+        let config = &self.worker.config;
+        let (member, reclaim_after) = (config.member.clone(), config.group.reclaim_after);
+        let sender = self.sender.clone();
+        tokio::spawn(async move {
+            let report = match action {
+                Action::Poll { limit, wait, own, tend, reverse } => {
+                    let member = &member;
+                    let now = now();
+                    let poll = Poll { member, limit, wait, own, tend, reverse, reclaim_after, now };
+                    Report::Polled(tend, poll_and_wait(&streams, &poll).await)
+                }
+                Action::Begin(tries) => {
+                    let result = streams.begin(&member, &tries, now()).await;
+                    Report::Began(tries.into_iter().map(|(id, _)| id).collect(), result)
+                }
+                Action::Settle(settlements) => {
+                    let result = streams.settle(&member, &settlements, now()).await;
+                    Report::Settled(settlements, result)
+                }
+                Action::Extend(ids) => Report::Extended(streams.extend(&member, &ids, now()).await),
+                Action::Leave => Report::Left(streams.leave(&member, now()).await),
+                Action::Handle(_) | Action::Abandon(_) | Action::Stop => return,
+            };
+            // Nobody listens any more once the worker has stopped.
+            let _stopped = sender.send(report);
+        });
+    }
+
+    /// Starts the handler.
+    fn handle(&mut self, work: Vec<Work>) {
+        let service = Arc::clone(&self.worker.service);
+        let limit = self.worker.config.group.handler_timeout;
+        let (codec, sender) = (self.worker.codec, self.sender.clone());
+        let ids: Vec<MessageId> = work.iter().map(|one| one.id.clone()).collect();
+        let task = tokio::spawn({
+            let ids = ids.clone();
+            async move {
+                let outcomes = handle_guarded(&*service, work, codec, limit).await;
+                let _stopped = sender.send(Report::Handled(ids.into_iter().zip(outcomes).collect()));
+            }
+        });
+        for id in ids {
+            self.handlers.insert(id, task.abort_handle());
+        }
+    }
+
+    /// Waits for a report, or until there is something to do without one.
+    async fn take_reports(&mut self, core: &mut Core, reports: &mut UnboundedReceiver<Report>) {
+        let time = now();
+        let patience = core.wake_at(time).since(time).max(Duration::from_millis(1));
+        let Ok(Some(report)) = timeout(patience, reports.recv()).await else { return };
+        self.take(core, report);
+        while let Ok(report) = reports.try_recv() {
+            self.take(core, report);
+        }
+    }
+
+    fn take(&mut self, core: &mut Core, report: Report) {
+        let time = now();
+        match report {
+            Report::Polled(tended, result) => {
+                match &result {
+                    Ok(polled) => {
+                        let nothing = polled.deliveries.is_empty() && polled.next_due.is_none();
+                        self.idle = Some(tended && nothing);
+                        for group in &polled.regrouped {
+                            let (stream, at) = (&group.stream, group.at);
+                            tracing::warn!(%stream, %at, "the group was gone and is there again");
+                        }
+                    }
+                    Err(error) => tracing::warn!(%error, "polling failed; trying again"),
+                }
+                core.polled(result, time);
+            }
+            Report::Began(ids, result) => {
+                for work in core.began(&ids, result, time) {
+                    self.handle(vec![work]);
+                }
+            }
+            Report::Handled(outcomes) => {
+                for (id, outcome) in outcomes {
+                    self.handlers.remove(&id);
+                    core.handled(&id, outcome, time);
+                }
+            }
+            Report::Settled(settlements, result) => {
+                if let Err(error) = &result {
+                    tracing::warn!(%error, "settling failed; trying again");
+                }
+                core.settled(settlements, result, time);
+            }
+            Report::Extended(result) => core.extended(result, time),
+            Report::Left(result) => core.left(result, time),
+        }
+    }
+
+    fn is_idle(&self, core: &Core) -> bool {
+        self.idle == Some(true) && core.in_flight() == 0
+    }
+}
+
+/// Polls; where the store's answer comes at once, waits here for something to arrive.
+async fn poll_and_wait<S: Streams>(streams: &S, poll: &Poll<'_>) -> Result<Polled, LogError> {
+    let began = Instant::now();
+    let arrival = streams.arrival();
+    let polled = streams.poll(poll).await?;
+    let patience = polled.next_due.map_or(poll.wait, |due| due.duration().min(poll.wait));
+    let rest = patience.saturating_sub(began.elapsed());
+    if polled.deliveries.is_empty() && !rest.is_zero() {
+        // Either is a reason to look again.
+        let _either = timeout(rest, arrival).await;
+    }
+    Ok(polled)
+}
+
+/// Calls the handler with a time limit; a panic is an outcome like any other. When a batch fails as a whole,
+/// each of its messages is tried once more alone.
+async fn handle_guarded<H: Service>(
+    service: &H,
+    work: Vec<Work>,
+    codec: Codec,
+    limit: Span,
+) -> Vec<Outcome> {
+    let alone = work.len() == 1;
+    match guarded(service.call(work.clone(), codec), limit).await {
+        Ok(outcomes) => outcomes,
+        Err(outcome) if alone => vec![outcome],
+        Err(_) => {
+            let mut outcomes = Vec::with_capacity(work.len());
+            for one in work {
+                match guarded(service.call(vec![one], codec), limit).await {
+                    Ok(mut outcome) => outcomes.append(&mut outcome),
+                    Err(outcome) => outcomes.push(outcome),
+                }
+            }
+            outcomes
+        }
+    }
+}
+
+async fn guarded(
+    call: impl Future<Output = Vec<Outcome>> + Send,
+    limit: Span,
+) -> Result<Vec<Outcome>, Outcome> {
+    match timeout(limit.duration(), Caught(pin!(call))).await {
+        Ok(Ok(outcomes)) => Ok(outcomes),
+        Ok(Err(panic)) => Err(Outcome::Panicked(panic)),
+        Err(_elapsed) => Err(Outcome::TimedOut),
+    }
+}
+
+/// A future whose panics are errors.
+struct Caught<F>(F);
+
+impl<F: Future + Unpin> Future for Caught<F> {
+    type Output = Result<F::Output, String>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut TaskContext<'_>) -> Readiness<Self::Output> {
+        let polled = panic::catch_unwind(AssertUnwindSafe(|| Pin::new(&mut self.0).poll(context)));
+        match polled {
+            Ok(Readiness::Ready(output)) => Readiness::Ready(Ok(output)),
+            Ok(Readiness::Pending) => Readiness::Pending,
+            Err(payload) => {
+                let text = payload.downcast_ref::<String>().map(String::as_str);
+                let text = text.or_else(|| payload.downcast_ref::<&str>().copied());
+                Readiness::Ready(Err(text.unwrap_or("no message").to_owned()))
+            }
+        }
+    }
+}
