@@ -38,10 +38,14 @@
 //! # }
 //! ```
 
+mod builtin;
+mod config;
 mod handle;
 mod run;
 
 pub use self::{
+    builtin::{Exec, ExecError, Never, Router},
+    config::{ConfigError, parse_topology, read_topology, reference_topology},
     handle::{Context, FromMessage, Handle, HandleBatch, Handled, Typed, batch_handler, handler},
     run::{Worker, WorkerError, now},
 };

@@ -10,6 +10,7 @@ mod failure;
 pub mod message;
 mod name;
 mod retry;
+mod route;
 mod streams;
 mod topology;
 
@@ -20,6 +21,7 @@ pub use self::{
     message::{Message, MessageError, Publication},
     name::{ConsumerName, GroupName, NameError, StreamName},
     retry::{Next, RetryPolicy},
+    route::{Condition, Route, Rule},
     streams::{
         Delivery, GroupStats, Member, MessageId, Poll, Polled, Regrouped, Settled, Settlement,
         StreamStats, Streams, Tries, Verdict, Why,

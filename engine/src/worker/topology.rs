@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::{GroupName, RetryPolicy, StreamName};
+use super::{GroupName, RetryPolicy, Route, StreamName};
 use crate::{bus::CircuitConfig, codec::Codec, span::Span};
 
 /// All named streams, as a configuration file describes them.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Topology {
     /// Which names streams may have.
@@ -16,6 +16,9 @@ pub struct Topology {
     /// The streams.
     #[serde(rename = "stream")]
     pub streams: Vec<StreamSpec>,
+    /// What is passed on from one stream to another.
+    #[serde(rename = "route")]
+    pub routes: Vec<Route>,
 }
 
 /// Which names streams may have.
@@ -208,6 +211,9 @@ pub enum TopologyError {
     /// Two streams, lanes or groups of the same name.
     #[error("{0} is there twice")]
     Twice(String),
+    /// A route that makes no sense.
+    #[error("{0}")]
+    Route(String),
     /// A value that makes no sense.
     #[error("the stream {stream}: {key} {why}")]
     Value {
@@ -237,6 +243,29 @@ impl Topology {
                 }
             }
             stream.check()?;
+        }
+        self.routes.iter().try_for_each(|route| self.check_route(route))
+    }
+
+    fn check_route(&self, route: &Route) -> Result<(), TopologyError> {
+        route.check().map_err(TopologyError::Route)?;
+        let wrong = |why: String| Err(TopologyError::Route(why));
+        let Some(from) = self.stream(&route.from) else {
+            return wrong(format!("a route reads from {}, which is no stream here", route.from));
+        };
+        if from.group(&route.group).is_none() {
+            let Route { from, group, .. } = route;
+            return wrong(format!("a route reads from {from} as {group}, which is no group of it"));
+        }
+        let targets = route.rules.iter().flat_map(|rule| &rule.to).chain(&route.otherwise);
+        for target in targets {
+            if self.owner_of(target).is_none() {
+                let from = &route.from;
+                return wrong(format!("the route from {from} leads to {target}, no stream here"));
+            }
+            if *target == route.from {
+                return wrong(format!("the route from {target} leads back to it"));
+            }
         }
         Ok(())
     }
@@ -382,7 +411,8 @@ mod tests {
         let streams = vec![stream("Orders")];
         let strict = Topology { streams: streams.clone(), ..Topology::default() };
         assert!(matches!(strict.check(), Err(TopologyError::Unconventional(_))));
-        assert_eq!(Topology { naming: Naming::Any, streams }.check(), Ok(()));
+        let any = Topology { naming: Naming::Any, streams, ..Topology::default() };
+        assert_eq!(any.check(), Ok(()));
     }
 
     #[test]
