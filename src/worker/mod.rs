@@ -40,6 +40,7 @@
 
 mod builtin;
 mod config;
+pub mod dlq;
 mod handle;
 mod run;
 
