@@ -6,7 +6,7 @@ use super::{RedbLog, seam::Foreign};
 use crate::{disk, records::corrupt};
 
 /// What a damaged file of redb is called.
-pub(super) const FILE: &str = "redb's file";
+pub(crate) const FILE: &str = "redb's file";
 
 /// Why a handle is of no use any more.
 pub(super) struct Broken {
@@ -15,12 +15,12 @@ pub(super) struct Broken {
     applied: Applied,
 }
 
-pub(super) fn error(name: &str, operation: &'static str, kind: LogErrorKind) -> LogError {
+pub(crate) fn error(name: &str, operation: &'static str, kind: LogErrorKind) -> LogError {
     LogError { kind, applied: Applied::No, operation, log: format!("redb:{name}") }
 }
 
 /// What an error of redb means.
-pub(super) fn kind(why: &redb::Error) -> LogErrorKind {
+pub(crate) fn kind(why: &redb::Error) -> LogErrorKind {
     let text = why.to_string();
     match why {
         redb::Error::Corrupted(_)
@@ -45,7 +45,7 @@ pub(super) fn kind(why: &redb::Error) -> LogErrorKind {
 }
 
 /// Whether redb does nothing more with the file after this error.
-fn ends_everything(why: &redb::Error) -> bool {
+pub(crate) fn ends_everything(why: &redb::Error) -> bool {
     use redb::Error::{DatabaseClosed, Io, LockPoisoned, PreviousIo};
     matches!(why, Io(_) | PreviousIo | DatabaseClosed | LockPoisoned(_))
 }
@@ -98,6 +98,6 @@ impl RedbLog {
 }
 
 /// What a panic of redb means.
-pub(super) fn panicked(panic: &str) -> LogErrorKind {
+pub(crate) fn panicked(panic: &str) -> LogErrorKind {
     corrupt(FILE, format!("redb gave up: {panic}"))
 }

@@ -13,10 +13,10 @@
 //! After an I/O error redb does nothing more with a file, because it cannot know what of it is on the disk.
 //! Then the log says [`LogErrorKind::NeedsReopen`] to everything: whoever opens it again gets what survived.
 
-mod errors;
-mod open;
+pub(crate) mod errors;
+pub(crate) mod open;
 mod read;
-mod seam;
+pub(crate) mod seam;
 mod write;
 
 use std::{
@@ -111,10 +111,10 @@ impl RedbLog {
 }
 
 /// redb's handle. Closing writes, and on damaged files that can panic as everything else can.
-struct Shielded(Option<Database>);
+pub(crate) struct Shielded(Option<Database>);
 
 impl Shielded {
-    fn get(&self) -> &Database {
+    pub(crate) fn get(&self) -> &Database {
         self.0.as_ref().expect("taken only when it is dropped")
     }
 

@@ -11,7 +11,7 @@ use std::{
 };
 
 use redb::{
-    Database, MultimapTableHandle, ReadableDatabase, StorageBackend, TableHandle,
+    Database, MultimapTableHandle, ReadTransaction, ReadableDatabase, StorageBackend, TableHandle,
     backends::FileBackend,
 };
 use silvertine_engine::log::{IngressCursor, LogError, LogErrorKind, RangeQuery};
@@ -24,8 +24,11 @@ use super::{
 };
 use crate::disk::{self, sync_folder};
 
+/// The table of named streams, which have a file of their own.
+pub(crate) const STREAMS: &str = "silvertine streams";
+
 /// Opens or creates the file at `path`, so that its name survives a power cut.
-pub(super) fn file(path: &Path) -> Result<impl StorageBackend, LogErrorKind> {
+pub(crate) fn file(path: &Path) -> Result<impl StorageBackend, LogErrorKind> {
     if path.is_dir() {
         let why = "this is a folder, not a file".to_owned();
         return Err(LogErrorKind::Foreign { why });
@@ -50,7 +53,7 @@ pub(crate) fn is_log(path: &Path) -> bool {
 }
 
 /// Opens redb, which repairs what a crash left behind, and has it look for damage.
-pub(super) fn database(
+pub(crate) fn database(
     seam: &Arc<Seam>,
     options: &RedbOptions,
 ) -> Result<(Shielded, Option<LogErrorKind>), LogErrorKind> {
@@ -71,11 +74,26 @@ pub(super) fn database(
 }
 
 /// Runs what calls redb, and says what its errors and panics mean.
-fn shielded<T, E: Into<redb::Error>>(
+pub(crate) fn shielded<T, E: Into<redb::Error>>(
     call: impl FnOnce() -> Result<T, E>,
 ) -> Result<T, LogErrorKind> {
     let done = disk::shielded(call).map_err(|panic| panicked(&panic))?;
     done.map_err(|why| errors::kind(&why.into()))
+}
+
+/// A table in the file that is none of `ours`.
+pub(crate) fn stranger(
+    view: &ReadTransaction,
+    ours: &[&str],
+) -> Result<Option<String>, redb::StorageError> {
+    let plain = view.list_tables()?.map(|table| table.name().to_owned());
+    let multi = view.list_multimap_tables()?.map(|table| table.name().to_owned());
+    Ok(plain.chain(multi).find(|name| !ours.contains(&name.as_str())))
+}
+
+/// Whether a table is one of a partition's log.
+pub(crate) fn is_of_log(table: &str) -> bool {
+    table == LOG.name() || table == INGRESS.name()
 }
 
 impl RedbLog {
@@ -83,12 +101,13 @@ impl RedbLog {
     pub(super) fn check_ours(&self) -> Result<(), LogError> {
         self.shielded("open", || {
             let view = self.inner.db.get().begin_read().map_err(|why| self.failed("open", why))?;
-            let failed = |why| self.failed("open", why);
-            let plain = view.list_tables().map_err(failed)?.map(|table| table.name().to_owned());
-            let multi = view.list_multimap_tables().map_err(failed)?;
-            let mut names = plain.chain(multi.map(|table| table.name().to_owned()));
-            match names.find(|name| name != LOG.name() && name != INGRESS.name()) {
+            let ours = [LOG.name(), INGRESS.name()];
+            match stranger(&view, &ours).map_err(|why| self.failed("open", why))? {
                 None => Ok(()),
+                Some(table) if table == STREAMS => {
+                    let why = "this file holds named streams, not a partition's log".to_owned();
+                    Err(self.error("open", LogErrorKind::Foreign { why }))
+                }
                 Some(table) => {
                     let why = format!("a file of redb with a table {table:?}");
                     Err(self.error("open", LogErrorKind::Foreign { why }))

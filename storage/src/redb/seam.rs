@@ -25,11 +25,11 @@ const CREATED_BYTES_MAX: u64 = 4 << 20;
 /// Something else lies under our name.
 #[derive(Debug, thiserror::Error)]
 #[error("this is no file of redb")]
-pub(super) struct Foreign;
+pub(crate) struct Foreign;
 
 /// A storage, watched.
 #[derive(Debug)]
-pub(super) struct Seam {
+pub(crate) struct Seam {
     storage: Box<dyn StorageBackend>,
     looked_at: AtomicBool,
 }
@@ -49,7 +49,7 @@ enum Found {
 }
 
 impl Seam {
-    pub(super) fn new(storage: impl StorageBackend) -> Self {
+    pub(crate) fn new(storage: impl StorageBackend) -> Self {
         Self { storage: Box::new(storage), looked_at: AtomicBool::new(false) }
     }
 

@@ -20,26 +20,49 @@ use crate::{
 
 /// What a damaged file of sled is called.
 const FILES: &str = "sled's files";
-/// Written into a folder before sled creates its files there, so that a foreign folder is never touched.
-const MARKER: &str = "SILVERTINE_LOG";
-const UNUSED: &str = "A log of Silvertine, kept by sled 0.34.\n";
-/// sled takes damaged files for empty ones and says nothing. This line, outside its files, tells an empty
-/// log from a lost one.
-const CREATED: &str = "The partition has been created.\n";
+/// What a folder of sled's files is for.
+#[derive(Clone, Copy)]
+pub(crate) struct Purpose {
+    /// Written into a folder before sled creates its files there, so that a foreign folder is never touched and
+    /// one kind of content is never taken for the other.
+    marker: &'static str,
+    /// What stands in the marker at first.
+    unused: &'static str,
+    /// sled takes damaged files for empty ones and says nothing. This line, outside its files, tells an empty
+    /// store from a lost one.
+    created: &'static str,
+    /// What error messages call the content.
+    content: &'static str,
+}
+
+/// A partition's log.
+pub(super) const LOG: Purpose = Purpose {
+    marker: "SILVERTINE_LOG",
+    unused: "A log of Silvertine, kept by sled 0.34.\n",
+    created: "The partition has been created.\n",
+    content: "a partition's log",
+};
+/// Named streams.
+pub(crate) const STREAMS: Purpose = Purpose {
+    marker: "SILVERTINE_STREAMS",
+    unused: "Named streams of Silvertine, kept by sled 0.34.\n",
+    created: "The streams have been created.\n",
+    content: "named streams",
+};
 
 /// sled lets go of its lock on a thread of its own, a moment after the last handle is dropped; a process
 /// that closes a log and opens it again must not be told that another one has it.
 const LOCK_ATTEMPTS: u32 = 50;
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
-pub(super) fn error(path: &Path, operation: &'static str, kind: LogErrorKind) -> LogError {
+pub(crate) fn error(path: &Path, operation: &'static str, kind: LogErrorKind) -> LogError {
     let log = format!("sled:{}", path.display());
     LogError { kind, applied: Applied::No, operation, log }
 }
 
 /// Opens sled in `path`, creating the folder when it is not there.
-pub(super) fn open(path: &Path, cache_bytes: u64) -> Result<Db, LogError> {
-    prepare(path)?;
+pub(crate) fn open(path: &Path, purpose: Purpose, cache_bytes: u64) -> Result<Db, LogError> {
+    prepare(path, purpose)?;
     let config = sled::Config::new()
         .path(path)
         .cache_capacity(cache_bytes)
@@ -58,45 +81,60 @@ pub(super) fn open(path: &Path, cache_bytes: u64) -> Result<Db, LogError> {
 }
 
 /// Makes sure that the folder is ours or becomes ours.
-fn prepare(path: &Path) -> Result<(), LogError> {
+fn prepare(path: &Path, purpose: Purpose) -> Result<(), LogError> {
     let foreign = |why: &str| error(path, "open", LogErrorKind::Foreign { why: why.to_owned() });
     let failed = |why: io::Error| classify(path, "open", &sled::Error::Io(why));
     if path.exists() && !path.is_dir() {
         return Err(foreign("this is a file, not a folder"));
     }
     fs::create_dir_all(path).map_err(failed)?;
-    let marker = path.join(MARKER);
+    let marker = path.join(purpose.marker);
     if marker.is_file() {
         return Ok(());
+    }
+    if let Some(other) = [LOG, STREAMS].into_iter().find(|other| is_there(path, *other)) {
+        return Err(foreign(&format!(
+            "this folder holds {}, not {}",
+            other.content, purpose.content
+        )));
     }
     if fs::read_dir(path).map_err(failed)?.next().is_some() {
         return Err(foreign("the folder holds something else; name an empty or a new one"));
     }
-    fs::write(&marker, UNUSED).map_err(failed)
+    fs::write(&marker, purpose.unused).map_err(failed)
 }
 
-/// Notes outside sled's own files that the partition was created.
-pub(super) fn note_created(path: &Path) -> Result<(), LogError> {
+/// Notes outside sled's own files that the content was created.
+pub(crate) fn note_created(
+    path: &Path,
+    purpose: Purpose,
+    operation: &'static str,
+) -> Result<(), LogError> {
     let append = |mut marker: File| {
-        marker.write_all(CREATED.as_bytes())?;
+        marker.write_all(purpose.created.as_bytes())?;
         marker.sync_all()
     };
-    let marker = fs::OpenOptions::new().append(true).open(path.join(MARKER));
-    marker.and_then(append).map_err(|why| classify(path, "acquire", &sled::Error::Io(why)))
+    let marker = fs::OpenOptions::new().append(true).open(path.join(purpose.marker));
+    marker.and_then(append).map_err(|why| classify(path, operation, &sled::Error::Io(why)))
 }
 
-/// Whether the partition was ever created.
-pub(super) fn was_created(path: &Path) -> bool {
-    fs::read_to_string(path.join(MARKER)).is_ok_and(|text| text.contains(CREATED))
+/// Whether the content was ever created.
+pub(crate) fn was_created(path: &Path, purpose: Purpose) -> bool {
+    fs::read_to_string(path.join(purpose.marker)).is_ok_and(|text| text.contains(purpose.created))
+}
+
+/// Whether a folder is ours and for this.
+pub(crate) fn is_there(path: &Path, purpose: Purpose) -> bool {
+    path.join(purpose.marker).is_file()
 }
 
 /// Whether a folder holds a log of ours.
 pub(crate) fn is_log(path: &Path) -> bool {
-    path.join(MARKER).is_file()
+    is_there(path, LOG)
 }
 
 /// Calls sled and says what its errors mean.
-pub(super) fn guarded<T>(
+pub(crate) fn guarded<T>(
     path: &Path,
     operation: &'static str,
     call: impl FnOnce() -> sled::Result<T>,
@@ -105,7 +143,7 @@ pub(super) fn guarded<T>(
 }
 
 /// Runs what calls sled. It panics on some damaged files; here that is an error like any other.
-pub(super) fn shielded<T>(
+pub(crate) fn shielded<T>(
     path: &Path,
     operation: &'static str,
     call: impl FnOnce() -> Result<T, LogError>,
@@ -116,7 +154,7 @@ pub(super) fn shielded<T>(
 }
 
 /// What an error of sled means.
-pub(super) fn classify(path: &Path, operation: &'static str, why: &sled::Error) -> LogError {
+pub(crate) fn classify(path: &Path, operation: &'static str, why: &sled::Error) -> LogError {
     let text = why.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
     let kind = match why {
         sled::Error::Corruption { .. } | sled::Error::Unsupported(_) => corrupt(FILES, text),
@@ -130,7 +168,7 @@ pub(super) fn classify(path: &Path, operation: &'static str, why: &sled::Error) 
 }
 
 /// What of sled's files is on the disk for good: sled's own flush stops at the operating system.
-pub(super) struct Synced {
+pub(crate) struct Synced {
     path: PathBuf,
     db: File,
     /// Names of the blobs that have been synced. sled moves values and whole leaves above an eighth of a
@@ -140,11 +178,11 @@ pub(super) struct Synced {
 
 impl Synced {
     /// Syncs what opening has created.
-    pub(super) fn begin(path: &Path) -> io::Result<Self> {
+    pub(crate) fn begin(path: &Path, purpose: Purpose) -> io::Result<Self> {
         let db = File::open(path.join("db"))?;
         let mut synced = Self { path: path.to_path_buf(), db, blobs: BTreeSet::new() };
         synced.sync_all()?;
-        for file in ["conf", MARKER] {
+        for file in ["conf", purpose.marker] {
             File::open(path.join(file))?.sync_all()?;
         }
         sync_folder(path)?;
@@ -154,7 +192,7 @@ impl Synced {
     }
 
     /// Syncs everything written so far.
-    pub(super) fn sync_all(&mut self) -> io::Result<()> {
+    pub(crate) fn sync_all(&mut self) -> io::Result<()> {
         let folder = self.path.join("blobs");
         let mut present = BTreeSet::new();
         let mut fresh = false;
@@ -187,12 +225,12 @@ mod tests {
     #[test]
     fn blobs_are_synced_once_each_and_forgotten_with_their_files() {
         let folder = tempfile::TempDir::new().expect("a temporary folder");
-        let db = open(folder.path(), 1 << 20).expect("opens");
+        let db = open(folder.path(), LOG, 1 << 20).expect("opens");
         let blobs = || -> BTreeSet<OsString> {
             let files = fs::read_dir(folder.path().join("blobs")).expect("sled made it");
             files.map(|file| file.expect("reads").file_name()).collect()
         };
-        let mut synced = Synced::begin(folder.path()).expect("syncs");
+        let mut synced = Synced::begin(folder.path(), LOG).expect("syncs");
         for round in 0..20_u8 {
             db.insert(b"large", vec![round; 300_000]).expect("inserts");
             db.flush().expect("flushes");

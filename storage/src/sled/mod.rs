@@ -9,7 +9,7 @@
 //! What sled is and is not: see `docs/storage.md`. It never retries and knows no fsync of its own, so
 //! [`Durability::Fsync`] brings one.
 
-mod files;
+pub(crate) mod files;
 mod read;
 mod write;
 
@@ -26,8 +26,8 @@ use silvertine_engine::log::{
 };
 use sled::Db;
 
-use self::files::Synced;
 pub(crate) use self::files::is_log;
+use self::files::{LOG, Synced};
 use crate::records::{self, META_KEY, meta::Meta};
 
 /// How sled is used.
@@ -88,7 +88,7 @@ impl SledLog {
     /// lies there, [`LogErrorKind::Corrupt`] when its files are damaged, [`LogErrorKind::TooNew`] when a newer
     /// version wrote it.
     pub fn open(path: &Path, options: &SledOptions) -> Result<Self, LogError> {
-        let db = files::open(path, options.cache_bytes)?;
+        let db = files::open(path, LOG, options.cache_bytes)?;
         let mut log = Inner {
             db,
             meta: Mutex::new(None),
@@ -97,7 +97,7 @@ impl SledLog {
             path: path.to_path_buf(),
         };
         if options.durability == Durability::Fsync {
-            let synced = Synced::begin(path);
+            let synced = Synced::begin(path, LOG);
             let failed = |why| files::classify(path, "open", &sled::Error::Io(why));
             log.synced = Some(Mutex::new(synced.map_err(failed)?));
         }
@@ -110,7 +110,7 @@ impl SledLog {
         if let Some(record) = self.get("open", META_KEY)? {
             let meta = Meta::decode(&record).map_err(|kind| self.error("open", kind))?;
             *self.lock() = Some(meta);
-        } else if files::was_created(&self.inner.path) {
+        } else if files::was_created(&self.inner.path, LOG) {
             let why = "the log was created and its records are gone";
             return Err(self.error("open", records::corrupt("meta", why)));
         }

@@ -96,10 +96,10 @@ impl SledLog {
         };
         meta.take_over(owner);
         self.write("acquire", batch, &mut cached, meta.clone())?;
-        if !files::was_created(&self.inner.path) {
+        if !files::was_created(&self.inner.path, files::LOG) {
             // First in sled's files for good, or a crash in between would look like a loss.
             self.flush("acquire")?;
-            files::note_created(&self.inner.path)
+            files::note_created(&self.inner.path, files::LOG, "acquire")
                 .map_err(|error| LogError { applied: Applied::Yes, ..error })?;
         }
         Ok(Acquired {

@@ -9,8 +9,8 @@ use silvertine_engine::{
     worker::{ConsumerName, GroupName, StreamName},
 };
 
-/// Every key begins with this, so streams share a store with the partition's log.
-const SPACE: u8 = 0xf0;
+/// The record that says how all others are written.
+pub(super) const FORMAT_KEY: &[u8] = b"v";
 
 /// What a record is.
 #[derive(Clone, Copy)]
@@ -54,7 +54,7 @@ pub(super) struct Key(Vec<u8>);
 impl Key {
     pub(super) fn of(tag: Tag, stream: &StreamName) -> Self {
         let mut key = Vec::with_capacity(64);
-        key.extend_from_slice(&[SPACE, tag as u8]);
+        key.push(tag as u8);
         Self(key).name(stream.as_str())
     }
 

@@ -28,6 +28,14 @@ pub trait Kv: Send + Sync + 'static {
     /// The store cannot be read.
     fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Record>, LogErrorKind>;
 
+    /// The keys of the same records.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn keys(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Vec<u8>>, LogErrorKind> {
+        Ok(self.scan(from, to, limit)?.into_iter().map(|(key, _)| key).collect())
+    }
+
     /// Makes all changes or none, and has them survive what the store promises to survive.
     ///
     /// # Errors
@@ -56,6 +64,15 @@ impl Kv for MemoryKv {
         Ok(range.take(limit).map(|(key, value)| (key.clone(), value.clone())).collect())
     }
 
+    fn keys(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Vec<u8>>, LogErrorKind> {
+        let records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        if from >= to {
+            return Ok(Vec::new());
+        }
+        let range = records.range::<[u8], _>((Bound::Included(from), Bound::Excluded(to)));
+        Ok(range.take(limit).map(|(key, _)| key.clone()).collect())
+    }
+
     fn apply(&self, changes: Changes) -> Result<(), LogErrorKind> {
         let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
         for (key, value) in changes {
@@ -67,6 +84,30 @@ impl Kv for MemoryKv {
         Ok(())
     }
 }
+
+/// A record that does not check out.
+pub(super) fn corrupt(key: &[u8], why: impl ToString) -> LogErrorKind {
+    LogErrorKind::Corrupt { at: format!("record {}", key.escape_ascii()), why: why.to_string() }
+}
+
+/// A value as it lies in a file: with a checksum that covers its key too.
+#[cfg(any(feature = "sled", feature = "redb"))]
+pub(super) fn sealed(key: &[u8], value: &[u8]) -> Vec<u8> {
+    crate::records::seal(key, value)
+}
+
+/// What [`sealed`] sealed.
+#[cfg(any(feature = "sled", feature = "redb"))]
+pub(super) fn opened(key: &[u8], sealed: &[u8]) -> Result<Vec<u8>, LogErrorKind> {
+    match crate::records::content("", key, sealed) {
+        Ok(value) => Ok(value.to_vec()),
+        Err(LogErrorKind::Corrupt { why, .. }) => Err(corrupt(key, why)),
+        Err(other) => Err(other),
+    }
+}
+
+/// The most records asked for at a time beyond what is wanted.
+const MERGE_MAX: usize = 1024;
 
 /// A step in the making: reads see its own changes, and nothing is written before it is committed.
 pub(crate) struct Step<'a, K> {
@@ -93,29 +134,80 @@ impl<'a, K: Kv> Step<'a, K> {
         to: &[u8],
         limit: usize,
     ) -> Result<Vec<Record>, LogErrorKind> {
+        let read = |from: &[u8], count| self.store.scan(from, to, count);
+        let changed = |key: &Vec<u8>, value: &Vec<u8>| (key.clone(), value.clone());
+        self.merge(from, to, limit, read, |record| &record.0, changed)
+    }
+
+    /// The keys of the same records.
+    pub(crate) fn keys(
+        &self,
+        from: &[u8],
+        to: &[u8],
+        limit: usize,
+    ) -> Result<Vec<Vec<u8>>, LogErrorKind> {
+        let read = |from: &[u8], count| self.store.keys(from, to, count);
+        self.merge(from, to, limit, read, |key| key, |key, _| key.clone())
+    }
+
+    /// The first of the same keys.
+    pub(crate) fn first(
+        &self,
+        range: &(Vec<u8>, Vec<u8>),
+    ) -> Result<Option<Vec<u8>>, LogErrorKind> {
+        Ok(self.keys(&range.0, &range.1, 1)?.pop())
+    }
+
+    /// What the store holds in a range, with this step's changes to it. Reads no more of either than it has to.
+    fn merge<T>(
+        &self,
+        from: &[u8],
+        to: &[u8],
+        limit: usize,
+        read: impl Fn(&[u8], usize) -> Result<Vec<T>, LogErrorKind>,
+        key_of: impl Fn(&T) -> &Vec<u8>,
+        changed: impl Fn(&Vec<u8>, &Vec<u8>) -> T,
+    ) -> Result<Vec<T>, LogErrorKind> {
+        let mut found = Vec::new();
         if from >= to || limit == 0 {
-            return Ok(Vec::new());
+            return Ok(found);
         }
-        let changed = self.changes.range::<[u8], _>((Bound::Included(from), Bound::Excluded(to)));
-        // As many more as this step may have removed.
-        let wanted = limit.saturating_add(changed.clone().count());
-        let stored = self.store.scan(from, to, wanted)?;
-        // What lies behind the last record read is not known yet.
-        let known =
-            if stored.len() < wanted { None } else { stored.last().map(|last| last.0.clone()) };
-        let mut merged: BTreeMap<Vec<u8>, Vec<u8>> = stored.into_iter().collect();
-        for (key, change) in changed {
-            match change {
-                Some(value) if known.as_ref().is_none_or(|known| key <= known) => {
-                    merged.insert(key.clone(), value.clone());
+        let mut changes =
+            self.changes.range::<[u8], _>((Bound::Included(from), Bound::Excluded(to))).peekable();
+        let mut from = from.to_vec();
+        let mut count = limit;
+        loop {
+            let stored = read(&from, count)?;
+            let is_last = stored.len() < count;
+            if let Some(last) = stored.last() {
+                from = [key_of(last).as_slice(), &[0]].concat();
+            }
+            for record in stored {
+                let key = key_of(&record);
+                while let Some((new, value)) = changes.next_if(|(new, _)| *new < key) {
+                    found.extend(value.as_ref().map(|value| changed(new, value)));
+                    if found.len() == limit {
+                        return Ok(found);
+                    }
                 }
-                Some(_) => {}
-                None => {
-                    merged.remove(key);
+                match changes.next_if(|(new, _)| *new == key) {
+                    Some((key, value)) => {
+                        found.extend(value.as_ref().map(|value| changed(key, value)));
+                    }
+                    None => found.push(record),
+                }
+                if found.len() == limit {
+                    return Ok(found);
                 }
             }
+            if is_last {
+                let rest = changes.filter_map(|(key, value)| Some(changed(key, value.as_ref()?)));
+                found.extend(rest.take(limit - found.len()));
+                return Ok(found);
+            }
+            // This step has removed some of them: ask for more at a time, so that it ends soon.
+            count = count.saturating_mul(2).min(MERGE_MAX);
         }
-        Ok(merged.into_iter().take(limit).collect())
     }
 
     pub(crate) fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {

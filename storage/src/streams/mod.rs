@@ -5,13 +5,18 @@
 //! what is published with it change together. All of this is in here once; a store only brings ordered records
 //! and atomic batches.
 
+mod any;
 mod dead;
 mod keys;
 mod kv;
 mod poll;
 mod publish;
 mod records;
+#[cfg(feature = "redb")]
+mod redb;
 mod settle;
+#[cfg(feature = "sled")]
+mod sled;
 mod stats;
 
 use std::{
@@ -30,13 +35,24 @@ use silvertine_engine::{
     },
 };
 
-pub use self::kv::{Changes, Kv, MemoryKv, Record};
+#[cfg(feature = "redb")]
+pub use self::redb::{RedbKv, RedbStreams};
+#[cfg(feature = "sled")]
+pub use self::sled::{SledKv, SledStreams};
+pub use self::{
+    any::AnyStreams,
+    kv::{Changes, Kv, MemoryKv, Record},
+};
 use self::{
-    keys::{Key, Tag, last_id},
+    keys::{FORMAT_KEY, Key, Tag, last_id},
     kv::Step,
     records::{GroupRecord, Stored, decode},
     settle::Settling,
 };
+
+/// How the records are written.
+#[cfg(any(feature = "sled", feature = "redb"))]
+const FORMAT: u64 = 1;
 
 /// Named streams in this process's memory. Clones share them; they are gone with the last of them.
 pub type MemoryStreams = EmbeddedStreams<MemoryKv>;
@@ -90,6 +106,29 @@ impl<K: Kv> EmbeddedStreams<K> {
         let turn = Mutex::default();
         let bell = Mutex::default();
         Self { inner: Arc::new(Inner { store, topology, shown, turn, bell }) }
+    }
+
+    /// Streams of this topology in `store`, which is a file of ours if it `was_created` before.
+    #[cfg(any(feature = "sled", feature = "redb"))]
+    fn open_in(
+        store: K,
+        topology: Topology,
+        shown: String,
+        was_created: bool,
+    ) -> Result<Self, LogError> {
+        let streams = Self::new(store, topology, shown);
+        streams.step("open", |step| match step.load::<u64>(FORMAT_KEY)? {
+            Some(FORMAT) => Ok(()),
+            Some(found) => Err(LogErrorKind::TooNew { found, known: FORMAT }),
+            None if was_created => {
+                Err(kv::corrupt(FORMAT_KEY, "the streams were created and their records are gone"))
+            }
+            None => {
+                step.save(FORMAT_KEY.to_vec(), &FORMAT);
+                Ok(())
+            }
+        })?;
+        Ok(streams)
     }
 
     /// Does an operation as one atomic step. An error leaves nothing behind.

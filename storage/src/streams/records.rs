@@ -9,7 +9,7 @@ use silvertine_engine::{
 
 use super::{
     keys::{Key, Tag},
-    kv::{Kv, Step},
+    kv::{Kv, Step, corrupt},
 };
 
 /// A stream's newest id and counts.
@@ -73,10 +73,7 @@ pub(super) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
 }
 
 pub(super) fn decode<T: DeserializeOwned>(key: &[u8], bytes: &[u8]) -> Result<T, LogErrorKind> {
-    postcard::from_bytes(bytes).map_err(|why| LogErrorKind::Corrupt {
-        at: format!("record {}", key.escape_ascii()),
-        why: why.to_string(),
-    })
+    postcard::from_bytes(bytes).map_err(|why| corrupt(key, why))
 }
 
 impl<K: Kv> Step<'_, K> {
