@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use silvertine::{engine::text::Name, storage::LogAddress};
 
-use crate::clock::Speed;
+use crate::{
+    clock::Speed,
+    plane::args::{DlqArgs, RelayArgs, StreamsArgs, WorkArgs},
+};
 
 /// Deterministic event-driven trading core: one engine, the same digest on memory, redb, sled and Redis Streams.
 #[derive(Debug, Parser)]
@@ -37,6 +40,14 @@ pub(crate) enum Command {
     Generate(GenerateArgs),
     /// Run a scenario's handlers under drawn faults and watch every promise.
     Sim(SimArgs),
+    /// Create, list, fill and read named streams.
+    Streams(StreamsArgs),
+    /// Take messages off a stream: run a command for each, or route them.
+    Work(WorkArgs),
+    /// Pass committed events of a log on to named streams.
+    Relay(RelayArgs),
+    /// Look after dead letters.
+    Dlq(DlqArgs),
     /// Measure the engine against its baseline on this machine.
     Bench(BenchArgs),
 }

@@ -8,6 +8,7 @@ mod diff;
 mod exit;
 mod generate;
 mod latency;
+mod plane;
 mod progress;
 mod run;
 mod signals;
@@ -62,6 +63,10 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Generate(args) => generate::generate(args),
         Command::Bench(args) => bench::bench(args),
         Command::Sim(args) => sim::sim(&args),
+        Command::Streams(args) => plane::streams(args),
+        Command::Work(args) => plane::work(args),
+        Command::Relay(args) => plane::relay(args),
+        Command::Dlq(args) => plane::dlq(args),
     }
 }
 

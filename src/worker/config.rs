@@ -7,8 +7,8 @@ use silvertine_engine::{
     worker::{Topology, TopologyError},
 };
 
-/// The reference topology, `deploy/streams.toml`.
-const REFERENCE: &str = include_str!("../../deploy/streams.toml");
+/// The text of the [reference topology](reference_topology), `deploy/streams.toml`.
+pub const REFERENCE_TOPOLOGY: &str = include_str!("../../deploy/streams.toml");
 
 /// Why a file gives no topology.
 #[derive(Debug, thiserror::Error)]
@@ -55,7 +55,7 @@ pub fn read_topology(path: &Path) -> Result<Topology, ConfigError> {
 /// The streams between the services of a trading platform, ready to use.
 #[must_use]
 pub fn reference_topology() -> Topology {
-    parse_topology(REFERENCE, "deploy/streams.toml").expect("a test reads it")
+    parse_topology(REFERENCE_TOPOLOGY, "deploy/streams.toml").expect("a test reads it")
 }
 
 /// The topology in `text`; errors call it `path`.

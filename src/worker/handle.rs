@@ -151,6 +151,20 @@ impl FromMessage for Message {
     }
 }
 
+/// A handler of this closure and what it needs: each call gets a clone of `state`.
+///
+/// An async closure that captured the state instead could not be called twice at a time.
+pub fn handler_with<T, M, E, F, R>(state: T, call: F) -> impl Handle<Message = M, Error = E>
+where
+    T: Clone + Send + Sync + 'static,
+    M: FromMessage + Send + 'static,
+    E: Classify + Send + 'static,
+    F: Fn(T, M, Context) -> R + Send + Sync + 'static,
+    R: Future<Output = Result<Handled, E>> + Send + 'static,
+{
+    handler(move |message, context| call(state.clone(), message, context))
+}
+
 /// A handler of this closure.
 pub fn handler<M, E, F, R>(call: F) -> impl Handle<Message = M, Error = E>
 where

@@ -8,7 +8,7 @@
 //! use silvertine::{
 //!     engine::worker::{GroupSpec, Message, Publication, StreamSpec, Streams, Topology},
 //!     storage::streams::MemoryStreams,
-//!     worker::{Context, Handled, Typed, Worker, WorkerError, handler, now},
+//!     worker::{Context, Handled, Single, Typed, Worker, WorkerError, handler, now},
 //! };
 //!
 //! # #[derive(Debug)] struct Refused;
@@ -42,11 +42,16 @@ mod builtin;
 mod config;
 pub mod dlq;
 mod handle;
+mod relay;
 mod run;
 
 pub use self::{
     builtin::{Exec, ExecError, Never, Router},
-    config::{ConfigError, parse_topology, read_topology, reference_topology},
-    handle::{Context, FromMessage, Handle, HandleBatch, Handled, Typed, batch_handler, handler},
+    config::{ConfigError, REFERENCE_TOPOLOGY, parse_topology, read_topology, reference_topology},
+    handle::{
+        Batched, Context, FromMessage, Handle, HandleBatch, Handled, Single, Typed, batch_handler,
+        handler, handler_with,
+    },
+    relay::Relay,
     run::{Worker, WorkerError, now},
 };

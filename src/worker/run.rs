@@ -30,10 +30,16 @@ use tokio::{
     time::timeout,
 };
 
-use super::handle::{Batched, Handle, HandleBatch, Service, Single};
+use super::{
+    dlq::{Actor, DeadLetters, DrainOptions, Drainer, watch_alerts},
+    handle::{Batched, Handle, HandleBatch, Service, Single},
+};
 
 /// How long handlers that run may go on when a worker is asked to stop.
 const DRAIN_DEFAULT: Duration = Duration::from_secs(10);
+
+/// How often a worker looks whether dead letters need somebody's attention, where limits are set.
+const ALERTS_EVERY: Duration = Duration::from_secs(60);
 
 /// The system clock's time, in nanoseconds since the epoch.
 #[must_use]
@@ -72,8 +78,8 @@ pub struct Worker<S, H> {
 
 /// What a task reports.
 enum Report {
-    /// With whether retries that wait were looked at.
-    Polled(bool, Result<Polled, LogError>),
+    /// With the number of changes before it was asked, where it looked at retries that wait.
+    Polled(Option<u64>, Result<Polled, LogError>),
     Began(Vec<MessageId>, Result<Vec<bool>, LogError>),
     Handled(Vec<(MessageId, Outcome)>),
     Settled(Vec<Settlement>, Result<Vec<Settled>, LogError>),
@@ -165,7 +171,15 @@ impl<S: Streams, H: Service> Worker<S, H> {
         let started = now();
         let mut core = Core::new(self.config.clone(), started);
         let (sender, mut reports) = unbounded_channel();
-        let mut running = Running { worker: &self, sender, handlers: BTreeMap::new(), idle: None };
+        let mut running = Running {
+            worker: &self,
+            sender,
+            handlers: BTreeMap::new(),
+            changes: 0,
+            idle_since: None,
+            drained: 0,
+            alerted: started,
+        };
         loop {
             running.act(&mut core);
             if core.has_stopped() {
@@ -175,6 +189,7 @@ impl<S: Streams, H: Service> Worker<S, H> {
                 core.drain(now().saturating_add(self.drain));
             }
             running.take_reports(&mut core, &mut reports).await;
+            running.tend_dead_letters(&core);
             if self.until_idle && running.is_idle(&core) {
                 core.drain(now().saturating_add(self.drain));
             }
@@ -194,8 +209,14 @@ struct Running<'w, S, H> {
     sender: UnboundedSender<Report>,
     /// Handlers that run, to be cancelled when a drain takes too long.
     handlers: BTreeMap<MessageId, AbortHandle>,
-    /// Whether the last poll found nothing, and nothing that waits.
-    idle: Option<bool>,
+    /// Counts what may have left something to do: deliveries, settlements.
+    changes: u64,
+    /// How many changes there had been when a poll was asked that found nothing, and nothing that waits.
+    idle_since: Option<u64>,
+    /// Times the circuit had closed again when dead letters were last sent back.
+    drained: u64,
+    /// When it was last looked whether dead letters need attention.
+    alerted: Nanos,
 }
 
 impl<S: Streams, H: Service> Running<'_, S, H> {
@@ -232,13 +253,14 @@ impl<S: Streams, H: Service> Running<'_, S, H> {
         let config = &self.worker.config;
         let (member, reclaim_after) = (config.member.clone(), config.group.reclaim_after);
         let sender = self.sender.clone();
+        let changes = self.changes;
         tokio::spawn(async move {
             let report = match action {
                 Action::Poll { limit, wait, own, tend, reverse } => {
                     let member = &member;
                     let now = now();
                     let poll = Poll { member, limit, wait, own, tend, reverse, reclaim_after, now };
-                    Report::Polled(tend, poll_and_wait(&streams, &poll).await)
+                    Report::Polled(tend.then_some(changes), poll_and_wait(&streams, &poll).await)
                 }
                 Action::Begin(tries) => {
                     let result = streams.begin(&member, &tries, now()).await;
@@ -267,7 +289,8 @@ impl<S: Streams, H: Service> Running<'_, S, H> {
             let ids = ids.clone();
             async move {
                 let outcomes = handle_guarded(&*service, work, codec, limit).await;
-                let _stopped = sender.send(Report::Handled(ids.into_iter().zip(outcomes).collect()));
+                let _stopped =
+                    sender.send(Report::Handled(ids.into_iter().zip(outcomes).collect()));
             }
         });
         for id in ids {
@@ -289,11 +312,12 @@ impl<S: Streams, H: Service> Running<'_, S, H> {
     fn take(&mut self, core: &mut Core, report: Report) {
         let time = now();
         match report {
-            Report::Polled(tended, result) => {
+            Report::Polled(asked_at, result) => {
                 match &result {
                     Ok(polled) => {
                         let nothing = polled.deliveries.is_empty() && polled.next_due.is_none();
-                        self.idle = Some(tended && nothing);
+                        self.idle_since = asked_at.filter(|_| nothing);
+                        self.changes += u64::from(!nothing);
                         for group in &polled.regrouped {
                             let (stream, at) = (&group.stream, group.at);
                             tracing::warn!(%stream, %at, "the group was gone and is there again");
@@ -318,6 +342,7 @@ impl<S: Streams, H: Service> Running<'_, S, H> {
                 if let Err(error) = &result {
                     tracing::warn!(%error, "settling failed; trying again");
                 }
+                self.changes += 1;
                 core.settled(settlements, result, time);
             }
             Report::Extended(result) => core.extended(result, time),
@@ -325,8 +350,49 @@ impl<S: Streams, H: Service> Running<'_, S, H> {
         }
     }
 
+    /// Sends back what failed while the circuit was open, and watches the limits.
+    fn tend_dead_letters(&mut self, core: &Core) {
+        let Worker { streams, config, stop, .. } = self.worker;
+        let closed = core.stats().circuit_closed;
+        let time = now();
+        let drain = config.group.auto_drain && closed > self.drained;
+        let look = time >= self.alerted.saturating_add(ALERTS_EVERY);
+        if !drain && !look {
+            return;
+        }
+        let actor = Actor {
+            who: format!("worker {}", config.member.consumer),
+            why: "the circuit has closed again".to_owned(),
+        };
+        let letters = DeadLetters::new(streams.clone(), config.member.stream.clone(), actor);
+        if look {
+            self.alerted = time;
+            let letters = letters.clone();
+            tokio::spawn(async move {
+                match watch_alerts(&letters).await {
+                    Ok(alerts) => alerts.iter().for_each(|alert| tracing::warn!("{alert}")),
+                    Err(error) => tracing::warn!(%error, "looking at the dead letters failed"),
+                }
+            });
+        }
+        if drain {
+            self.drained = closed;
+            let rate_per_second = config.group.drain_per_second;
+            let options = DrainOptions { rate_per_second, ..DrainOptions::default() };
+            let drainer = Drainer::new(letters, config.member.group.clone(), options);
+            let stop = stop.clone();
+            tokio::spawn(async move {
+                match drainer.run(|| stop.is_requested()).await {
+                    Ok(Some(state)) => tracing::info!(?state, "dead letters were sent back"),
+                    Ok(None) => {}
+                    Err(error) => tracing::warn!(%error, "sending dead letters back failed"),
+                }
+            });
+        }
+    }
+
     fn is_idle(&self, core: &Core) -> bool {
-        self.idle == Some(true) && core.in_flight() == 0
+        self.idle_since == Some(self.changes) && core.in_flight() == 0
     }
 }
 

@@ -138,6 +138,8 @@ pub struct CoreStats {
     pub lost: u64,
     /// Times the circuit opened.
     pub circuit_opened: u64,
+    /// Times it closed again, because one try had succeeded.
+    pub circuit_closed: u64,
     /// Operations on the store that failed.
     pub store_errors: u64,
 }
@@ -639,12 +641,19 @@ impl Core {
                     self.outbox.push_back(Settlement { id: id.clone(), verdict });
                     return;
                 }
-                self.circuit.succeed();
-                Verdict::Done { key: held.key.clone(), emit }
+                let key = held.key.clone();
+                self.succeed();
+                Verdict::Done { key, emit }
             }
             outcome => self.fail(id, outcome, now),
         };
         self.outbox.push_back(Settlement { id: id.clone(), verdict });
+    }
+
+    fn succeed(&mut self) {
+        if self.circuit.succeed() == Transition::Closed {
+            self.stats.circuit_closed += 1;
+        }
     }
 
     fn fail(&mut self, id: &MessageId, outcome: Outcome, now: Nanos) -> Verdict {
@@ -657,7 +666,7 @@ impl Core {
             }
         } else if matches!(self.circuit, Circuit::HalfOpen) {
             // The service answered, if only to refuse.
-            self.circuit.succeed();
+            self.succeed();
         }
         let held = self.held.get_mut(id).expect("what fails is held");
         held.tries.attempts = held.tries.attempts.saturating_add(1);

@@ -64,7 +64,9 @@ impl Route {
         for condition in self.rules.iter().flat_map(|rule| &rule.when) {
             if condition.field.is_some() == condition.payload.is_some() {
                 let from = &self.from;
-                return Err(format!("the route from {from}: a condition needs either field or payload"));
+                return Err(format!(
+                    "the route from {from}: a condition needs either field or payload"
+                ));
             }
             if condition.payload.as_ref().is_some_and(|place| !place.starts_with('/')) {
                 let from = &self.from;
@@ -84,7 +86,8 @@ impl Route {
             true => serde_json::from_slice(message.payload()).ok(),
             false => None,
         };
-        let holds = |rule: &&Rule| rule.when.iter().all(|when| when.holds(message, payload.as_ref()));
+        let holds =
+            |rule: &&Rule| rule.when.iter().all(|when| when.holds(message, payload.as_ref()));
         self.rules.iter().find(holds).map_or(&self.otherwise, |rule| &rule.to)
     }
 }

@@ -131,6 +131,20 @@ pub struct GroupSpec {
     /// Overrides the stream's.
     #[serde(default)]
     pub retry: Option<RetryPolicy>,
+    /// Whether dead letters of transient failures are sent back once the circuit has closed again.
+    #[serde(default = "yes")]
+    pub auto_drain: bool,
+    /// How many of them per second.
+    #[serde(default = "default_drain_rate")]
+    pub drain_per_second: u32,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+const fn default_drain_rate() -> u32 {
+    10
 }
 
 const fn thirty_seconds() -> Span {
@@ -368,6 +382,9 @@ impl StreamSpec {
             if group.handler_timeout == Span::ZERO {
                 return wrong("group.handler_timeout", "must be more than nothing");
             }
+            if group.drain_per_second == 0 {
+                return wrong("group.drain_per_second", "must be at least 1");
+            }
             if group.circuit.failure_threshold == 0 {
                 return wrong("group.circuit.failure_threshold", "must be at least 1");
             }
@@ -394,6 +411,8 @@ impl GroupSpec {
             order_by: None,
             circuit: CircuitSpec::default(),
             retry: None,
+            auto_drain: yes(),
+            drain_per_second: default_drain_rate(),
         }
     }
 }

@@ -45,7 +45,8 @@ impl Filter {
     #[must_use]
     pub fn passes(&self, id: Pos, letter: &DeadLetter, time: Nanos) -> bool {
         let DeadLetter { story, state, .. } = letter;
-        let is = |wanted: &Option<String>, found: &str| wanted.as_deref().is_none_or(|w| w == found);
+        let is =
+            |wanted: &Option<String>, found: &str| wanted.as_deref().is_none_or(|w| w == found);
         let age = age_ns(id, time);
         self.ids.as_ref().is_none_or(|ids| ids.contains(&id))
             && self.class.is_none_or(|class| class == story.failure.class)

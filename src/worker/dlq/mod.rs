@@ -162,8 +162,8 @@ impl<S: Streams> DeadLetters<S> {
         Ok(found.into_iter().find(|(found, _)| *found == id).map(|(_, letter)| letter))
     }
 
-    /// Does something with up to `limit` letters that pass `filter`; `pause` is awaited after each batch with
-    /// the number of letters in it, so that a caller can limit the rate. With `dry_run` nothing is changed.
+    /// Does something with up to `limit` letters that pass `filter`, `batch` at a time; `pause` is awaited after
+    /// each batch, so that a caller can limit the rate. With `dry_run` nothing is changed.
     ///
     /// # Errors
     /// The store fails; what was done by then stays done, and doing the rest again is safe.
@@ -172,15 +172,17 @@ impl<S: Streams> DeadLetters<S> {
         act: &Act,
         filter: &Filter,
         limit: u64,
+        batch: usize,
         dry_run: bool,
-        mut pause: impl AsyncFnMut(u64),
+        mut pause: impl AsyncFnMut(),
     ) -> Result<Done, LogError> {
         let mut done = Done::default();
         let mut after = Pos::ZERO;
         // What comes in while this runs, such as replays that died again, is not touched.
         let time = now();
         while done.changed < limit {
-            let room = usize::try_from(limit - done.changed).unwrap_or(PAGE).min(PAGE);
+            let room =
+                usize::try_from(limit - done.changed).unwrap_or(PAGE).min(batch.clamp(1, PAGE));
             let page = self.page(filter, after, room).await?;
             let fresh = |(id, _): &&(Pos, DeadLetter)| id.ms <= time.as_ms();
             let letters: Vec<&(Pos, DeadLetter)> = page.letters.iter().filter(fresh).collect();
@@ -196,7 +198,7 @@ impl<S: Streams> DeadLetters<S> {
                 let changed = self.change(act, &allowed).await?;
                 done.changed += changed;
                 done.overtaken += allowed.len() as u64 - changed;
-                pause(changed).await;
+                pause().await;
             }
             if page.next.is_none() {
                 break;

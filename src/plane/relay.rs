@@ -1,0 +1,32 @@
+//! `silvertine relay`: committed events of a log onto named streams.
+
+use silvertine::{
+    engine::worker::Streams,
+    storage::AnyLog,
+    worker::{Relay, now},
+};
+
+use super::{args::RelayArgs, open, say};
+use crate::{
+    exit::{Exit, Failure},
+    run::runtime,
+    signals::stop_on_signals,
+};
+
+/// Passes committed events on.
+pub(crate) fn relay(args: RelayArgs) -> Result<Exit, Failure> {
+    let streams = open(&args.store, false)?;
+    let partition =
+        "relay".parse().map_err(|why| Failure::new(Exit::Unexpected, format!("{why}")))?;
+    let log = AnyLog::open(&args.log, partition, true)?;
+    let stop = stop_on_signals()
+        .map_err(|why| Failure::new(Exit::Unexpected, format!("cannot watch signals: {why}")))?;
+    let relay = Relay::new(log, streams.clone(), &args.service)
+        .map_err(|why| Failure::new(Exit::Usage, why))?;
+    let passed_on = runtime()?.block_on(async {
+        streams.declare(now()).await?;
+        relay.run(args.follow, &stop).await
+    })?;
+    say(&format!("{passed_on} events passed on"))?;
+    Ok(if stop.is_requested() { Exit::Stopped } else { Exit::Good })
+}

@@ -1,0 +1,101 @@
+//! `silvertine work`.
+
+use silvertine::{
+    engine::{
+        driver::StopFlag,
+        log::LogError,
+        worker::{ConsumerName, CoreStats, Streams},
+    },
+    storage::streams::AnyStreams,
+    worker::{Exec, Router, Worker, WorkerError, now},
+};
+
+use super::{args::WorkArgs, open, say};
+use crate::{
+    exit::{Exit, Failure},
+    run::runtime,
+    signals::stop_on_signals,
+};
+
+/// Works on a stream until it is told to stop.
+pub(crate) fn work(args: WorkArgs) -> Result<Exit, Failure> {
+    let streams = open(&args.store, false)?;
+    let stop = stop_on_signals()
+        .map_err(|why| Failure::new(Exit::Unexpected, format!("cannot watch signals: {why}")))?;
+    let stats = runtime()?.block_on(async {
+        declare_patiently(&streams, &stop).await?;
+        work_together(&args, &streams, &stop).await
+    })?;
+    let CoreStats { done, duplicates, retried, dead, lost, .. } = stats;
+    say(&format!(
+        "{done} done, {duplicates} duplicates, {retried} retries, {dead} dead, {lost} taken by others"
+    ))?;
+    Ok(if stop.is_requested() && !args.until_idle { Exit::Stopped } else { Exit::Good })
+}
+
+/// Declares the streams; a server that is not there yet is waited for.
+async fn declare_patiently(streams: &AnyStreams, stop: &StopFlag) -> Result<(), LogError> {
+    use silvertine::engine::log::Advice;
+    loop {
+        match streams.declare(now()).await {
+            Err(error) if error.advice() == Advice::Retry && !stop.is_requested() => {
+                tracing::warn!(%error, "waiting for the store");
+                tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            }
+            declared => return declared,
+        }
+    }
+}
+
+async fn work_together(
+    args: &WorkArgs,
+    streams: &AnyStreams,
+    stop: &StopFlag,
+) -> Result<CoreStats, Failure> {
+    let mut members = Vec::new();
+    for number in 1..=args.members {
+        let name = match args.members {
+            1 => args.name.clone(),
+            _ => ConsumerName::new(&format!("{}-{number}", args.name))
+                .map_err(|why| Failure::new(Exit::Usage, why.to_string()))?,
+        };
+        let (streams, stream, group) = (streams.clone(), args.stream.clone(), args.group.clone());
+        if args.route {
+            let routes = &streams.topology().routes;
+            let route =
+                routes.iter().find(|route| route.from == stream && route.group == group).cloned();
+            let no_route = || {
+                let why = format!("the topology has no route from {stream} as {group}");
+                Failure::new(Exit::Usage, why)
+            };
+            let router = Router::new(route.ok_or_else(no_route)?);
+            let worker = Worker::new(streams, stream, group, name, router)?;
+            members.push(start(worker, args, stop));
+        } else {
+            let exec = Exec { command: args.command.clone(), emit: args.emit.clone() };
+            let worker = Worker::new(streams, stream, group, name, exec)?;
+            members.push(start(worker, args, stop));
+        }
+    }
+    let mut all = CoreStats::default();
+    for member in members {
+        let stats =
+            member.await.map_err(|why| Failure::new(Exit::Unexpected, why.to_string()))??;
+        all.done += stats.done;
+        all.duplicates += stats.duplicates;
+        all.retried += stats.retried;
+        all.dead += stats.dead;
+        all.lost += stats.lost;
+    }
+    Ok(all)
+}
+
+fn start<H: silvertine::worker::Handle>(
+    worker: Worker<AnyStreams, silvertine::worker::Single<H>>,
+    args: &WorkArgs,
+    stop: &StopFlag,
+) -> tokio::task::JoinHandle<Result<CoreStats, WorkerError>> {
+    let worker = worker.stop_on(stop, args.drain.duration());
+    let worker = if args.until_idle { worker.until_idle() } else { worker };
+    tokio::spawn(worker.run())
+}
