@@ -250,6 +250,86 @@ fn sleds_files_cut_short_or_overwritten_never_end_in_a_panic_or_in_wrong_entries
     }
 }
 
+/// Whether sled by itself opens a folder.
+fn sled_opens(path: &Path) -> bool {
+    sled::Config::new().path(path).open().is_ok()
+}
+
+#[test]
+fn a_log_whose_creation_was_cut_short_anywhere_in_its_parameters_is_created() {
+    let whole = std::fs::read(written().path().join("conf")).expect("reads");
+    let mut refused_by_sled = 0;
+    for length in 0..=whole.len() {
+        let folder = TempDir::new().expect("a temporary folder");
+        let cut_short = |name: &str| {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.join("blobs")).expect("creates");
+            std::fs::write(path.join("SILVERTINE_LOG"), "").expect("writes");
+            std::fs::write(path.join("conf"), &whole[..length]).expect("writes");
+            path
+        };
+        refused_by_sled += u32::from(!sled_opens(&cut_short("sled")));
+        let path = cut_short("log");
+        let log = open(&path).unwrap_or_else(|why| panic!("{length} bytes: {why}"));
+        commit(&log, &acquire(&log), &batch(1, PER_COMMIT), b"state").expect("commits");
+    }
+    assert!(refused_by_sled > 0, "sled has learnt it, and nothing of this is needed any more");
+}
+
+#[test]
+fn an_index_that_a_killed_recovery_left_unfinished_costs_nothing() {
+    let whole = read(&open(written().path()).expect("opens")).expect("reads");
+    for unfinished in [&b""[..], b"half of an index", &[0xa5; 200]] {
+        let folder = written();
+        let leave = || {
+            let name = folder.path().join("snap.0000000000FFFFFF.generating");
+            std::fs::write(name, unfinished).expect("writes");
+        };
+        leave();
+        assert!(!sled_opens(folder.path()), "sled has learnt it, and this is not needed any more");
+        leave();
+        let log = open(folder.path()).expect("opens");
+        assert_eq!(read(&log).as_ref(), Ok(&whole));
+        let waiting = now(log.ingress(None, &IngressCursor::new(), 10, Duration::ZERO));
+        assert_eq!(waiting, Ok(vec![message(1)]));
+    }
+}
+
+#[test]
+fn messages_published_before_there_is_an_owner_survive_unfinished_files() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let log = open(folder.path()).expect("opens");
+    now(log.publish(&[message(1), message(2)])).expect("publishes");
+    drop(log);
+    wait_until_closed(&folder);
+    std::fs::write(folder.path().join("snap.0000000000000060.generating"), "x").expect("writes");
+    let log = open(folder.path()).expect("opens");
+    acquire(&log);
+    let waiting = now(log.ingress(None, &IngressCursor::new(), 10, Duration::ZERO));
+    assert_eq!(waiting, Ok(vec![message(1), message(2)]));
+}
+
+#[test]
+fn damaged_parameters_of_a_log_in_use_are_reported_and_left_as_they_were() {
+    let folder = written();
+    let conf = folder.path().join("conf");
+    let cut = std::fs::read(&conf).expect("reads")[..58].to_vec();
+    std::fs::write(&conf, &cut).expect("writes");
+    assert_eq!(corruption(open(folder.path())).0, "sled's files");
+    assert_eq!(std::fs::read(&conf).expect("still there"), cut);
+}
+
+#[test]
+fn what_an_owner_is_writing_is_not_removed_by_who_finds_the_log_locked() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let _log = open(folder.path()).expect("opens");
+    let index = folder.path().join("snap.0000000000000060.generating");
+    std::fs::write(&index, "being written").expect("writes");
+    let refused = open(folder.path()).expect_err("must be refused");
+    assert!(matches!(refused.kind, LogErrorKind::Locked { .. }), "{refused}");
+    assert!(index.is_file() && folder.path().join("conf").is_file());
+}
+
 #[test]
 fn a_folder_that_is_open_is_locked_and_free_again_afterwards() {
     let folder = TempDir::new().expect("a temporary folder");

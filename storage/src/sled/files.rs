@@ -13,6 +13,7 @@ use std::{
 use silvertine_engine::log::{Applied, LogError, LogErrorKind};
 use sled::Db;
 
+use super::unfinished;
 use crate::{
     disk::{self, sync_folder},
     records::corrupt,
@@ -25,7 +26,7 @@ const FILES: &str = "sled's files";
 pub(crate) struct Purpose {
     /// Written into a folder before sled creates its files there, so that a foreign folder is never touched and
     /// one kind of content is never taken for the other.
-    marker: &'static str,
+    pub(super) marker: &'static str,
     /// What stands in the marker at first.
     unused: &'static str,
     /// sled takes damaged files for empty ones and says nothing. This line, outside its files, tells an empty
@@ -70,7 +71,7 @@ pub(crate) fn open(path: &Path, purpose: Purpose, cache_bytes: u64) -> Result<Db
         .mode(sled::Mode::HighThroughput);
     let mut attempts_left = LOCK_ATTEMPTS;
     loop {
-        match guarded(path, "open", || config.open()) {
+        match open_once(path, purpose, &config) {
             Err(LogError { kind: LogErrorKind::Locked { .. }, .. }) if attempts_left > 0 => {
                 attempts_left -= 1;
                 sleep(LOCK_PAUSE);
@@ -78,6 +79,12 @@ pub(crate) fn open(path: &Path, purpose: Purpose, cache_bytes: u64) -> Result<Db
             opened => return opened,
         }
     }
+}
+
+fn open_once(path: &Path, purpose: Purpose, config: &sled::Config) -> Result<Db, LogError> {
+    let removed = unfinished::remove(path, purpose);
+    let _opening = removed.map_err(|why| classify(path, "open", &sled::Error::Io(why)))?;
+    guarded(path, "open", || config.open())
 }
 
 /// Makes sure that the folder is ours or becomes ours.

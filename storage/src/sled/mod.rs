@@ -11,6 +11,7 @@
 
 pub(crate) mod files;
 mod read;
+mod unfinished;
 mod write;
 
 use std::{
