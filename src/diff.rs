@@ -10,7 +10,7 @@ use silvertine::{
 
 use crate::{
     cli::DiffArgs,
-    exit::{Exit, Failure},
+    exit::{Exit, Failure, say},
     run::runtime,
     verify::open_existing,
 };
@@ -29,7 +29,7 @@ pub(crate) fn diff(args: DiffArgs) -> Result<Exit, Failure> {
             from = from.max(head.trimmed);
         }
         if from != Pos::ZERO {
-            eprintln!("silvertine: entries up to {from} are trimmed and not compared");
+            say(format_args!("entries up to {from} are trimmed and not compared"));
         }
         let (mut left, mut right) = (Cursor::new(a, from), Cursor::new(b, from));
         let mut compared = 0_u64;

@@ -1,6 +1,10 @@
 //! Exit codes, and how errors find theirs. The table in the README lists them; scripts rely on them.
 
-use std::process::ExitCode;
+use std::{
+    fmt::Display,
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use silvertine::{
     engine::{
@@ -59,6 +63,12 @@ impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit as u8)
     }
+}
+
+/// Says a line on stderr.
+pub(crate) fn say(line: impl Display) {
+    // Where stderr cannot be written, only the exit code can still tell; `eprintln!` would panic and lose it too.
+    let _ = writeln!(io::stderr().lock(), "silvertine: {line}");
 }
 
 /// Why a command failed: one line and an exit code.

@@ -1,6 +1,9 @@
 //! The command line of Silvertine: wiring only. What a command does lives in its own file; what things
 //! mean lives in the library.
 
+// It panics where stderr cannot be written; `exit::say` does not.
+#![warn(clippy::print_stderr)]
+
 mod bench;
 mod cli;
 mod clock;
@@ -24,11 +27,14 @@ use tracing_subscriber::EnvFilter;
 
 use self::{
     cli::{Cli, Command},
-    exit::{Exit, Failure},
+    exit::{Exit, Failure, say},
 };
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(answer) => return answer_with(&answer).into(),
+    };
     start_logging(cli.verbose);
     // Handlers that panic are isolated and recorded; the message must not spill over the summary.
     panic::set_hook(Box::new(|panic| tracing::debug!("{panic}")));
@@ -36,7 +42,7 @@ fn main() -> ExitCode {
     match result {
         Ok(Ok(exit)) => exit.into(),
         Ok(Err(failure)) => {
-            eprintln!("silvertine: {}", failure.message);
+            say(failure.message);
             failure.exit.into()
         }
         Err(payload) => {
@@ -44,13 +50,24 @@ fn main() -> ExitCode {
             let text = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("?");
             // What the standard library makes of a reader that went away, such as `head`.
             if let Some(why) = text.strip_prefix("failed printing to stdout: ") {
-                eprintln!("silvertine: stdout: {why}");
+                say(format_args!("stdout: {why}"));
                 return Exit::OutputFailed.into();
             }
-            eprintln!(
-                "silvertine: internal error: {text}; please report it with the command you ran"
-            );
+            say(format_args!("internal error: {text}; please report it with the command you ran"));
             Exit::Unexpected.into()
+        }
+    }
+}
+
+/// What clap has to say instead of a command: help on stdout, mistakes on stderr.
+fn answer_with(answer: &clap::Error) -> Exit {
+    let printed = answer.print();
+    match printed {
+        _ if answer.use_stderr() => Exit::Usage,
+        Ok(()) => Exit::Good,
+        Err(why) => {
+            say(format_args!("stdout: {why}"));
+            Exit::OutputFailed
         }
     }
 }
@@ -83,5 +100,7 @@ fn start_logging(verbose: u8) {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(colour)
+        // It would tell of a stderr that cannot be written on stderr, and panic.
+        .log_internal_errors(false)
         .init();
 }

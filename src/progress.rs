@@ -8,6 +8,8 @@ use silvertine::engine::{
     log::{LogError, Pos},
 };
 
+use crate::exit::say;
+
 /// Shows how far a run has come.
 pub(crate) struct ProgressView {
     bar: Option<ProgressBar>,
@@ -38,7 +40,7 @@ impl ProgressView {
 impl Observer for ProgressView {
     fn committed(&mut self, progress: Progress) {
         if std::mem::take(&mut self.complained) {
-            eprintln!("silvertine: the log answers again");
+            say("the log answers again");
         }
         let Some(bar) = &self.bar else { return };
         if let Some((read, all)) = progress.feed {
@@ -64,7 +66,7 @@ impl Observer for ProgressView {
         tracing::info!(%error, attempt, "retrying");
         if !self.complained {
             self.complained = true;
-            eprintln!("silvertine: {error}; waiting for it");
+            say(format_args!("{error}; waiting for it"));
         }
     }
 }

@@ -19,7 +19,7 @@ use tokio::runtime::{Builder, Runtime};
 use crate::{
     cli::RunArgs,
     clock::{LiveClock, Speed},
-    exit::{Exit, Failure},
+    exit::{Exit, Failure, say},
     latency::LatencyRecorder,
     progress::ProgressView,
     signals::stop_on_signals,
@@ -119,7 +119,7 @@ pub(crate) fn new_owner() -> OwnerId {
 fn conclude(scenario: &Scenario, path: &Path, report: &Report) -> Result<Exit, Failure> {
     if report.outcome.end == End::Stopped {
         let head = report.outcome.head;
-        eprintln!("silvertine: stopped at {head}, everything is committed; --resume goes on");
+        say(format_args!("stopped at {head}, everything is committed; --resume goes on"));
         return Ok(Exit::Stopped);
     }
     let unmet = report.unmet(&scenario.expect);

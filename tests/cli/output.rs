@@ -1,9 +1,11 @@
 //! What good commands print.
 
+use std::process::Stdio;
+
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::cli::{recorded_data, silvertine};
+use crate::cli::{recorded_data, silvertine, silvertine_onto};
 
 /// The text with everything that depends on the machine's speed taken out.
 fn without_timings(text: &str) -> String {
@@ -113,6 +115,53 @@ fn mistakes_on_the_command_line_end_with_code_two() {
         let finished = silvertine(args);
         assert_eq!(finished.code, Some(2), "{args:?}: {finished:?}");
         assert!(!finished.stderr.is_empty());
+    }
+}
+
+/// A device on which every write fails.
+#[cfg(target_os = "linux")]
+fn full() -> std::fs::File {
+    std::fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has it")
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn an_unwritable_stderr_changes_no_exit_code() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let log = format!("sled:{}", folder.path().join("log").display());
+    // Something to log about while it opens.
+    let marker = folder.path().join("log/SILVERTINE_LOG");
+    std::fs::create_dir(folder.path().join("log")).expect("creates");
+    std::fs::write(marker, "").expect("writes");
+    std::fs::write(folder.path().join("log/snap.00.generating"), "").expect("writes");
+    for (args, code) in [
+        (&["run", "scenarios/ema-cross.toml", "--log", &log, "-vv"][..], 0),
+        (&["run", "scenarios/ema-cross.toml", "--log", &log], 13),
+        (&["run", "not-there.toml"], 3),
+        (&["rnu"], 2),
+        (&["verify", "sled:/not-there"], 20),
+    ] {
+        let finished = silvertine_onto(args, Stdio::piped(), full());
+        assert_eq!(finished.code, Some(code), "{args:?}: {finished:?}");
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn an_unwritable_stdout_ends_with_code_twenty_three_and_says_so() {
+    for args in [
+        &["run", "scenarios/ema-cross.toml"][..],
+        &["run", "scenarios/ema-cross.toml", "--json"],
+        &["sim", "--seeds", "2"],
+        &["generate", "--events", "5"],
+        &["--help"],
+        &["--version"],
+    ] {
+        let finished = silvertine_onto(args, full(), Stdio::piped());
+        assert_eq!(finished.code, Some(23), "{args:?}: {finished:?}");
+        assert!(finished.stderr.starts_with("silvertine: stdout: "), "{args:?}: {finished:?}");
+        let silent = silvertine_onto(args, full(), full());
+        assert_eq!(silent.code, Some(23), "{args:?} with nobody to tell");
     }
 }
 

@@ -47,6 +47,17 @@ pub fn silvertine(args: &[&str]) -> Finished {
     command(args).output().expect("the program starts").into()
 }
 
+/// Runs a command with these as its output and error streams, to its end.
+pub fn silvertine_onto(
+    args: &[&str],
+    stdout: impl Into<Stdio>,
+    stderr: impl Into<Stdio>,
+) -> Finished {
+    let mut command = command(args);
+    let child = command.stdout(stdout).stderr(stderr).spawn();
+    finish(child.expect("the program starts"))
+}
+
 /// Starts a command and leaves it running.
 pub fn spawn(args: &[&str]) -> Child {
     let mut command = command(args);
