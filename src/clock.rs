@@ -51,7 +51,7 @@ impl LiveClock {
     fn read_wall(last: &mut Nanos) -> Nanos {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX);
-        *last = Nanos(now).max(*last);
+        *last = Nanos(now).min(Nanos::LATEST_INPUT).max(*last);
         *last
     }
 }

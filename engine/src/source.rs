@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    event::{Body, EventId},
+    event::{Body, EventId, Invalid, validate, validate_time},
     text::Name,
     time::Nanos,
 };
@@ -23,6 +23,18 @@ pub struct Input {
     pub recv_time: Nanos,
     /// What it says.
     pub body: Body,
+}
+
+impl Input {
+    /// Checks what an input must keep before the engine may have it: its times, and the rules of its kind.
+    ///
+    /// # Errors
+    /// [`Invalid`] names the first rule that is broken.
+    pub fn check(&self) -> Result<(), Invalid> {
+        validate_time(self.event_time, "event_time")?;
+        validate_time(self.recv_time, "recv_time")?;
+        validate(&self.body)
+    }
 }
 
 /// A stream of recorded or generated rows. It is read row by row and never held whole.

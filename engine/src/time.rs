@@ -24,6 +24,11 @@ impl Nanos {
     pub const ZERO: Self = Self(0);
     /// The last representable point.
     pub const MAX: Self = Self(u64::MAX);
+    /// The latest that an input may carry, and so the latest that engine time gets: 2500-01-01T00:00:00Z.
+    ///
+    /// The half century behind it belongs to timers. At [`Nanos::MAX`], where adding stays where it is, a handler that sets
+    /// its timer again whenever it fires would be called for ever.
+    pub const LATEST_INPUT: Self = Self(16_725_225_600_000_000_000);
 
     /// The point `ms` milliseconds after the epoch, or `None` past the range.
     #[must_use]
@@ -141,6 +146,13 @@ mod tests {
         assert_eq!(when, Nanos(1_723_161_253_937_085_768));
         assert_eq!(when.to_string(), "2024-08-08T23:54:13.937085768Z");
         assert_eq!(from_civil((1970, 1, 1), (0, 0, 0), 0), Some(Nanos::ZERO));
+    }
+
+    #[test]
+    fn the_latest_input_begins_the_year_2500_and_leaves_room_for_timers() {
+        assert_eq!(Nanos::LATEST_INPUT.to_string(), "2500-01-01T00:00:00.000000000Z");
+        let half_a_century = Duration::from_secs(50 * 365 * 86_400);
+        assert!(Nanos::LATEST_INPUT.saturating_add(half_a_century) < Nanos::MAX);
     }
 
     #[test]

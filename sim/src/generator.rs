@@ -75,9 +75,10 @@ impl QuoteGenerator {
         let end = longest_gap
             .checked_mul(market.events.into())
             .and_then(|span| span.checked_add(market.start.0.into()));
-        if market.interval_ns > u64::MAX >> GAP_BITS || end.is_none_or(|end| end > u64::MAX.into())
+        if market.interval_ns > u64::MAX >> GAP_BITS
+            || end.is_none_or(|end| end > Nanos::LATEST_INPUT.0.into())
         {
-            return Err("start, events and interval_ns lead past the year 2554".to_owned());
+            return Err("start, events and interval_ns lead past the year 2499".to_owned());
         }
         let start = market.start_price.units() / tick;
         if market.spread_ticks < 1 || market.spread_ticks > start / 2 {

@@ -132,8 +132,9 @@ impl Workload {
             ));
         }
         let end = self.interval_ns.checked_mul(self.events.saturating_add(2));
-        if end.and_then(|span| span.checked_add(self.start_ns)).is_none() {
-            return Err("start_ns, events and interval_ns lead past the year 2554".to_owned());
+        let end = end.and_then(|span| span.checked_add(self.start_ns));
+        if end.is_none_or(|end| end > Nanos::LATEST_INPUT.0) {
+            return Err("start_ns, events and interval_ns lead past the year 2499".to_owned());
         }
         Ok(())
     }

@@ -180,6 +180,9 @@ pub fn peek_entry(bytes: &[u8]) -> Result<EntryPeek, DecodeError> {
 /// [`DecodeError`] says what is wrong with them.
 pub fn decode_entry(bytes: &[u8]) -> Result<Event, DecodeError> {
     let peek = peek_entry(bytes)?;
+    if peek.time > Nanos::LATEST_INPUT {
+        return Err(DecodeError::Impossible("engine time"));
+    }
     let flags = bytes[3];
     if flags & !(HAS_CORRELATION | HAS_CAUSATION) != 0 {
         return Err(DecodeError::Impossible("flags"));

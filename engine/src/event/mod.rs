@@ -12,7 +12,7 @@ pub use self::{
         Bar, Body, Fill, Liquidity, MarketData, OperatorAction, Order, OrderKind, OrderStatus,
         Quote, Side, Signal, System, Topic, TopicSet, Trade,
     },
-    validate::{Invalid, validate},
+    validate::{Invalid, validate, validate_time},
 };
 use crate::{log::Pos, text::Name, time::Nanos};
 

@@ -4,6 +4,7 @@ use super::{Bar, Body, Fill, MarketData, Order, OrderKind, OrderStatus, Quote, S
 use crate::{
     numbers::{Money, Price, Qty, Ratio},
     text::Symbol,
+    time::Nanos,
 };
 
 /// The rule that an event breaks.
@@ -30,6 +31,14 @@ pub fn validate(body: &Body) -> Result<(), Invalid> {
         Body::Fill(fill) => check_fill(fill),
         Body::System(_) => Ok(()),
     }
+}
+
+/// Checks a time that an input carries.
+///
+/// # Errors
+/// [`Invalid`] names `field` when it is behind [`Nanos::LATEST_INPUT`].
+pub fn validate_time(time: Nanos, field: &'static str) -> Result<(), Invalid> {
+    ensure(time <= Nanos::LATEST_INPUT, field, "is past the year 2499")
 }
 
 fn ensure(holds: bool, field: &'static str, problem: &'static str) -> Result<(), Invalid> {

@@ -12,7 +12,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
 
 use super::{Feed, FeedError, Polled};
 use crate::{
-    event::{Invalid, Topic, validate},
+    event::{Invalid, Topic},
     source::Input,
 };
 
@@ -101,7 +101,7 @@ impl Publisher {
     /// # Errors
     /// [`QueueFull`] says why it was not sent. A dropped event is no error; it is counted.
     pub fn send(&self, input: Input) -> Result<(), QueueFull> {
-        validate(&input.body).map_err(QueueFull::Invalid)?;
+        input.check().map_err(QueueFull::Invalid)?;
         let topic = input.body.topic();
         let tokens = &self.tokens[topic.index()];
         match tokens.try_send(()) {
@@ -286,5 +286,7 @@ mod tests {
         };
         let refused = publisher.send(Input { body: trade.into(), ..operator(1) });
         assert!(matches!(refused, Err(QueueFull::Invalid(_))));
+        let late = publisher.send(Input { recv_time: Nanos::MAX, ..operator(1) });
+        assert!(matches!(late, Err(QueueFull::Invalid(Invalid { field: "recv_time", .. }))));
     }
 }

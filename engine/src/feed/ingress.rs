@@ -6,7 +6,7 @@ use super::{Feed, FeedError, Polled};
 use crate::{
     codec::InputMessage,
     digest::fingerprint,
-    event::{System, validate},
+    event::{System, validate, validate_time},
     log::{EventLog, IngressCursor, Lease, Message},
     source::Input,
     time::Nanos,
@@ -78,7 +78,8 @@ impl<L: EventLog> Feed for IngressFeed<L> {
 /// Decodes and validates a message; one that does not pass becomes a recorded refusal.
 fn to_input(message: &Message) -> Input {
     let checked = message.codec.decode(&message.payload).and_then(|decoded| {
-        validate(&decoded.body).map_err(|invalid| invalid.to_string())?;
+        let valid = validate_time(decoded.event_time, "event_time");
+        valid.and_then(|()| validate(&decoded.body)).map_err(|invalid| invalid.to_string())?;
         Ok(decoded)
     });
     let InputMessage { id, event_time, body } = checked.unwrap_or_else(|why| {
@@ -94,5 +95,29 @@ fn to_input(message: &Message) -> Input {
         event_time,
         recv_time: Nanos::ZERO,
         body,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{codec::Codec, event::OperatorAction, text::Name};
+
+    #[test]
+    fn a_message_from_the_end_of_time_is_recorded_as_refused() {
+        let by = Name::new("op").expect("valid");
+        let input = |event_time| {
+            let body = System::Operator { action: OperatorAction::Kill, by }.into();
+            let payload = Codec::Json.encode(&InputMessage { id: None, event_time, body });
+            to_input(&Message { producer: by, seq: 1, codec: Codec::Json, payload })
+        };
+        assert_eq!(input(Nanos::LATEST_INPUT).event_time, Nanos::LATEST_INPUT);
+        let refused = input(Nanos::MAX);
+        let expected = "event_time is past the year 2499";
+        assert!(
+            matches!(&refused.body, crate::event::Body::System(System::Rejected { reason, .. }) if reason == expected),
+            "{refused:?}"
+        );
+        assert_eq!(refused.event_time, Nanos::ZERO);
     }
 }

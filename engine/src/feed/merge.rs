@@ -5,8 +5,9 @@ use std::time::Duration;
 use super::{Feed, FeedError, Polled};
 use crate::{
     digest::fingerprint,
-    event::{System, validate},
+    event::{System, validate_time},
     source::{Input, Row, Source, SourceCursor, SourceError},
+    time::Nanos,
 };
 
 /// What to do about a row that makes no sense.
@@ -51,7 +52,7 @@ impl MergedSource {
             return Ok(());
         };
         let input = match row {
-            Row::Event(input) => match validate(&input.body) {
+            Row::Event(input) => match input.check() {
                 Ok(()) => input,
                 Err(invalid) => self.refuse(invalid.to_string())?,
             },
@@ -70,8 +71,9 @@ impl MergedSource {
         }
         tracing::warn!(source = %self.label, line = origin.line, %why, "row refused");
         let cursor = self.source.cursor();
-        // A bad row has no time of its own that could be trusted.
-        let time = cursor.time;
+        // A bad row has no time of its own that could be trusted, least of all one that made it bad.
+        let trusted = validate_time(cursor.time, "recv_time").is_ok();
+        let time = if trusted { cursor.time } else { Nanos::ZERO };
         let reason = why[..why.floor_char_boundary(1024)].to_owned();
         let digest = fingerprint(origin.bytes);
         Ok(Input {
