@@ -31,6 +31,7 @@ pub(crate) fn run(args: &RunArgs, scenario: &Scenario) -> Result<Exit, Failure> 
     let registry = Registry::standard();
     let subject = ScenarioSubject::<MemoryLog>::new(scenario, &registry, args.data.clone());
     let options = Options { seed: scenario.sim.seed, keep_trace: args.timeline };
+    subject.check_sources()?;
     let report = simulate(&subject, &scenario.faults, options)
         .map_err(|why| Failure::new(Exit::Scenario, why))?;
     if args.timeline {

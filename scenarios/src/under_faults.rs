@@ -24,6 +24,7 @@ use silvertine_sim::{
 use crate::{
     handlers::Registry,
     manifest::Manifest,
+    runner::RunnerError,
     scenario::{ClockMode, Scenario, SourceSection},
     sources::SourceSpec,
 };
@@ -49,6 +50,22 @@ impl<'a, L> ScenarioSubject<'a, L> {
     pub fn new(scenario: &'a Scenario, registry: &'a Registry, data: Option<PathBuf>) -> Self {
         let manifest = Manifest::of(scenario);
         Self { scenario, registry, data, manifest, log: PhantomData }
+    }
+}
+
+impl<L> ScenarioSubject<'_, L> {
+    /// Reads the first row of every source, so that one that cannot be read is told as what it is.
+    ///
+    /// # Errors
+    /// What a run without faults would end with.
+    pub fn check_sources(&self) -> Result<(), RunnerError> {
+        let Scenario { folder, seed, .. } = self.scenario;
+        for SourceSection { name, spec, .. } in &self.scenario.sources {
+            if !matches!(spec, SourceSpec::Ingress {}) {
+                spec.open(*name, folder, self.data.as_deref(), *seed)?.0.next_row()?;
+            }
+        }
+        Ok(())
     }
 }
 

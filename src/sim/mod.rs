@@ -15,7 +15,11 @@ use std::{
 };
 
 use silvertine::{
-    scenarios::{handlers::Registry, scenario::Scenario, under_faults::UnderFaults},
+    scenarios::{
+        handlers::Registry,
+        scenario::Scenario,
+        under_faults::{ScenarioSubject, UnderFaults},
+    },
     sim::{
         exhaust::{self, Exhaustive},
         plan::Plan,
@@ -72,7 +76,9 @@ fn subject(args: &SimArgs) -> Result<Subject, Failure> {
         Some(path) => Scenario::read(path)?,
         None => Scenario::parse(PROBES, "probes", PathBuf::new())?,
     };
-    UnderFaults::new(scenario, Registry::standard(), args.data.clone())
+    let registry = Registry::standard();
+    ScenarioSubject::<MemoryLog>::new(&scenario, &registry, args.data.clone()).check_sources()?;
+    UnderFaults::new(scenario, registry, args.data.clone())
         .map_err(|why| Failure::new(Exit::Scenario, why))
 }
 

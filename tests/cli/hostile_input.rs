@@ -68,6 +68,23 @@ fn a_bad_row_is_counted_and_passed_over_where_the_scenario_says_so() {
 }
 
 #[test]
+fn a_scenario_without_any_event_is_empty_input_however_it_runs() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let path = folder.path().join("none.toml");
+    let fault = "[[fault]]\nkind = \"crash\"\nafter_events = 1\n";
+    for kind in ["generator", "workload"] {
+        for (command, fault) in [("run", ""), ("run", fault), ("sim", "")] {
+            let text = format!(
+                "name = \"none\"\n[[source]]\nkind = \"{kind}\"\nname = \"g\"\nseed = 1\nsymbols = [\"X\"]\nevents = 0\n[[handler]]\nkind = \"probe\"\n{fault}"
+            );
+            fs::write(&path, text).expect("can be written");
+            let finished = silvertine(&[command, path.to_str().expect("plain")]);
+            assert_refused(&finished, 4, &["source g", "events = 0", "holds no event"]);
+        }
+    }
+}
+
+#[test]
 fn a_line_of_ten_megabytes_is_one_bad_row() {
     let mut content = [HEADER, GOOD].concat().into_bytes();
     content.extend(std::iter::repeat_n(b'9', 10 << 20));

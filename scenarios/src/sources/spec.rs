@@ -136,6 +136,11 @@ impl SourceSpec {
         data: Option<&Path>,
         scenario_seed: u64,
     ) -> Result<(Box<dyn Source>, String), RunnerError> {
+        if let Self::Generator { events: 0, .. } | Self::Workload(Workload { events: 0, .. }) = self
+        {
+            let path = format!("source {name} (events = 0)");
+            return Err(SourceError::Empty { path }.into());
+        }
         let located = |path: &str| {
             locate(path, folder, data).map_err(|why| RunnerError::SourceParams { name, why })
         };
