@@ -3,7 +3,11 @@
 use std::fmt;
 
 use silvertine_engine::log::EventLog;
-use silvertine_sim::{coverage::Coverage, plan::Plan, report::Failure};
+use silvertine_sim::{
+    coverage::Coverage,
+    plan::{Plan, seeds_from},
+    report::Failure,
+};
 
 use crate::under_faults::UnderFaults;
 
@@ -66,7 +70,7 @@ impl<L: EventLog + Default> Check<L> {
     /// [`CheckError`].
     pub fn run(&self) -> Result<Checked, CheckError> {
         let mut checked = Checked { runs: 0, faults: 0, coverage: Coverage::default() };
-        for seed in self.from..self.from.saturating_add(self.seeds) {
+        for seed in seeds_from(self.from, self.seeds).map_err(CheckError::Setup)? {
             let plan = self.subject.plan(seed);
             let report = self.subject.run(&plan, false).map_err(CheckError::Setup)?;
             if let Some(violation) = &report.violation {

@@ -5,6 +5,8 @@
 //! drawing has changed. Each part draws from a stream of its own, so that one more draw in one part
 //! shifts nothing in another.
 
+use std::ops::Range;
+
 use silvertine_engine::{
     numbers::Price,
     text::{Name, Symbol},
@@ -68,6 +70,21 @@ pub struct Knobs {
     pub circuit_failures: u32,
     /// Engine time until a handler behind an open circuit is tried again, in milliseconds.
     pub circuit_reset_ms: u64,
+}
+
+/// The last seed: a plan that breaks a promise is written as TOML, which knows no greater number.
+pub const LAST_SEED: u64 = i64::MAX as u64;
+
+/// The seeds from `from` on, so many of them.
+///
+/// # Errors
+/// One line when they lead past [`LAST_SEED`].
+pub fn seeds_from(from: u64, count: u64) -> Result<Range<u64>, String> {
+    let end = from.checked_add(count).filter(|&end| end <= LAST_SEED + 1);
+    let end = end.ok_or_else(|| {
+        format!("{count} seeds from {from} on lead past the last one, {LAST_SEED}")
+    })?;
+    Ok(from..end)
 }
 
 impl Plan {

@@ -5,6 +5,7 @@ mod tally;
 
 use std::{
     fs,
+    ops::Range,
     path::{Path, PathBuf},
     sync::{
         Mutex, PoisonError,
@@ -22,7 +23,7 @@ use silvertine::{
     },
     sim::{
         exhaust::{self, Exhaustive},
-        plan::Plan,
+        plan::{LAST_SEED, Plan, seeds_from},
         report::Failure as Broken,
     },
     storage::memory::MemoryLog,
@@ -85,7 +86,7 @@ fn subject(args: &SimArgs) -> Result<Subject, Failure> {
 /// The plans to run, each by its number.
 enum Plans<'a> {
     /// Drawn from seeds; the number is the seed.
-    Drawn { subject: &'a Subject, from: u64, to: u64 },
+    Drawn { subject: &'a Subject, seeds: Range<u64> },
     /// All there are over some bases.
     Exhaustive(Vec<exhaust::Plans>),
 }
@@ -95,13 +96,14 @@ impl<'a> Plans<'a> {
         if let Some(mode) = args.exhaustive {
             return Self::exhaustive(subject, mode.into());
         }
+        let from = args.from_seed;
         let count = match (args.seeds, args.time) {
             (Some(seeds), _) => seeds,
-            (None, Some(_)) => u64::MAX,
+            (None, Some(_)) => (LAST_SEED + 1).saturating_sub(from).max(1),
             (None, None) => SEEDS,
         };
-        let from = args.from_seed;
-        Ok(Self::Drawn { subject, from, to: from.saturating_add(count) })
+        let seeds = seeds_from(from, count).map_err(|why| Failure::new(Exit::Usage, why))?;
+        Ok(Self::Drawn { subject, seeds })
     }
 
     fn exhaustive(subject: &Subject, mode: Exhaustive) -> Result<Self, Failure> {
@@ -115,14 +117,14 @@ impl<'a> Plans<'a> {
 
     const fn first(&self) -> u64 {
         match self {
-            Self::Drawn { from, .. } => *from,
+            Self::Drawn { seeds, .. } => seeds.start,
             Self::Exhaustive(_) => 0,
         }
     }
 
     fn nth(&self, number: u64) -> Option<Plan> {
         match self {
-            Self::Drawn { subject, to, .. } => (number < *to).then(|| subject.plan(number)),
+            Self::Drawn { subject, seeds } => (number < seeds.end).then(|| subject.plan(number)),
             Self::Exhaustive(spaces) => {
                 let mut number = number;
                 for plans in spaces {

@@ -5,7 +5,10 @@ use std::process::Stdio;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::cli::{recorded_data, silvertine, silvertine_onto};
+use crate::{
+    assert_refused,
+    cli::{recorded_data, silvertine, silvertine_onto},
+};
 
 /// The text with everything that depends on the machine's speed taken out.
 fn without_timings(text: &str) -> String {
@@ -162,6 +165,26 @@ fn an_unwritable_stdout_ends_with_code_twenty_three_and_says_so() {
         assert!(finished.stderr.starts_with("silvertine: stdout: "), "{args:?}: {finished:?}");
         let silent = silvertine_onto(args, full(), full());
         assert_eq!(silent.code, Some(23), "{args:?} with nobody to tell");
+    }
+}
+
+#[test]
+fn the_last_seed_is_run_and_one_behind_it_is_refused_in_words() {
+    let last = i64::MAX.to_string();
+    let sim =
+        |from: &str, more: &[&str]| silvertine(&[&["sim", "--from-seed", from][..], more].concat());
+    let run = sim(&last, &["--seeds", "1"]);
+    assert_eq!(run.code, Some(0), "{run:?}");
+    assert!(run.stdout.starts_with("good: 1 seeds"), "{run:?}");
+    let behind = u64::MAX.to_string();
+    for (from, more) in [
+        (&last, &["--seeds", "2"][..]),
+        (&last, &[]),
+        (&behind, &["--seeds", "1"]),
+        (&behind, &["--time", "1s"]),
+    ] {
+        let refused = sim(from, more);
+        assert_refused(&refused, 2, &["lead past the last one", &last]);
     }
 }
 
