@@ -98,7 +98,7 @@ fn print_text(args: &RunArgs, scenario: &Scenario, report: &Report) {
     let missed = (scenario.faults.len() as u64).saturating_sub(report.faults);
     if missed > 0 {
         println!(
-            "  missed   {missed} of {} faults: the run never got there",
+            "  missed   {missed} of {} faults: the run never got there, or nothing could feel them",
             scenario.faults.len()
         );
     }

@@ -30,7 +30,7 @@ use silvertine_engine::{
 use crate::{
     coverage::{Coverage, Sight},
     executor::block_on,
-    fault::{Fault, OpKind, Scope},
+    fault::{Fault, FaultKind, OpKind, Scope},
     oracle::{
         Oracle, Violation,
         audit::{CallLog, audit, recount},
@@ -709,8 +709,9 @@ async fn publish<L: EventLog + Default>(log: &SimLog<L>, number: usize, messages
     };
     let mut next = 0;
     loop {
-        if std::mem::take(&mut log.world.lock().resend[number]) {
+        if std::mem::take(&mut log.world.lock().resend[number]) && next > 0 {
             next = usize::saturating_sub(next, SENT_AGAIN);
+            log.world.lock().feel(FaultKind::ProducerRestart);
         }
         if next == messages.len() {
             return;

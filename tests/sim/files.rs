@@ -66,6 +66,25 @@ fn every_kind_of_fault_can_be_written_and_strikes() {
 }
 
 #[test]
+fn what_nothing_can_feel_does_not_count_as_fired() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let fired = |kind: &str, live: bool, at: &str| {
+        let fault = format!("[[fault]]\nkind = \"{kind}\"\n{at}\n");
+        run_json(&scenario(&folder, live, &fault))["faults"][kind].as_u64()
+    };
+    for kind in ["clock_jump", "producer_restart"] {
+        let live = fired(kind, true, "after_events = 50");
+        assert_eq!(live, Some(1), "{kind} where producers publish on the wall clock");
+        let recorded = fired(kind, false, "after_events = 50");
+        assert_eq!(recorded, None, "{kind} where inputs bring their times");
+    }
+    // While the owner is down, the producer comes to its end and is not there to send anything again.
+    let down = "[[fault]]\nkind = \"crash\"\nafter_events = 100\nfor = \"5s\"";
+    let restarted = fired("producer_restart", true, &format!("at = \"00:00:03\"\n{down}"));
+    assert_eq!(restarted, None, "nobody is left to send anything again");
+}
+
+#[test]
 fn a_fault_strikes_at_its_virtual_time_and_at_its_operation() {
     let folder = TempDir::new().expect("a temporary folder");
     let faults = r#"

@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     coverage::{Phase, Sight},
+    fault::FaultKind,
     trace::What,
 };
 
@@ -143,6 +144,8 @@ impl<L: EventLog + Default> Clock for SimClock<L> {
     fn stamp(&mut self, recv_time: Nanos) -> Nanos {
         let mut world = self.world.lock();
         if self.live {
+            // It stands in the entry.
+            world.feel(FaultKind::ClockJump);
             return world.wall_time();
         }
         world.reach(recv_time);

@@ -142,6 +142,8 @@ pub(crate) struct World<L> {
     skew_ns: i64,
     /// Set once a producer was told to send again from an earlier message.
     pub(crate) resend: Vec<bool>,
+    /// What struck and counts only once somebody feels it, with the phase in which it struck.
+    unfelt: Vec<(FaultKind, Phase)>,
     /// Producers whose messages are all acknowledged.
     pub(crate) producers_done: usize,
     /// The log of the fault-free twin, where there is one.
@@ -183,6 +185,7 @@ impl<L: EventLog + Default> World<L> {
             origin: None,
             skew_ns: 0,
             resend: Vec::new(),
+            unfelt: Vec::new(),
             producers_done: 0,
             twin,
         };
@@ -563,9 +566,27 @@ impl<L: EventLog + Default> World<L> {
     // ---- faults ------------------------------------------------------------------------------
 
     fn fire(&mut self, kind: FaultKind) {
-        self.struck += 1;
-        self.coverage.fire(kind, self.phase());
         self.note(None, What::Struck(kind));
+        let phase = self.phase();
+        if matches!(kind.info().scope, Scope::Clock | Scope::Producer) {
+            self.unfelt.push((kind, phase));
+        } else {
+            self.count(kind, phase);
+        }
+    }
+
+    fn count(&mut self, kind: FaultKind, phase: Phase) {
+        self.struck += 1;
+        self.coverage.fire(kind, phase);
+    }
+
+    /// Somebody feels what faults of this kind have done: the wall clock was read, a message is sent again.
+    pub(crate) fn feel(&mut self, kind: FaultKind) {
+        for (_, phase) in
+            self.unfelt.extract_if(.., |(unfelt, _)| *unfelt == kind).collect::<Vec<_>>()
+        {
+            self.count(kind, phase);
+        }
     }
 
     /// What the owner is doing.
