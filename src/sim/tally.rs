@@ -97,8 +97,8 @@ impl Tally {
         println!(
             "  per schedule: {} inputs (least {least_taken}), {} faults (least {least_faults}), {} owners, {} steps, {} s of virtual time",
             u128::from(self.taken) / runs,
-            u128::from(self.faults) / runs,
-            u128::from(self.owners) / runs,
+            mean(self.faults, runs),
+            mean(self.owners, runs),
             u128::from(self.steps) / runs,
             self.virtual_ns / 1_000_000_000 / runs,
         );
@@ -126,5 +126,24 @@ impl Tally {
         if matrix {
             println!("\n{}", self.coverage);
         }
+    }
+}
+
+/// A mean of small numbers, with the tenth that tells hardly any from none.
+fn mean(sum: u64, runs: u128) -> String {
+    let tenths = (u128::from(sum) * 10 + runs / 2) / runs;
+    format!("{}.{}", tenths / 10, tenths % 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mean_below_one_is_not_told_as_none() {
+        assert_eq!(mean(0, 5), "0.0");
+        assert_eq!(mean(97, 100), "1.0");
+        assert_eq!(mean(9, 10), "0.9");
+        assert_eq!(mean(25, 3), "8.3");
     }
 }
