@@ -52,8 +52,7 @@ pub(crate) fn run(args: RunArgs) -> Result<Exit, Failure> {
         owner: new_owner(),
         ..Runner::default()
     };
-    let stop = stop_on_signals()
-        .map_err(|why| Failure::new(Exit::Unexpected, format!("cannot watch signals: {why}")))?;
+    let stop = stop_on_signals()?;
     let observer = LatencyRecorder::new(ProgressView::new());
 
     let began = Instant::now();

@@ -9,14 +9,15 @@ use silvertine::{
     sim::{
         fault::FaultKind,
         oracle::Violation,
-        simulate::{Options, Report, simulate},
+        simulate::{Options, Report, simulate_until},
     },
     storage::{LogAddress, memory::MemoryLog},
 };
 
 use crate::{
     cli::RunArgs,
-    exit::{Exit, Failure},
+    exit::{Exit, Failure, say},
+    signals::stop_on_signals,
 };
 
 /// Happenings shown before a violation.
@@ -30,9 +31,10 @@ pub(crate) fn run(args: &RunArgs, scenario: &Scenario) -> Result<Exit, Failure> 
     }
     let registry = Registry::standard();
     let subject = ScenarioSubject::<MemoryLog>::new(scenario, &registry, args.data.clone());
-    let options = Options { seed: scenario.sim.seed, keep_trace: args.timeline };
     subject.check_sources()?;
-    let report = simulate(&subject, &scenario.faults, options)
+    let options = Options { seed: scenario.sim.seed, keep_trace: args.timeline };
+    let stop = stop_on_signals()?.shared();
+    let report = simulate_until(&subject, &scenario.faults, options, &stop)
         .map_err(|why| Failure::new(Exit::Scenario, why))?;
     if args.timeline {
         for happened in report.trace.all() {
@@ -52,6 +54,13 @@ fn conclude(args: &RunArgs, scenario: &Scenario, report: &Report) -> Result<Exit
     if let Some(violation) = &report.violation {
         let message = format!("{shown}: broke {}: {}", violation.oracle, violation.what);
         return Err(Failure::new(Exit::PromiseBroken, message));
+    }
+    if report.stopped {
+        let taken = report.taken;
+        say(format_args!(
+            "stopped after {taken} inputs; what must hold at the end was not checked"
+        ));
+        return Ok(Exit::Stopped);
     }
     let unmet = Ran::unmet_by(&scenario.expect, &report.counts, &report.figures, report.digest);
     if unmet.is_empty() {
@@ -75,7 +84,8 @@ fn print_json(args: &RunArgs, scenario: &Scenario, report: &Report) {
     });
     let object = json!({
         "schema_version": 1, "scenario": scenario.name, "file": args.scenario.display().to_string(),
-        "log": "simulated", "good": report.violation.is_none(), "events": report.counts.inputs,
+        "log": "simulated", "good": report.violation.is_none() && !report.stopped,
+        "end": if report.stopped { "stopped" } else { "finished" }, "events": report.counts.inputs,
         "entries": report.counts.entries, "orders": report.counts.orders, "fills": report.counts.fills,
         "digest": report.digest.to_string(), "faults": faults, "owners": report.owners,
         "taken": report.taken, "virtual_seconds": report.virtual_ns / 1_000_000_000,
@@ -87,8 +97,14 @@ fn print_json(args: &RunArgs, scenario: &Scenario, report: &Report) {
 fn print_text(args: &RunArgs, scenario: &Scenario, report: &Report) {
     let counts = &report.counts;
     println!("{}  ({}) under faults, in the simulator", scenario.name, args.scenario.display());
-    println!("  events   {} in, {} entries", counts.inputs, counts.entries);
-    println!("  orders   {}, fills {}, rejected {}", counts.orders, counts.fills, counts.rejected);
+    // Totals are those of the end.
+    if !report.stopped {
+        println!("  events   {} in, {} entries", counts.inputs, counts.entries);
+        println!(
+            "  orders   {}, fills {}, rejected {}",
+            counts.orders, counts.fills, counts.rejected
+        );
+    }
     let faults: Vec<String> =
         fired(report).map(|(kind, count)| format!("{kind} {count}")).collect();
     println!(
@@ -96,7 +112,7 @@ fn print_text(args: &RunArgs, scenario: &Scenario, report: &Report) {
         if faults.is_empty() { "none fired".to_owned() } else { faults.join(", ") }
     );
     let missed = (scenario.faults.len() as u64).saturating_sub(report.faults);
-    if missed > 0 {
+    if missed > 0 && !report.stopped {
         println!(
             "  missed   {missed} of {} faults: the run never got there, or nothing could feel them",
             scenario.faults.len()
@@ -111,6 +127,10 @@ fn print_text(args: &RunArgs, scenario: &Scenario, report: &Report) {
     println!("  trace    {}", report.trace.hash());
     println!("  digest   {}", report.digest);
     let Some(Violation { oracle, what, expected, actual }) = &report.violation else {
+        if report.stopped {
+            println!("  stopped: no promise broken so far");
+            return;
+        }
         println!("  good: the same log, state and figures as without faults; no promise broken");
         return;
     };

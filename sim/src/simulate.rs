@@ -8,7 +8,10 @@ use std::{
     future::Future,
     panic::{self, AssertUnwindSafe},
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -60,6 +63,8 @@ const SENT_AGAIN: usize = 10;
 pub struct Report {
     /// The first promise that was broken.
     pub violation: Option<Violation>,
+    /// The run was stopped before its end: what must hold of the end was not looked at.
+    pub stopped: bool,
     /// Digest of the log that the run left.
     pub digest: Digest,
     /// Totals of the log that the run left.
@@ -100,8 +105,21 @@ pub fn simulate<S: Subject>(
     faults: &[Fault],
     options: Options,
 ) -> Result<Report, String> {
+    simulate_until(subject, faults, options, &AtomicBool::new(false))
+}
+
+/// Runs a subject under faults until its end, or until `stop` is raised: then the report says what happened so far.
+///
+/// # Errors
+/// Those of [`simulate`].
+pub fn simulate_until<S: Subject>(
+    subject: &S,
+    faults: &[Fault],
+    options: Options,
+    stop: &AtomicBool,
+) -> Result<Report, String> {
     let producers = subject.producers()?;
-    let mut twin = if producers.is_empty() { Some(Twin::run(subject)?) } else { None };
+    let mut twin = if producers.is_empty() { Some(Twin::run(subject, stop)?) } else { None };
     let may_lose = faults.iter().any(|fault| fault.kind.info().scope == Scope::Loss);
     let trace = if options.keep_trace { Trace::keeping_all() } else { Trace::default() };
     let twin_log = twin.as_ref().map(|twin| Arc::clone(&twin.log));
@@ -125,6 +143,8 @@ pub fn simulate<S: Subject>(
         config: subject.driver(),
         twin,
         finished: None,
+        stop,
+        stopped: false,
     };
     run.through()
 }
@@ -141,7 +161,8 @@ struct Twin {
 }
 
 impl Twin {
-    fn run<S: Subject>(subject: &S) -> Result<Self, String> {
+    /// Runs it, or a beginning of it once `stop` is raised.
+    fn run<S: Subject>(subject: &S, stop: &AtomicBool) -> Result<Self, String> {
         let mut engine = subject.engine(&mut |_, _, handler| handler)?;
         let mut feed = Merge::new(subject.lanes()?);
         let mut log = Batch::default();
@@ -158,6 +179,9 @@ impl Twin {
             if engine.time() > latest && violation.is_none() {
                 let what = "engine time runs ahead of the inputs";
                 violation = Some(Violation::new(Oracle::Time, what, latest, engine.time()));
+            }
+            if stop.load(Ordering::Relaxed) {
+                break;
             }
         }
         let state = engine.save().map_err(|error| error.to_string())?;
@@ -191,6 +215,8 @@ struct Run<'a, S: Subject> {
     config: DriverConfig,
     twin: Option<Twin>,
     finished: Option<(Outcome, Engine)>,
+    stop: &'a AtomicBool,
+    stopped: bool,
 }
 
 impl<S: Subject> Run<'_, S> {
@@ -201,14 +227,14 @@ impl<S: Subject> Run<'_, S> {
         }
         self.world.lock().plan(0, Next::Start);
         self.weather()?;
-        if self.finished.is_some() && self.is_well() {
+        if self.finished.is_some() && self.is_well() && !self.stopped {
             // The cold restart: whatever a crash at the very end leaves must do.
             self.world.lock().heal();
             self.finished = None;
             self.start_owner()?;
             self.weather()?;
         }
-        if self.is_well() {
+        if self.is_well() && !self.stopped {
             let checked = panic::catch_unwind(AssertUnwindSafe(|| self.check_end()));
             let checked = checked.unwrap_or_else(|_| {
                 let what = "the log that is left makes its reader panic";
@@ -231,6 +257,10 @@ impl<S: Subject> Run<'_, S> {
     /// Lets things happen until nothing more does.
     fn weather(&mut self) -> Result<(), String> {
         loop {
+            if self.stop.load(Ordering::Relaxed) {
+                self.stopped = true;
+                return Ok(());
+            }
             let next = self.world.lock().next();
             let Some(next) = next else { break };
             self.happen(next)?;
@@ -669,6 +699,7 @@ impl<S: Subject> Run<'_, S> {
         }
         Report {
             violation: world.violation.take(),
+            stopped: self.stopped,
             digest,
             counts,
             figures,

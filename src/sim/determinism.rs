@@ -2,9 +2,12 @@
 
 use std::{
     collections::BTreeMap,
-    env, fs,
+    env, fs, io,
     path::Path,
-    process::{self, Command},
+    process::{self, Command, Output, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
 };
 
 use silvertine::{
@@ -37,7 +40,13 @@ pub(super) fn compare_with_second_run(
 }
 
 /// Runs the same plans in a process of their own, where addresses, hash seeds and lazy statics are others.
-pub(super) fn compare_with_another_process(tally: &Tally, args: &SimArgs) -> Result<(), Failure> {
+///
+/// That process is ended, and nothing compared, when somebody asks to stop meanwhile.
+pub(super) fn compare_with_another_process(
+    tally: &Tally,
+    args: &SimArgs,
+    interrupted: &AtomicBool,
+) -> Result<(), Failure> {
     let unexpected = |why: String| Failure::new(Exit::Unexpected, why);
     let path = env::temp_dir().join(format!("silvertine-sim-{}.hashes", process::id()));
     let myself = env::current_exe().map_err(|why| unexpected(why.to_string()))?;
@@ -54,10 +63,14 @@ pub(super) fn compare_with_another_process(tally: &Tally, args: &SimArgs) -> Res
             .args(["--from-seed", &args.from_seed.to_string()])
             .args(["--seeds", &tally.runs.to_string()]),
     };
-    let ran = other.output().map_err(|why| unexpected(why.to_string()))?;
+    other.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let ran = run_unless(interrupted, &mut other).map_err(|why| unexpected(why.to_string()))?;
     let read = fs::read_to_string(&path);
     // Whatever came of it, the file has served.
     let _ = fs::remove_file(&path);
+    if interrupted.load(Ordering::Relaxed) {
+        return Ok(());
+    }
     let theirs = read.map_err(|why| {
         let said = String::from_utf8_lossy(&ran.stderr).into_owned();
         unexpected(format!("the second process wrote no hashes: {why} {said}"))
@@ -72,6 +85,18 @@ pub(super) fn compare_with_another_process(tally: &Tally, args: &SimArgs) -> Res
             Err(Failure::new(Exit::NotDeterministic, message))
         }
     }
+}
+
+/// Runs a process to its end, or ends it when somebody asks to stop.
+fn run_unless(interrupted: &AtomicBool, command: &mut Command) -> io::Result<Output> {
+    let mut child = command.spawn()?;
+    while child.try_wait()?.is_none() {
+        if interrupted.load(Ordering::Relaxed) {
+            child.kill()?;
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    child.wait_with_output()
 }
 
 /// Writes the trace hash of each plan.

@@ -32,7 +32,8 @@ use silvertine::{
 use self::tally::Tally;
 use crate::{
     cli::SimArgs,
-    exit::{Exit, Failure},
+    exit::{Exit, Failure, say},
+    signals::stop_on_signals,
 };
 
 /// What runs when no scenario is named.
@@ -46,7 +47,8 @@ type Subject = UnderFaults<MemoryLog>;
 pub(crate) fn sim(args: &SimArgs) -> Result<Exit, Failure> {
     let subject = subject(args)?;
     let plans = Plans::new(&subject, args)?;
-    let tally = run_all(&subject, &plans, args)?;
+    let interrupted = stop_on_signals()?.shared();
+    let tally = run_all(&subject, &plans, args, &interrupted)?;
     if let Some(path) = &args.write_hashes {
         determinism::write_hashes(path, &tally.hashes)?;
     }
@@ -54,22 +56,30 @@ pub(crate) fn sim(args: &SimArgs) -> Result<Exit, Failure> {
         let drawn = plans.nth(*number).expect("it was run");
         return report_failure(&subject, *number, drawn, args);
     }
-    if tally.runs == 0 {
+    let is_interrupted = || interrupted.load(Ordering::Relaxed);
+    if tally.runs == 0 && !is_interrupted() {
         return Err(Failure::new(Exit::NotReached, "no plan was run, so nothing is known"));
     }
-    if args.check_determinism {
-        determinism::compare_with_another_process(&tally, args)?;
+    if args.check_determinism && !is_interrupted() {
+        determinism::compare_with_another_process(&tally, args, &interrupted)?;
     }
-    if args.json {
-        tally.print_json();
-    } else {
-        tally.print_text(plans.name(), args.matrix);
+    if is_interrupted() {
+        return Ok(report_stop(&tally, plans.name(), args));
     }
+    tally.print("good", plans.name(), args);
     if args.require_all && !tally.coverage.missing().is_empty() {
         let missing = tally.coverage.missing().join(", ");
         return Err(Failure::new(Exit::NotReached, format!("never reached: {missing}")));
     }
     Ok(Exit::Good)
+}
+
+/// Sums up what ran before somebody asked to stop.
+fn report_stop(tally: &Tally, what: &str, args: &SimArgs) -> Exit {
+    tally.print("stopped", what, args);
+    let runs = tally.runs;
+    say(format_args!("stopped after {runs} {what}; what else was asked for was not checked"));
+    Exit::Stopped
 }
 
 fn subject(args: &SimArgs) -> Result<Subject, Failure> {
@@ -150,13 +160,21 @@ fn cannot_run(why: String) -> Failure {
     Failure::new(Exit::Scenario, why)
 }
 
-fn run_all(subject: &Subject, plans: &Plans<'_>, args: &SimArgs) -> Result<Tally, Failure> {
+fn run_all(
+    subject: &Subject,
+    plans: &Plans<'_>,
+    args: &SimArgs,
+    interrupted: &AtomicBool,
+) -> Result<Tally, Failure> {
     let began = Instant::now();
     let next = AtomicU64::new(plans.first());
     let stop = AtomicBool::new(false);
     let tally = Mutex::new(Tally::default());
     let failed = Mutex::new(None);
-    let enough = || args.time.is_some_and(|time| began.elapsed() >= time.0);
+    let enough = || {
+        interrupted.load(Ordering::Relaxed)
+            || args.time.is_some_and(|time| began.elapsed() >= time.0)
+    };
     thread::scope(|scope| {
         for _ in 0..args.jobs {
             scope.spawn(|| {

@@ -12,6 +12,8 @@ use silvertine::{
     },
 };
 
+use crate::cli::SimArgs;
+
 /// What came of all seeds together.
 #[derive(Default)]
 pub(super) struct Tally {
@@ -69,13 +71,23 @@ impl Tally {
         count * 1_000_000_000 / self.wall.as_nanos().max(1)
     }
 
-    pub(super) fn print_json(&self) {
+    /// Says on stdout what came of it; `end` is `good` or `stopped`.
+    pub(super) fn print(&self, end: &str, what: &str, args: &SimArgs) {
+        if args.json {
+            self.print_json(end);
+        } else {
+            self.print_text(end, what, args.matrix);
+        }
+    }
+
+    fn print_json(&self, end: &str) {
         let faults: BTreeMap<_, _> =
             FaultKind::all().map(|kind| (kind.name(), self.coverage.fired(kind))).collect();
         let sights: BTreeMap<_, _> =
             Sight::ALL.iter().map(|&sight| (sight.name(), self.coverage.seen(sight))).collect();
         let object = json!({
-            "schema_version": 1, "good": true, "schedules": self.runs, "jobs": self.jobs,
+            "schema_version": 1, "good": true,
+            "end": if end == "stopped" { end } else { "finished" }, "schedules": self.runs, "jobs": self.jobs,
             "seconds": self.wall.as_secs_f64(), "schedules_per_second": self.per_second(self.runs.into()) as u64,
             "inputs": self.taken, "faults": self.faults, "owners": self.owners, "steps": self.steps,
             "virtual_seconds": (self.virtual_ns / 1_000_000_000) as u64,
@@ -84,10 +96,10 @@ impl Tally {
         println!("{object}");
     }
 
-    pub(super) fn print_text(&self, what: &str, matrix: bool) {
+    fn print_text(&self, end: &str, what: &str, matrix: bool) {
         let runs = u128::from(self.runs.max(1));
         let (least_taken, least_faults) = self.least.unwrap_or_default();
-        println!("good: {} {what}, no promise broken", self.runs);
+        println!("{end}: {} {what}, no promise broken", self.runs);
         println!(
             "  {} schedules/s with {} job(s), {:.1} s in all",
             self.per_second(self.runs.into()),

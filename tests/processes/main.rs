@@ -11,6 +11,7 @@ mod digests;
 mod kills;
 mod live;
 mod owners;
+mod stops;
 
 use std::path::{Path, PathBuf};
 

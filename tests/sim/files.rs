@@ -85,6 +85,32 @@ fn what_nothing_can_feel_does_not_count_as_fired() {
 }
 
 #[test]
+fn a_run_that_is_stopped_says_so_and_looks_at_no_end() {
+    use std::sync::atomic::AtomicBool;
+
+    use silvertine::{
+        scenarios::{handlers::Registry, scenario::Scenario, under_faults::ScenarioSubject},
+        sim::simulate::{Options, simulate_until},
+        storage::memory::MemoryLog,
+    };
+    let folder = TempDir::new().expect("a temporary folder");
+    for live in [false, true] {
+        let path = scenario(&folder, live, "[[fault]]\nkind = \"crash\"\nafter_events = 9\n");
+        let scenario = Scenario::read(Path::new(&path)).expect("a good scenario");
+        let registry = Registry::standard();
+        let subject = ScenarioSubject::<MemoryLog>::new(&scenario, &registry, None);
+        let until = |stop: bool| {
+            let stop = AtomicBool::new(stop);
+            simulate_until(&subject, &scenario.faults, Options::default(), &stop).expect("runs")
+        };
+        let (stopped, whole) = (until(true), until(false));
+        assert!(stopped.stopped && stopped.taken == 0, "live: {live}");
+        assert!(!whole.stopped && whole.taken >= 120, "live: {live}");
+        assert_eq!((stopped.violation, whole.violation), (None, None));
+    }
+}
+
+#[test]
 fn a_fault_strikes_at_its_virtual_time_and_at_its_operation() {
     let folder = TempDir::new().expect("a temporary folder");
     let faults = r#"
