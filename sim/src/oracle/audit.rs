@@ -355,8 +355,10 @@ impl<'a> Deliveries<'a> {
             Standing::Open { until } => Some(until),
             _ => None,
         };
-        let what = format!("the circuit of {name} behind the entry at {}", event.pos);
-        same(Oracle::Dispatch, &what, &expected, &opened)?;
+        if expected != opened {
+            let what = format!("the circuit of {name} behind the entry at {}", event.pos);
+            same(Oracle::Dispatch, &what, &expected, &opened)?;
+        }
         Ok(Some(well))
     }
 
