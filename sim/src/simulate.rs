@@ -140,6 +140,7 @@ pub fn simulate_until<S: Subject>(
         futures: Vec::new(),
         steps_left: STEPS_BASE + STEPS_PER_INPUT * inputs,
         producers: producers.into_iter().map(Arc::from).collect(),
+        manifest: subject.manifest(),
         config: subject.driver(),
         twin,
         finished: None,
@@ -212,6 +213,7 @@ struct Run<'a, S: Subject> {
     futures: Vec<Option<Running<'a>>>,
     steps_left: u64,
     producers: Vec<Arc<[Message]>>,
+    manifest: Vec<u8>,
     config: DriverConfig,
     twin: Option<Twin>,
     finished: Option<(Outcome, Engine)>,
@@ -390,7 +392,7 @@ impl<S: Subject> Run<'_, S> {
             config: self.config,
         };
         let stop = world.lock().processes[process].stop.clone();
-        let request = RunRequest { owner, manifest: self.subject.manifest(), resume: true };
+        let request = RunRequest { owner, manifest: self.manifest.clone(), resume: true };
         self.futures.push(Some(Box::pin(async move {
             let result = driver.run(&request, &stop).await;
             Ended::Owner(Box::new((result, driver.engine)))
