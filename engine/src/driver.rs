@@ -233,6 +233,7 @@ pub struct RunRequest {
 /// Stored with every commit.
 #[derive(Default, Serialize, Deserialize)]
 struct Checkpoint {
+    #[serde(with = "crate::bytes")]
     feed: Vec<u8>,
     duplicates: u64,
 }
@@ -517,8 +518,10 @@ impl<L: EventLog, F: Feed, C: Clock, O: Observer> Driver<L, F, C, O> {
         let snapshot = if snapshot_due { Some(self.engine.save()?) } else { None };
         let keep_from = self.keep_from(run, head);
         let checkpoint = Checkpoint { feed: self.feed.checkpoint(), duplicates: run.duplicates };
+        // Room for the feed's bytes, their length and the number.
+        let room = Vec::with_capacity(checkpoint.feed.len() + 20);
         let checkpoint =
-            postcard::to_stdvec(&checkpoint).expect("a checkpoint is bytes and a number");
+            postcard::to_extend(&checkpoint, room).expect("a checkpoint is bytes and a number");
         let digest = self.engine.digest();
         let commit = Commit {
             id: CommitId::derive(&run.lease, run.committed, digest)

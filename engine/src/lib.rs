@@ -7,6 +7,7 @@
 //! It knows no storage, no runtime, no clock, no file and no socket: those are handed in.
 
 pub mod bus;
+mod bytes;
 pub mod clock;
 pub mod codec;
 mod counts;

@@ -97,7 +97,8 @@ impl fmt::Display for HandlerError {
 /// # Errors
 /// The type holds something that postcard cannot write, such as a sequence of unknown length.
 pub fn encode_state<T: Serialize>(state: &T) -> Result<Vec<u8>, HandlerError> {
-    Ok(postcard::to_stdvec(state)?)
+    // Room for a small state, which would otherwise grow byte by byte at first.
+    Ok(postcard::to_extend(state, Vec::with_capacity(128))?)
 }
 
 /// Reads what [`encode_state`] wrote.

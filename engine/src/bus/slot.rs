@@ -32,6 +32,7 @@ pub(crate) struct Slot {
 pub(crate) struct SlotState {
     pub(crate) name: Name,
     circuit: Circuit,
+    #[serde(with = "crate::bytes")]
     state: Vec<u8>,
 }
 
