@@ -39,6 +39,11 @@ pub fn one_line(said: &str) -> String {
     line
 }
 
+/// Whether these are ASCII letters, digits and signs alone, as nearly every name is.
+fn is_plain(text: &[u8]) -> bool {
+    text.iter().all(u8::is_ascii_graphic)
+}
+
 macro_rules! inline_text {
     ($name:ident, $capacity:literal, $doc:literal) => {
         #[doc = $doc]
@@ -66,7 +71,9 @@ macro_rules! inline_text {
                 if text.len() > Self::CAPACITY {
                     return Err(TextError::TooLong(Self::CAPACITY));
                 }
-                if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
+                if !is_plain(text.as_bytes())
+                    && text.chars().any(|c| c.is_control() || c.is_whitespace())
+                {
                     return Err(TextError::Unprintable);
                 }
                 let mut bytes = [0; $capacity];
@@ -75,10 +82,26 @@ macro_rules! inline_text {
                 Ok(Self { bytes, len: text.len() as u8 })
             }
 
+            /// The name spelled by bytes, of which nothing is known yet.
+            pub(crate) fn from_bytes(text: &[u8]) -> Result<Self, TextError> {
+                if text.is_empty() || text.len() > Self::CAPACITY || !is_plain(text) {
+                    let text = std::str::from_utf8(text).map_err(|_| TextError::Unprintable)?;
+                    return Self::new(text);
+                }
+                let mut bytes = [0; $capacity];
+                bytes[..text.len()].copy_from_slice(text);
+                Ok(Self { bytes, len: text.len() as u8 })
+            }
+
             /// The text.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 std::str::from_utf8(self.as_bytes()).unwrap_or_default()
+            }
+
+            /// The text as bytes, and zeros behind it: for a buffer of fixed size, which is copied sooner.
+            pub(crate) const fn padded(&self) -> &[u8; $capacity] {
+                &self.bytes
             }
 
             /// The text as bytes.
@@ -115,7 +138,12 @@ macro_rules! inline_text {
 
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.serialize_str(self.as_str())
+                if serializer.is_human_readable() {
+                    serializer.serialize_str(self.as_str())
+                } else {
+                    // Postcard writes text and bytes alike; bytes need not be looked through as text again.
+                    serializer.serialize_bytes(self.as_bytes())
+                }
             }
         }
 
@@ -130,8 +158,15 @@ macro_rules! inline_text {
                     fn visit_str<E: de::Error>(self, text: &str) -> Result<$name, E> {
                         $name::new(text).map_err(|why| E::custom(format!("{text:?} {why}")))
                     }
+                    fn visit_bytes<E: de::Error>(self, text: &[u8]) -> Result<$name, E> {
+                        $name::from_bytes(text).map_err(E::custom)
+                    }
                 }
-                deserializer.deserialize_str(Visitor)
+                if deserializer.is_human_readable() {
+                    deserializer.deserialize_str(Visitor)
+                } else {
+                    deserializer.deserialize_bytes(Visitor)
+                }
             }
         }
     };

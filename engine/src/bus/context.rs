@@ -103,10 +103,9 @@ impl Context<'_> {
         bytes[..8].copy_from_slice(&self.seed.to_le_bytes());
         bytes[8..16].copy_from_slice(&self.event.pos.seq.to_le_bytes());
         bytes[16..24].copy_from_slice(&self.draws.to_le_bytes());
-        let name = self.handler.as_bytes();
-        bytes[24..24 + name.len()].copy_from_slice(name);
+        bytes[24..].copy_from_slice(self.handler.padded());
         self.draws += 1;
-        xxh3_64(&bytes[..24 + name.len()])
+        xxh3_64(&bytes[..24 + self.handler.as_bytes().len()])
     }
 
     /// A random number below `bound`, without bias worth measuring (multiply-shift over 64 bits).

@@ -25,9 +25,8 @@ impl EventId {
         let mut bytes = [0; 16 + 8 + Name::CAPACITY];
         bytes[..16].copy_from_slice(&cause.0.to_le_bytes());
         bytes[16..24].copy_from_slice(&ordinal.to_le_bytes());
-        let name = handler.as_bytes();
-        bytes[24..24 + name.len()].copy_from_slice(name);
-        Self(xxh3_128(&bytes[..24 + name.len()]))
+        bytes[24..].copy_from_slice(handler.padded());
+        Self(xxh3_128(&bytes[..24 + handler.as_bytes().len()]))
     }
 }
 
