@@ -42,19 +42,23 @@ impl Dedup {
     /// A refusal changes nothing at all: it is no entry, so replay could not repeat the change.
     #[inline]
     pub(crate) fn admit(&mut self, input: &Input, now: Nanos, config: &DedupConfig) -> bool {
-        let last = self.producers.get(&input.source).copied().unwrap_or(0);
-        if input.source_seq <= last {
+        let fresh = |&at: &Nanos| now.since(at) <= config.window;
+        if input.id.is_some_and(|id| self.seen.get(&id).is_some_and(fresh)) {
             return false;
         }
-        if let Some(id) = input.id {
-            if self.seen.get(&id).is_some_and(|&at| now.since(at) <= config.window) {
-                return false;
+        match self.producers.get_mut(&input.source) {
+            Some(last) if input.source_seq <= *last => return false,
+            Some(last) => *last = input.source_seq,
+            None if input.source_seq == 0 => return false,
+            None => {
+                self.producers.insert(input.source, input.source_seq);
             }
+        }
+        if let Some(id) = input.id {
             self.expire(now, config);
             self.seen.insert(id, now);
             self.by_age.push_back((now, id));
         }
-        self.producers.insert(input.source, input.source_seq);
         true
     }
 

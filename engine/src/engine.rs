@@ -74,12 +74,18 @@ pub struct Engine {
 
 /// An event of the running cascade that waits for its turn.
 struct Queued {
-    origin: Origin,
-    header: Header,
-    body: Body,
+    /// Its position and time are given when its turn comes.
+    event: Event,
     /// Whether handlers see it. A failure *about* a failure is recorded and goes no further, or two
     /// failing handlers could feed each other for ever.
     dispatched: bool,
+}
+
+impl Queued {
+    const fn new(origin: Origin, header: Header, body: Body) -> Self {
+        let event = Event { pos: Pos::ZERO, time: Nanos::ZERO, origin, header, body };
+        Self { event, dispatched: true }
+    }
 }
 
 /// What became of an input.
@@ -196,8 +202,7 @@ impl Engine {
             correlation: id,
             causation: None,
         };
-        let body = input.body;
-        self.run_cascade(Queued { origin: Origin::Input, header, body, dispatched: true }, batch);
+        self.run_cascade(Queued::new(Origin::Input, header, input.body), batch);
         Stepped::Handled
     }
 
@@ -226,31 +231,31 @@ impl Engine {
             causation: Some(timer.set_by),
         };
         let body = System::TimerFired { handler, key }.into();
-        self.run_cascade(Queued { origin: Origin::Timer, header, body, dispatched: true }, batch);
+        self.run_cascade(Queued::new(Origin::Timer, header, body), batch);
     }
 
     fn run_cascade(&mut self, first: Queued, batch: &mut Batch) {
         let mut room = self.config.cascade_limit;
-        let mut next = Some(first);
-        while let Some(queued) = next {
-            let dispatched = queued.dispatched;
-            let event = self.append(queued, batch);
-            if dispatched {
-                self.dispatch(&event, &mut room);
+        let mut queued = first;
+        loop {
+            self.append(&mut queued.event, batch);
+            if queued.dispatched {
+                self.dispatch(&queued.event, &mut room);
             }
-            next = self.queue.pop_front();
+            match self.queue.pop_front() {
+                Some(next) => queued = next,
+                None => return,
+            }
         }
     }
 
     /// Gives an event its position, writes it down and counts it.
     #[inline]
-    fn append(&mut self, queued: Queued, batch: &mut Batch) -> Event {
+    fn append(&mut self, event: &mut Event, batch: &mut Batch) {
         self.head = Pos { ms: self.time.as_ms(), seq: self.head.seq + 1 };
-        let Queued { origin, header, body, .. } = queued;
-        let event = Event { pos: self.head, time: self.time, origin, header, body };
-        self.digest = self.digest.chain(batch.push(&event));
-        self.counts.note(&event);
-        event
+        (event.pos, event.time) = (self.head, self.time);
+        self.digest = self.digest.chain(batch.push(event));
+        self.counts.note(event);
     }
 
     #[inline]
@@ -301,8 +306,7 @@ impl Engine {
         *room -= staged.emitted.len();
         for (ordinal, (id, body)) in staged.emitted.drain(..).enumerate() {
             let header = self.caused_header(event, id, handler, ordinal as u64);
-            let origin = Origin::Decision;
-            self.queue.push_back(Queued { origin, header, body, dispatched: true });
+            self.queue.push_back(Queued::new(Origin::Decision, header, body));
         }
         for change in staged.timers.drain(..) {
             match change {
@@ -323,9 +327,9 @@ impl Engine {
             let ordinal = OUTCOME_ORDINALS + n as u64;
             let id = EventId::of_emitted(event.header.id, &handler, ordinal);
             let header = self.caused_header(event, id, handler, ordinal);
+            let queued = Queued::new(Origin::Outcome, header, system.into());
             let dispatched = event.origin != Origin::Outcome;
-            let body = system.into();
-            self.queue.push_back(Queued { origin: Origin::Outcome, header, body, dispatched });
+            self.queue.push_back(Queued { dispatched, ..queued });
         }
     }
 
