@@ -2,7 +2,7 @@
 //! other: causes, timers, who was handed what, and that failures were recorded.
 
 use std::{
-    collections::BTreeMap,
+    iter::successors,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -67,7 +67,8 @@ impl CallLog {
     /// All calls in order, once the engine is gone.
     pub(crate) fn take(&self) -> Calls {
         let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
-        calls.calls.sort_unstable_by_key(|call| call.number);
+        // Each handler's calls are in order already, and this sort merges what is.
+        calls.calls.sort_by_key(|call| call.number);
         std::mem::take(&mut calls)
     }
 }
@@ -125,25 +126,21 @@ pub(crate) fn audit(events: &[Event], calls: &Calls, circuit: &CircuitConfig) ->
         let behind = by_id.partition_point(|&entry| entry < (id, at));
         by_id[..behind].last().filter(|found| found.0 == id).map(|found| found.1)
     };
+    let cause_of = |(at, event): (usize, &Event)| find(event.header.causation?, at);
+    let causes: Vec<Option<usize>> = events.iter().enumerate().map(cause_of).collect();
     let whole = events.first().is_none_or(|first| first.pos.seq == 1);
     for (at, event) in events.iter().enumerate() {
         match event.origin {
             Origin::Input => {}
-            Origin::Timer => timer(events, at, cause_of(event, at, &find), whole)?,
-            Origin::Decision | Origin::Outcome => {
-                caused(events, at, cause_of(event, at, &find))?;
-            }
+            Origin::Timer => timer(events, at, causes[at], whole)?,
+            Origin::Decision | Origin::Outcome => caused(events, at, causes[at])?,
         }
     }
     timers_in_order(events)?;
-    Deliveries::new(events, calls, circuit).check(&find, whole)
+    Deliveries::new(events, &causes, calls, circuit).check(&find, whole)
 }
 
 type Find<'a> = dyn Fn(EventId, usize) -> Option<usize> + 'a;
-
-fn cause_of(event: &Event, at: usize, find: &Find<'_>) -> Option<usize> {
-    event.header.causation.and_then(|cause| find(cause, at))
-}
 
 /// Every id with its place, in order. Only an input's id may come again (and then what it causes again has
 /// the ids that it had).
@@ -218,10 +215,14 @@ fn timers_in_order(events: &[Event]) -> Check {
 /// Who was handed what.
 struct Deliveries<'a> {
     events: &'a [Event],
+    /// Of each entry, the place of the one that caused it.
+    causes: &'a [Option<usize>],
     calls: &'a Calls,
     circuit: &'a CircuitConfig,
     /// Handlers in the order in which they must be called.
     order: Vec<usize>,
+    /// By entry, then handler: whether its call ended well, where there was one.
+    ends: Vec<Option<bool>>,
 }
 
 /// What is known of a handler's circuit while reading along.
@@ -235,25 +236,27 @@ enum Standing {
     Open { until: Nanos },
 }
 
-/// By event and handler: whether a call ended well, any of them where a producer's id came again.
-type Ends = BTreeMap<(EventId, Name), bool>;
-
 impl<'a> Deliveries<'a> {
-    fn new(events: &'a [Event], calls: &'a Calls, circuit: &'a CircuitConfig) -> Self {
+    fn new(
+        events: &'a [Event],
+        causes: &'a [Option<usize>],
+        calls: &'a Calls,
+        circuit: &'a CircuitConfig,
+    ) -> Self {
         let mut order: Vec<usize> = (0..calls.handlers.len()).collect();
         order.sort_by_key(|&handler| calls.handlers[handler].priority);
-        Self { events, calls, circuit, order }
+        let ends = vec![None; events.len() * order.len()];
+        Self { events, causes, calls, circuit, order, ends }
     }
 
-    fn check(&self, find: &Find<'_>, whole: bool) -> Check {
+    fn check(mut self, find: &Find<'_>, whole: bool) -> Check {
         let begin = if whole { Standing::Closed { failures: 0 } } else { Standing::Unknown };
         let mut standing = vec![begin; self.calls.handlers.len()];
-        let mut ends = Ends::new();
         let mut calls = self.calls.calls.iter().peekable();
         let mut turn = (0, 0);
         for (at, event) in self.events.iter().enumerate() {
-            nothing_of_a_failure(event, &ends)?;
-            let cause = cause_of(event, at, find);
+            self.nothing_of_a_failure(event, at, find)?;
+            let cause = self.causes[at];
             turn = self.in_turn(event, cause, turn)?;
             let silent = event.origin == Origin::Outcome
                 && cause.is_some_and(|cause| self.events[cause].origin == Origin::Outcome);
@@ -263,10 +266,7 @@ impl<'a> Deliveries<'a> {
                 let wanted = !silent && self.subscribed(handler, event);
                 let standing = &mut standing[handler];
                 let ended = self.delivery(event, handler, wanted, called.copied(), standing)?;
-                if let Some(well) = ended {
-                    let name = self.calls.handlers[handler].name;
-                    *ends.entry((event.header.id, name)).or_default() |= well;
-                }
+                self.ends[at * self.order.len() + handler] = ended;
             }
         }
         match calls.next() {
@@ -276,6 +276,27 @@ impl<'a> Deliveries<'a> {
                 let what = format!("{name} is called out of order");
                 Err(Violation::new(Oracle::Dispatch, what, "by priority", format!("{call:?}")))
             }
+        }
+    }
+
+    /// No decision and no timer comes of a call that failed. Where a producer's id came again, any entry of that
+    /// id may have caused it.
+    fn nothing_of_a_failure(&self, event: &Event, at: usize, find: &Find<'_>) -> Check {
+        let header = &event.header;
+        let (Origin::Decision | Origin::Timer, Some(id)) = (event.origin, header.causation) else {
+            return Ok(());
+        };
+        let by = |registered: &Registered| registered.name == header.source;
+        let Some(handler) = self.calls.handlers.iter().position(by) else { return Ok(()) };
+        let causes = successors(self.causes[at], |&earlier| find(id, earlier));
+        let mut ends = causes.filter_map(|cause| self.ends[cause * self.order.len() + handler]);
+        match ends.next() {
+            Some(false) if !ends.any(|well| well) => {
+                let what = format!("the entry at {} comes of a call that failed", event.pos);
+                let actual = format!("a decision of {}", header.source);
+                Err(Violation::new(Oracle::Poison, what, "nothing", actual))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -397,20 +418,6 @@ impl<'a> Deliveries<'a> {
             _ => None,
         })
     }
-}
-
-/// No decision and no timer comes of a call that failed.
-fn nothing_of_a_failure(event: &Event, ends: &Ends) -> Check {
-    let (Origin::Decision | Origin::Timer, Some(cause)) = (event.origin, event.header.causation)
-    else {
-        return Ok(());
-    };
-    if ends.get(&(cause, event.header.source)) != Some(&false) {
-        return Ok(());
-    }
-    let what = format!("the entry at {} comes of a call that failed", event.pos);
-    let source = event.header.source;
-    Err(Violation::new(Oracle::Poison, what, "nothing", format!("a decision of {source}")))
 }
 
 /// Counts a whole log again.
