@@ -92,14 +92,26 @@ enum Draw {
     Symbol,
 }
 
+/// What becomes of a row.
+enum Fate {
+    /// It makes no sense.
+    Bad,
+    /// It says what this row says: itself, or an earlier one that it repeats.
+    Says(u64),
+}
+
 impl Workload {
     fn draw(&self, what: Draw, row: u64, bound: u64) -> u64 {
+        self.drawn(what, row) % bound.max(1)
+    }
+
+    fn drawn(&self, what: Draw, row: u64) -> u64 {
         let mut bytes = [0; 24];
         bytes[..8].copy_from_slice(&self.seed.to_le_bytes());
         bytes[8..16].copy_from_slice(&row.to_le_bytes());
         bytes[16] = what as u8;
         let [a, b, c, d, e, f, g, h, ..] = fingerprint(&bytes);
-        u64::from_le_bytes([a, b, c, d, e, f, g, h]) % bound.max(1)
+        u64::from_le_bytes([a, b, c, d, e, f, g, h])
     }
 
     /// Checks what the fields must keep.
@@ -140,12 +152,14 @@ impl Workload {
     }
 
     fn time(&self, row: u64) -> u64 {
+        let drawn = self.drawn(Draw::Time, row);
         // Rows of a burst stand where the burst began; where all are of one, nobody need look for it.
-        let mut first = if self.bursts < 1000 { row } else { 0 };
-        while first > 0 && self.draw(Draw::Time, first, 1000) < u64::from(self.bursts) {
+        let (mut first, mut of_first) = (if self.bursts < 1000 { row } else { 0 }, drawn);
+        while first > 0 && of_first % 1000 < u64::from(self.bursts) {
             first -= 1;
+            of_first = self.drawn(Draw::Time, first);
         }
-        let late = (self.draw(Draw::Time, row, 1 << 32) >> 10) % 1000 < u64::from(self.late);
+        let late = ((drawn % (1 << 32)) >> 10) % 1000 < u64::from(self.late);
         let time = self.start_ns + first * self.interval_ns;
         if late {
             time.saturating_sub(self.interval_ns.saturating_mul(5)).max(self.start_ns)
@@ -162,15 +176,15 @@ impl Workload {
         EventId(u128::from_le_bytes(fingerprint(&bytes)))
     }
 
-    /// The earlier row that this one repeats, if it does.
-    fn repeats(&self, row: u64) -> Option<u64> {
+    fn fate(&self, row: u64) -> Fate {
         let fate = self.draw(Draw::Fate, row, 1000);
-        let repeats = row > 0 && fate < u64::from(self.duplicates);
-        repeats.then(|| row - 1 - self.draw(Draw::Reach, row, DUPLICATE_REACH.min(row)))
-    }
-
-    fn is_bad(&self, row: u64) -> bool {
-        self.draw(Draw::Fate, row, 1000) >= 1000 - u64::from(self.bad.min(1000))
+        if fate >= 1000 - u64::from(self.bad.min(1000)) {
+            Fate::Bad
+        } else if row > 0 && fate < u64::from(self.duplicates) {
+            Fate::Says(row - 1 - self.draw(Draw::Reach, row, DUPLICATE_REACH.min(row)))
+        } else {
+            Fate::Says(row)
+        }
     }
 
     fn body(&self, row: u64) -> Body {
@@ -204,13 +218,13 @@ impl Workload {
     pub fn messages(&self, name: Name) -> Vec<Message> {
         let message = |row: u64| {
             let codec = if row.is_multiple_of(3) { Codec::Json } else { Codec::Postcard };
-            let original = self.repeats(row).unwrap_or(row);
-            let payload = if self.is_bad(row) {
-                format!("row {row} makes no sense").into_bytes()
-            } else {
-                let id = self.ids.then(|| self.id(original));
-                let event_time = Nanos(self.time(row));
-                codec.encode(&InputMessage { id, event_time, body: self.body(original) })
+            let payload = match self.fate(row) {
+                Fate::Bad => format!("row {row} makes no sense").into_bytes(),
+                Fate::Says(original) => {
+                    let id = self.ids.then(|| self.id(original));
+                    let event_time = Nanos(self.time(row));
+                    codec.encode(&InputMessage { id, event_time, body: self.body(original) })
+                }
             };
             Message { producer: name, seq: row + 1, codec, payload }
         };
@@ -281,11 +295,9 @@ impl Source for WorkloadSource {
         self.cursor.line += 1;
         self.cursor.seq = row + 1;
         self.cursor.time = time;
-        if workload.is_bad(row) {
+        let Fate::Says(original) = workload.fate(row) else {
             return Ok(Some(Row::Bad(format!("row {} makes no sense", row + 1))));
-        }
-        let repeated = workload.repeats(row);
-        let original = repeated.unwrap_or(row);
+        };
         // Without ids of its own, a repetition is known by its number.
         let source_seq = if workload.ids { row } else { original } + 1;
         Ok(Some(Row::Event(Input {
