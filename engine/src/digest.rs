@@ -21,9 +21,15 @@ impl Digest {
     /// The digest of this log with one more entry.
     #[must_use]
     pub fn chain(self, entry_bytes: &[u8]) -> Self {
+        self.chain_fingerprint(fingerprint(entry_bytes))
+    }
+
+    /// The same for an entry of which only the [`fingerprint`] is known.
+    #[must_use]
+    pub fn chain_fingerprint(self, entry: [u8; 16]) -> Self {
         let mut link = [0; 32];
         link[..16].copy_from_slice(&self.0);
-        link[16..].copy_from_slice(&xxh3_128(entry_bytes).to_le_bytes());
+        link[16..].copy_from_slice(&entry);
         Self(xxh3_128(&link).to_le_bytes())
     }
 

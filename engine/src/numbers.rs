@@ -6,7 +6,10 @@
 //! `i128`: up to ±1.7e29. Arithmetic that leaves a range is an [`Overflow`] error, never a wrap, and
 //! no floating point exists here, so a sum is the same on every machine and in every order.
 
-use std::{fmt, str::FromStr};
+use std::{
+    fmt::{self, Write},
+    str::FromStr,
+};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -94,12 +97,32 @@ fn write_units(f: &mut fmt::Formatter<'_>, units: i128) -> fmt::Result {
     let scale = u128::from(SCALE.unsigned_abs());
     let magnitude = units.unsigned_abs();
     let (whole, fraction) = (magnitude / scale, magnitude % scale);
-    let digits = if fraction == 0 {
-        whole.to_string()
+    // As many as the lowest value takes: 30 digits, the point, and nine more.
+    let mut digits = Digits { bytes: [0; 40], len: 0 };
+    if fraction == 0 {
+        write!(digits, "{whole}")?;
     } else {
-        format!("{whole}.{fraction:09}").trim_end_matches('0').to_owned()
-    };
-    f.pad_integral(units >= 0, "", &digits)
+        write!(digits, "{whole}.{fraction:09}")?;
+    }
+    let written = std::str::from_utf8(&digits.bytes[..digits.len]).map_err(|_| fmt::Error)?;
+    let shortest = if fraction == 0 { written } else { written.trim_end_matches('0') };
+    f.pad_integral(units >= 0, "", shortest)
+}
+
+/// A text in the making that takes no memory from elsewhere.
+struct Digits {
+    bytes: [u8; 40],
+    len: usize,
+}
+
+impl Write for Digits {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let end = self.len + text.len();
+        let room = self.bytes.get_mut(self.len..end).ok_or(fmt::Error)?;
+        room.copy_from_slice(text.as_bytes());
+        self.len = end;
+        Ok(())
+    }
 }
 
 macro_rules! fixed_point {

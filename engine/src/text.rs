@@ -99,11 +99,6 @@ macro_rules! inline_text {
                 std::str::from_utf8(self.as_bytes()).unwrap_or_default()
             }
 
-            /// The text as bytes, and zeros behind it: for a buffer of fixed size, which is copied sooner.
-            pub(crate) const fn padded(&self) -> &[u8; $capacity] {
-                &self.bytes
-            }
-
             /// The text as bytes.
             #[must_use]
             pub fn as_bytes(&self) -> &[u8] {
@@ -178,6 +173,13 @@ inline_text!(
     "The symbol of an instrument, such as `BTCUSDT`; 23 bytes hold an OCC option symbol."
 );
 inline_text!(Name, 31, "The name of a handler, a strategy, a producer or a source.");
+
+impl Name {
+    /// The text as bytes, and zeros behind it: for a buffer of fixed size, which is copied sooner.
+    pub(crate) const fn padded(&self) -> &[u8; Self::CAPACITY] {
+        &self.bytes
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -182,8 +182,8 @@ impl Witness {
                 ));
             }
             last = entry.pos;
-            digest = digest.chain(entry.bytes);
             let content = fingerprint(entry.bytes);
+            digest = digest.chain_fingerprint(content);
             self.entries.push(Kept { pos: entry.pos, topic: entry.topic, content });
         }
         same(Oracle::Fold, "a commit's digest is that of its entries", &digest, &commit.digest)?;
