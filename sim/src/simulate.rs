@@ -258,23 +258,19 @@ impl<S: Subject> Run<'_, S> {
 
     /// Lets things happen until nothing more does.
     fn weather(&mut self) -> Result<(), String> {
-        loop {
+        while let Some(next) = self.next() {
             if self.stop.load(Ordering::Relaxed) {
                 self.stopped = true;
                 return Ok(());
             }
-            let next = self.world.lock().next();
-            let Some(next) = next else { break };
             self.happen(next)?;
-            self.bury();
-            if !self.is_well() {
-                return Ok(());
-            }
             self.steps_left -= 1;
             if self.steps_left == 0 {
                 self.stuck("the run does not come to its end");
-                return Ok(());
             }
+        }
+        if !self.is_well() {
+            return Ok(());
         }
         if self.finished.is_none() {
             self.stuck("nothing happens any more and the run is not at its end");
@@ -355,14 +351,15 @@ impl<S: Subject> Run<'_, S> {
         }
     }
 
-    /// Drops what dead processes were doing.
-    fn bury(&mut self) {
-        let world = self.world.lock();
+    /// What happens next, unless a promise is broken. Drops what processes were doing that have died meanwhile.
+    fn next(&mut self) -> Option<Next> {
+        let mut world = self.world.lock();
         for (process, future) in world.processes.iter().zip(&mut self.futures) {
             if process.dead && future.is_some() {
                 *future = None;
             }
         }
+        if world.violation.is_some() { None } else { world.next() }
     }
 
     fn add_process(&mut self, role: Role) -> (usize, OwnerId) {

@@ -4,6 +4,7 @@
 //! request that takes effect at one time and is answered at another, each of which a fault may prevent,
 //! delay or repeat. A process that dies drops its future; its requests live on.
 
+mod by_id;
 pub(crate) mod client;
 pub(crate) mod op;
 pub(crate) mod process;
@@ -25,6 +26,7 @@ use silvertine_engine::{
 };
 
 use self::{
+    by_id::ById,
     op::{Answer, Request},
     process::{Process, Role},
     server::Server,
@@ -114,8 +116,8 @@ pub(crate) struct World<L> {
     draws: u64,
     queue: BinaryHeap<Reverse<(u64, u64, Next)>>,
     planned: u64,
-    pending: BTreeMap<u64, Pending>,
-    travelling: BTreeMap<u64, Travelling>,
+    pending: ById<Pending>,
+    travelling: ById<Travelling>,
     next_id: u64,
     pub(crate) op_counts: [u64; OpKind::ALL.len()],
     pub(crate) server: Server<L>,
@@ -165,8 +167,8 @@ impl<L: EventLog + Default> World<L> {
             draws: 0,
             queue: BinaryHeap::new(),
             planned: 0,
-            pending: BTreeMap::new(),
-            travelling: BTreeMap::new(),
+            pending: ById::default(),
+            travelling: ById::default(),
             next_id: 0,
             op_counts: [0; OpKind::ALL.len()],
             server,
@@ -299,7 +301,7 @@ impl<L: EventLog + Default> World<L> {
             delivered: false,
             reply_lost: false,
         };
-        self.pending.insert(id, pending);
+        self.pending.push(id, pending);
         let request = Arc::new(request);
         let arrives = self.now + self.latency();
         let mut normal = true;
@@ -351,7 +353,7 @@ impl<L: EventLog + Default> World<L> {
     /// Lets a fault strike at this operation. Whether it decides what becomes of the request.
     fn befall(&mut self, at: usize, id: u64, request: &Arc<Request>, arrives: u64) -> bool {
         let fault = self.faults[at];
-        let (kind, n) = (request.kind(), self.pending[&id].n);
+        let Some(&Pending { process, kind, n, .. }) = self.pending.get(id) else { return false };
         let deadline = self.now + TIMEOUT_NS;
         let timeout = || unreachable(request, "no answer in time", Applied::Maybe);
         if fault.kind.info().scope != Scope::Operation && fault.kind != FaultKind::Crash {
@@ -383,7 +385,6 @@ impl<L: EventLog + Default> World<L> {
                 self.answer_later(id, arrives, unreachable(request, why, Applied::No));
             }
             _ => {
-                let process = self.pending[&id].process;
                 match fault.request {
                     CrashedRequest::Lost => {}
                     CrashedRequest::Applied => self.send(id, kind, n, request, arrives),
@@ -400,31 +401,31 @@ impl<L: EventLog + Default> World<L> {
     fn send(&mut self, op: u64, kind: OpKind, n: u64, request: &Arc<Request>, arrives: u64) {
         self.next_id += 1;
         let id = self.next_id;
-        self.travelling.insert(id, Travelling { op, kind, n, request: Arc::clone(request) });
+        self.travelling.push(id, Travelling { op, kind, n, request: Arc::clone(request) });
         self.plan(arrives, Next::Effect(id));
     }
 
     fn answer_later(&mut self, id: u64, at: u64, answer: LogError) {
-        if let Some(pending) = self.pending.get_mut(&id).filter(|pending| !pending.delivered) {
+        if let Some(pending) = self.pending.get_mut(id).filter(|pending| !pending.delivered) {
             pending.answer = Some(Err(answer));
             self.plan(at, Next::Reply(id));
         }
     }
 
     fn lose_reply(&mut self, id: u64) {
-        if let Some(pending) = self.pending.get_mut(&id) {
+        if let Some(pending) = self.pending.get_mut(id) {
             pending.reply_lost = true;
         }
     }
 
     /// Which process an answer is for, now that it arrives; `None` when it arrived before.
     pub(crate) fn deliver(&mut self, id: u64) -> Option<usize> {
-        let pending = self.pending.get_mut(&id).filter(|pending| !pending.delivered)?;
+        let pending = self.pending.get_mut(id).filter(|pending| !pending.delivered)?;
         pending.delivered = true;
         let (process, kind) = (pending.process, pending.kind);
         let well = matches!(pending.answer, Some(Ok(_)));
         if self.processes[process].dead {
-            self.pending.remove(&id);
+            self.pending.remove(id);
             return None;
         }
         self.note(Some(process), What::Answered(kind, well));
@@ -469,8 +470,8 @@ impl<L: EventLog + Default> World<L> {
 
     /// The answer to an operation, once it is there.
     pub(crate) fn collect(&mut self, id: u64) -> Option<Result<Answer, LogError>> {
-        self.pending.get(&id).filter(|pending| pending.delivered)?;
-        let pending = self.pending.remove(&id)?;
+        self.pending.get(id).filter(|pending| pending.delivered)?;
+        let pending = self.pending.remove(id)?;
         let answer = pending.answer?;
         let process = &mut self.processes[pending.process];
         process.end(pending.operation, &answer);
@@ -488,14 +489,14 @@ impl<L: EventLog + Default> World<L> {
 
     /// A request reaches the server.
     pub(crate) fn take_effect(&mut self, id: u64) {
-        let Some(travelling) = self.travelling.get(&id) else { return };
+        let Some(travelling) = self.travelling.get(id) else { return };
         let op = travelling.op;
         if let Some(thaws) = self.server.frozen_until(self.now) {
             self.plan(thaws, Next::Effect(id));
             self.time_out(op);
             return;
         }
-        let Some(Travelling { op, kind, n, request }) = self.travelling.remove(&id) else { return };
+        let Some(Travelling { op, kind, n, request }) = self.travelling.remove(id) else { return };
         if self.server.is_gone(self.now) {
             self.reset_connection(op);
             return;
@@ -504,9 +505,9 @@ impl<L: EventLog + Default> World<L> {
             Some(error) => Err(error),
             None => self.carry_out(&request),
         };
-        let awaited = self.pending.get(&op).filter(|pending| pending.answer.is_none());
+        let awaited = self.pending.get(op).filter(|pending| pending.answer.is_none());
         let awaited = awaited.filter(|pending| !self.processes[pending.process].dead);
-        let process = self.pending.get(&op).map(|pending| pending.process);
+        let process = self.pending.get(op).map(|pending| pending.process);
         match awaited {
             None => {
                 self.note(process, What::Ghost(kind, n, answer.is_ok()));
@@ -521,7 +522,7 @@ impl<L: EventLog + Default> World<L> {
                 let waits_until = pending.asked_at + wait_of(&request, &answer);
                 self.note(process, What::Took(kind, n, answer.is_ok()));
                 let arrives = waits_until.max(self.now) + self.latency();
-                if let Some(pending) = self.pending.get_mut(&op).filter(|_| !lost) {
+                if let Some(pending) = self.pending.get_mut(op).filter(|_| !lost) {
                     pending.answer = Some(answer);
                     self.plan(arrives, Next::Reply(op));
                 }
@@ -531,7 +532,7 @@ impl<L: EventLog + Default> World<L> {
 
     /// What the frozen server does not answer in time is given up.
     fn time_out(&mut self, op: u64) {
-        let Some(pending) = self.pending.get(&op).filter(|p| p.answer.is_none()) else { return };
+        let Some(pending) = self.pending.get(op).filter(|p| p.answer.is_none()) else { return };
         let (operation, deadline) = (pending.operation, pending.asked_at + TIMEOUT_NS);
         let error = server::error(
             operation,
@@ -672,12 +673,11 @@ impl<L: EventLog + Default> World<L> {
     /// Every connection breaks. What was under way arrived just before, or never will, or (when only
     /// the network failed) still does.
     fn cut(&mut self, kind: FaultKind) {
-        let travelling: Vec<u64> = self.travelling.keys().copied().collect();
-        for id in travelling {
+        for id in self.travelling.ids() {
             let arrives = self.draw(2) == 0;
             match (kind, arrives) {
                 (_, false) => {
-                    self.travelling.remove(&id);
+                    self.travelling.remove(id);
                 }
                 (FaultKind::Restart, true) => self.take_effect(id),
                 _ => {}
@@ -687,8 +687,7 @@ impl<L: EventLog + Default> World<L> {
     }
 
     fn break_connections(&mut self) {
-        let waiting: Vec<u64> = self.pending.keys().copied().collect();
-        for op in waiting {
+        for op in self.pending.ids() {
             self.lose_reply(op);
             self.reset_connection(op);
         }
@@ -696,7 +695,7 @@ impl<L: EventLog + Default> World<L> {
 
     /// The client of an operation learns that its connection broke, unless it has an answer.
     fn reset_connection(&mut self, op: u64) {
-        let Some(pending) = self.pending.get(&op).filter(|p| p.answer.is_none()) else { return };
+        let Some(pending) = self.pending.get(op).filter(|p| p.answer.is_none()) else { return };
         let error = server::error(
             pending.operation,
             LogErrorKind::Unavailable { why: "connection reset by peer".to_owned() },
