@@ -59,7 +59,9 @@ impl<L: EventLog> Feed for IngressFeed<L> {
     }
 
     fn checkpoint(&self) -> Vec<u8> {
-        postcard::to_stdvec(&self.taken).expect("a cursor is names and numbers")
+        // A name and a number take about twenty bytes.
+        let room = Vec::with_capacity(8 + 32 * self.taken.len());
+        postcard::to_extend(&self.taken, room).expect("a cursor is names and numbers")
     }
 
     fn restore(&mut self, checkpoint: &[u8]) -> Result<(), FeedError> {

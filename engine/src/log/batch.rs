@@ -38,6 +38,7 @@ impl Batch {
     /// When the event's position is not above the last one: positions strictly increase (L1).
     pub fn push(&mut self, event: &Event) -> &[u8] {
         self.assert_above_last(event.pos);
+        self.make_room();
         let start = self.bytes.len();
         codec::encode_entry(event, &mut self.bytes);
         self.index.push(Slot { pos: event.pos, topic: event.body.topic(), end: self.bytes.len() });
@@ -54,9 +55,18 @@ impl Batch {
     pub fn push_encoded(&mut self, bytes: &[u8]) -> Result<(), DecodeError> {
         let peek = codec::peek_entry(bytes)?;
         self.assert_above_last(peek.pos);
+        self.make_room();
         self.bytes.extend_from_slice(bytes);
         self.index.push(Slot { pos: peek.pos, topic: peek.topic, end: self.bytes.len() });
         Ok(())
+    }
+
+    /// Room for a few entries, which would otherwise be copied again and again while there are so few.
+    fn make_room(&mut self) {
+        if self.bytes.capacity() == 0 {
+            self.bytes.reserve(1024);
+            self.index.reserve(8);
+        }
     }
 
     fn assert_above_last(&self, pos: Pos) {
