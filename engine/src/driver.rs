@@ -586,6 +586,12 @@ impl<L: EventLog, F: Feed, C: Clock, O: Observer> Driver<L, F, C, O> {
                 tracing::warn!(%error, "trimming was put off");
                 Ok(())
             }
+            // Nobody asks to trim above the newest snapshot unless the log has lost it since, with what
+            // was acknowledged behind it.
+            Err(error) if matches!(error.kind, LogErrorKind::Invalid { .. }) => {
+                self.look_for_loss(run).await?;
+                Err(error.into())
+            }
             Err(error) => Err(self.diagnose(error, run).await.into()),
         }
     }

@@ -1,7 +1,10 @@
 //! A log whose commits meet a stated fate.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -35,6 +38,9 @@ struct Plan {
     fate: Option<Fate>,
     at: When,
     seen: Mutex<(u64, u64)>,
+    /// A failover loses the tail, and the newest snapshots with it, before the first trim.
+    loses_tail_at_trim: bool,
+    lost_tail: AtomicBool,
 }
 
 #[derive(Default)]
@@ -66,8 +72,12 @@ impl<L: EventLog> FaultyLog<L> {
         self.planned(When::From(commit), fate)
     }
 
+    pub fn losing_its_tail_at_a_trim(self) -> Self {
+        Self { plan: Arc::new(Plan { loses_tail_at_trim: true, ..Plan::default() }), ..self }
+    }
+
     fn planned(self, at: When, fate: Fate) -> Self {
-        Self { plan: Arc::new(Plan { fate: Some(fate), at, seen: Mutex::default() }), ..self }
+        Self { plan: Arc::new(Plan { fate: Some(fate), at, ..Plan::default() }), ..self }
     }
 
     /// How often the fate struck.
@@ -118,7 +128,11 @@ impl<L: EventLog> EventLog for FaultyLog<L> {
     }
 
     async fn head(&self) -> Result<Option<Head>, LogError> {
-        self.inner.head().await
+        let head = self.inner.head().await?;
+        Ok(head.map(|head| match self.plan.lost_tail.load(Ordering::Relaxed) {
+            false => head,
+            true => Head { pos: Pos { seq: head.pos.seq - 50, ..head.pos }, ..head },
+        }))
     }
 
     async fn range(&self, query: RangeQuery) -> Result<Page, LogError> {
@@ -152,6 +166,11 @@ impl<L: EventLog> EventLog for FaultyLog<L> {
     }
 
     async fn trim(&self, lease: &Lease, at: Pos) -> Result<u64, LogError> {
+        if self.plan.loses_tail_at_trim {
+            self.plan.lost_tail.store(true, Ordering::Relaxed);
+            let why = format!("{at} is above the newest snapshot, the floor of trimming");
+            return Err(error(LogErrorKind::Invalid { why }, Applied::No));
+        }
         self.inner.trim(lease, at).await
     }
 

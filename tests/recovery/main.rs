@@ -201,6 +201,20 @@ fn a_lost_tail_is_reported_with_both_positions_and_nothing_is_overwritten() {
 }
 
 #[test]
+fn a_tail_lost_before_a_trim_is_reported_and_not_the_refusal_of_the_trim() {
+    let log = FaultyLog::new(MemoryLog::new()).losing_its_tail_at_a_trim();
+    let mut scenario = scenario("counter", 1_000);
+    scenario.run.retention_entries = Some(150);
+    let runner = Runner { registry: registry(7, true), ..Runner::default() };
+    let (clock, never) = (VirtualClock::default(), StopFlag::default());
+    let failed = block_on(runner.run(&scenario, log, clock, (), &never)).map(|(report, ())| report);
+    let Err(RunnerError::Run(RunError::LostTail { expected, head })) = failed else {
+        panic!("must be reported: {failed:?}");
+    };
+    assert_eq!(expected.seq - head.seq, 50);
+}
+
+#[test]
 fn resuming_a_finished_run_changes_nothing() {
     let log = MemoryLog::new();
     let first = run(&log, registry(7, true), 1_000, false).expect("runs");
