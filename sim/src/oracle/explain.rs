@@ -113,8 +113,10 @@ impl<L> BadEnd<'_, L> {
     }
 
     fn loss_is_true(&self, expected: Pos, head: Pos) -> Result<(), Violation> {
-        // What it was told may be old: a successor can have written on since, or more was lost.
-        let is_old = self.is_taken_over() || self.process.was_frozen;
+        // What it was told may be old: a successor can have written on since, or more was lost, perhaps
+        // while the answer that shows the loss was on its way.
+        let was_shown = self.process.looked == Some(head);
+        let is_old = self.is_taken_over() || self.process.was_frozen || was_shown;
         let now = if is_old { head } else { self.server.witness.head.pos };
         let truth = (self.process.acknowledged, now);
         let what = "a lost tail is reported with its positions";

@@ -7,7 +7,7 @@ use std::{
 
 use silvertine_engine::{
     driver::StopFlag,
-    log::{Lease, LogError, Pos},
+    log::{Lease, LogError, LogErrorKind, Pos},
 };
 
 use super::op::{Answer, Request};
@@ -38,7 +38,7 @@ pub(crate) struct Process {
     pub(crate) acknowledged: Pos,
     /// What it was told is committed is gone.
     pub(crate) lost: bool,
-    /// The head that it saw when it last looked.
+    /// The head that the log last showed it, when it looked or with a refusal.
     pub(crate) looked: Option<Pos>,
     /// Its last look at the head failed, so it cannot know what is lost.
     pub(crate) blind: bool,
@@ -104,6 +104,9 @@ impl Process {
             Ok(Answer::Head(head)) => self.looked = head.map(|head| head.pos),
             Ok(Answer::Page(_) | Answer::Bytes(_)) => {}
             Ok(_) => self.phase = Phase::Handling,
+            Err(LogError { kind: LogErrorKind::Conflict { head, .. }, .. }) => {
+                self.looked = Some(*head);
+            }
             Err(_) => {}
         }
         if answer.is_ok() {
