@@ -19,6 +19,8 @@ const DIAL_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long an answer may take. The library's own default of 500 ms is shorter than a commit behind a slow
 /// fsync.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// The most connections kept for the next reads that wait.
+const IDLE_MAX: usize = 64;
 /// The oldest server whose scripts know the shebang.
 const OLDEST_VERSION: (u32, u32) = (7, 0);
 
@@ -136,10 +138,10 @@ impl Link {
 /// Connections for reads that wait, each for one read at a time: whatever shared it would wait as well.
 ///
 /// A read takes its connection along, so that one that is cancelled closes it and leaves nobody
-/// waiting on the server. One is kept for the next read; most partitions have a single reader.
+/// waiting on the server. As many are kept for the next reads as there were readers at a time, up to a limit.
 pub(super) struct WaitingLink {
     client: Client,
-    idle: Mutex<Option<MultiplexedConnection>>,
+    idle: Mutex<Vec<MultiplexedConnection>>,
 }
 
 impl WaitingLink {
@@ -149,16 +151,21 @@ impl WaitingLink {
 
     /// One command whose answer may come as late as `wait` and a margin.
     pub(super) async fn call(&self, command: &Cmd, wait: Duration) -> Result<Value, Failed> {
-        let idle = self.idle.lock().await.take();
+        let idle = self.idle.lock().await.pop();
         let mut connection = match idle {
             Some(connection) => connection,
             None => dial(&self.client).await?,
         };
         connection.set_response_timeout(wait.saturating_add(ANSWER_TIMEOUT));
         let answer = connection.send_packed_command(command).await.map(|answer| vec![answer]);
-        if !is_suspicious(&answer) {
-            *self.idle.lock().await = Some(connection);
+        let mut idle = self.idle.lock().await;
+        if is_suspicious(&answer) {
+            // What ended this one has ended the others too, more often than not.
+            idle.clear();
+        } else if idle.len() < IDLE_MAX {
+            idle.push(connection);
         }
+        drop(idle);
         the_only(answer.map_err(Failed::calling)?)
     }
 }

@@ -12,6 +12,7 @@ mod keys;
 mod link;
 mod read;
 mod scripts;
+mod streams;
 mod write;
 
 use std::{sync::Arc, time::Duration};
@@ -30,6 +31,7 @@ use self::{
     link::{Failed, Link, WaitingLink},
     scripts::Scripts,
 };
+pub use self::streams::RedisStreams;
 use crate::any::without_credentials;
 
 /// Where a partition lives.

@@ -5,19 +5,49 @@
 //! everything that could fail before its first write. Ids are compared as text, and numbers of entries taken
 //! apart: Lua's numbers are doubles and would corrupt 64-bit integers.
 
-use redis::Script;
+use redis::{Cmd, Script, Value};
+
+use super::link::{Failed, Link};
 
 /// A script and the hash by which a server that has seen it knows it.
 pub(super) struct Lua {
-    pub(super) code: String,
-    pub(super) hash: String,
+    code: String,
+    hash: String,
 }
 
 impl Lua {
-    fn new(parts: &[&str]) -> Self {
-        let code = format!("#!lua{}", parts.concat());
+    pub(super) fn new(parts: &[&str]) -> Self {
+        Self::from_code(format!("#!lua{}", parts.concat()))
+    }
+
+    /// One that tells Redis how it behaves: `allow-oom`, `no-writes`.
+    pub(super) fn with_flags(flags: &str, parts: &[&str]) -> Self {
+        Self::from_code(format!("#!lua flags={flags}{}", parts.concat()))
+    }
+
+    fn from_code(code: String) -> Self {
         let hash = Script::new(&code).get_hash().to_owned();
         Self { code, hash }
+    }
+}
+
+/// Runs a script by its hash; the server that does not know it gets its text.
+pub(super) async fn run(
+    link: &Link,
+    script: &Lua,
+    fill: impl Fn(&mut Cmd),
+) -> Result<Value, Failed> {
+    let mut by_hash = redis::cmd("EVALSHA");
+    by_hash.arg(&script.hash);
+    fill(&mut by_hash);
+    match link.call(&by_hash).await {
+        Err(Failed { error, .. }) if error.code() == Some("NOSCRIPT") => {
+            let mut by_text = redis::cmd("EVAL");
+            by_text.arg(&script.code);
+            fill(&mut by_text);
+            link.call(&by_text).await
+        }
+        answer => answer,
     }
 }
 

@@ -22,7 +22,7 @@ use super::{
     RedisLog, classify,
     link::Failed,
     read, refusal,
-    scripts::{FORMAT_VERSION, Lua},
+    scripts::{self, FORMAT_VERSION, Lua},
 };
 
 /// Commands sent at once; more only grow the buffers on both sides.
@@ -31,26 +31,14 @@ const PIPELINE_COMMANDS: usize = 256;
 const PIPELINE_BYTES: usize = 64 * 1024;
 
 impl RedisLog {
-    /// Runs a script by its hash; the server that does not know it gets its text.
+    /// Runs a script whose answer is a list.
     async fn run_script(
         &self,
         operation: &'static str,
         script: &Lua,
         fill: impl Fn(&mut Cmd),
     ) -> Result<Vec<Value>, LogError> {
-        let mut by_hash = redis::cmd("EVALSHA");
-        by_hash.arg(&script.hash);
-        fill(&mut by_hash);
-        let mut answer = self.inner.commands.call(&by_hash).await;
-        if let Err(Failed { error, .. }) = &answer
-            && error.code() == Some("NOSCRIPT")
-        {
-            let mut by_text = redis::cmd("EVAL");
-            by_text.arg(&script.code);
-            fill(&mut by_text);
-            answer = self.inner.commands.call(&by_text).await;
-        }
-        match answer {
+        match scripts::run(&self.inner.commands, script, fill).await {
             Ok(Value::Array(parts)) => Ok(parts),
             Ok(other) => {
                 let why = format!("a script answered {}", kind_of_answer(&other));

@@ -1,0 +1,91 @@
+//! Appending messages and reading them without a group.
+
+use silvertine_engine::{
+    log::{LogError, Pos},
+    worker::{Message, Publication, StreamName},
+};
+
+use super::{
+    RedisStreams, answers,
+    call::{Call, Targets},
+};
+
+impl RedisStreams {
+    pub(super) async fn publish_messages(
+        &self,
+        publications: &[Publication],
+    ) -> Result<Vec<Pos>, LogError> {
+        const OPERATION: &str = "publish";
+        if publications.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.check_messages(OPERATION, publications.iter())?;
+        let (mut call, targets) = self.append_call(publications.iter());
+        call.arg(publications.len());
+        for publication in publications {
+            call.arg(targets.number(&publication.stream)).fields(&publication.message);
+        }
+        let answer = self.run(OPERATION, &self.inner.scripts.publish, &call).await?;
+        let ids = answers::array(answer).and_then(|ids| ids.iter().map(answers::id).collect());
+        ids.map_err(|why| self.odd(OPERATION, why))
+    }
+
+    pub(super) async fn relay_messages(
+        &self,
+        messages: &[(Pos, Publication)],
+    ) -> Result<u64, LogError> {
+        const OPERATION: &str = "relay";
+        if messages.is_empty() {
+            return Ok(0);
+        }
+        let publications = || messages.iter().map(|(_, publication)| publication);
+        self.check_messages(OPERATION, publications())?;
+        let (mut call, targets) = self.append_call(publications());
+        call.arg(messages.len());
+        for (id, publication) in messages {
+            call.arg(targets.number(&publication.stream)).arg(id).fields(&publication.message);
+        }
+        let answer = self.run(OPERATION, &self.inner.scripts.relay, &call).await?;
+        answers::count(&answer).map_err(|why| self.odd(OPERATION, why))
+    }
+
+    pub(super) fn check_messages<'a>(
+        &self,
+        operation: &'static str,
+        publications: impl Iterator<Item = &'a Publication>,
+    ) -> Result<(), LogError> {
+        for publication in publications {
+            let checked = publication.message.check();
+            checked.map_err(|why| self.invalid(operation, why.to_string()))?;
+        }
+        Ok(())
+    }
+
+    /// A call that begins with the streams that these messages go to.
+    pub(super) fn append_call<'a>(
+        &'a self,
+        publications: impl Iterator<Item = &'a Publication>,
+    ) -> (Call, Targets<'a>) {
+        let mut call = Call::default();
+        let targets = Targets::of(&self.inner.topology, &self.inner.keys, publications);
+        call.targets(&targets);
+        (call, targets)
+    }
+
+    pub(super) async fn read_messages(
+        &self,
+        stream: &StreamName,
+        after: Pos,
+        limit: usize,
+    ) -> Result<Vec<(Pos, Message)>, LogError> {
+        const OPERATION: &str = "read";
+        if limit == 0 || after.seq == u64::MAX {
+            return Ok(Vec::new());
+        }
+        let mut command = redis::cmd("XRANGE");
+        command.arg(stream.as_str()).arg(format!("({after}")).arg("+").arg("COUNT").arg(limit);
+        let answer = self.read_only(OPERATION, &command).await?;
+        let entries = answers::entries(answer).map_err(|why| self.odd(OPERATION, why))?;
+        Ok(entries.into_iter().filter_map(|(id, message)| Some((id, message?))).collect())
+    }
+}

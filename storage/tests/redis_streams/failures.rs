@@ -1,0 +1,153 @@
+//! Servers that die, refuse, or answer into the void.
+
+use std::time::Duration;
+
+use silvertine_engine::{
+    log::{Applied, LogErrorKind, Pos},
+    span::Span,
+    time::Nanos,
+    worker::{Publication, Settled, Streams, Topology, Why},
+};
+use silvertine_storage::redis::RedisStreams;
+
+use crate::{
+    bed::{Bed, dead, done, keyed, message, numbered, retry, run, spec, stream, texts},
+    redis_server::RedisServer,
+};
+
+#[test]
+fn everything_is_where_it_was_after_a_kill() {
+    run(async {
+        let mut bed = Bed::on(RedisServer::start_durable(), vec![spec()]).await;
+        bed.publish(numbered(0, 6)).await;
+        let held = bed.poll_with("a", |poll| poll.limit = 5).await.expect("polls").deliveries;
+        let settlements = [
+            done(&held[0].id),
+            keyed(&held[1].id, "k", vec![Publication::new(stream(), message("out"))]),
+            retry(&held[2].id, 3, Span::from_millis(200)),
+            dead(&held[3].id, held[3].message.clone()),
+        ];
+        assert_eq!(bed.settle("a", &settlements).await, [Settled::Applied; 4]);
+        let before = bed.stats().await;
+        bed.server.kill9();
+        let error = bed.poll_with("a", |_| ()).await.expect_err("nobody is there");
+        assert!(matches!(error.kind, LogErrorKind::Unavailable { .. }), "{error}");
+        bed.server.restart();
+        let after = bed.stats().await;
+        let counts = |stats: &silvertine_engine::worker::StreamStats| {
+            let group = &stats.groups[0];
+            (stats.added, stats.dead, group.held, group.retrying, group.done, group.waiting)
+        };
+        assert_eq!(counts(&before), counts(&after));
+        assert_eq!(bed.settle("a", &settlements[..2]).await, [Settled::Lost; 2]);
+        let mut rest = bed.poll_until("a").await;
+        if rest.len() == 2 {
+            rest.extend(bed.poll_until("a").await);
+        }
+        let retried = rest.iter().find(|one| one.why == Why::Due).expect("the retry");
+        assert_eq!((&retried.id, retried.tries.attempts), (&held[2].id, 3));
+        let own = bed.poll_with("a", |poll| poll.own = true).await.expect("polls").deliveries;
+        assert!(texts(&own).contains(&"4".to_owned()), "{own:?}");
+    });
+}
+
+#[test]
+fn a_settlement_whose_answer_was_lost_is_sent_again() {
+    run(async {
+        let bed = Bed::new(spec()).await;
+        let out = Publication::new(stream(), message("out"));
+        bed.publish(numbered(0, 1)).await;
+        let held = bed.poll_new("a").await;
+        bed.server.freeze();
+        let settlement = [keyed(&held[0].id, "k", vec![out])];
+        let lost = tokio::time::timeout(Duration::from_millis(100), bed.try_settle("a", &settlement));
+        assert!(lost.await.is_err(), "a frozen server answers nothing");
+        bed.server.thaw();
+        let again = bed.settle("a", &settlement).await[0];
+        assert!(again == Settled::Lost || again == Settled::Applied);
+        let read = bed.streams.read(&stream(), Pos::ZERO, 10).await.expect("reads");
+        assert_eq!(read.len(), 2, "published once");
+    });
+}
+
+#[test]
+fn a_poll_that_is_dropped_while_it_waits_leaves_nothing_behind_that_is_not_asked_for() {
+    run(async {
+        let bed = Bed::new(spec()).await;
+        let waiting = bed.poll_with("a", |poll| poll.wait = Duration::from_secs(60));
+        let dropped = tokio::time::timeout(Duration::from_millis(100), waiting).await;
+        assert!(dropped.is_err());
+        bed.publish(numbered(0, 1)).await;
+        let mut found = bed.poll_with("a", |poll| poll.own = true).await.expect("polls").deliveries;
+        if found.is_empty() {
+            found = bed.poll_until("a").await;
+        }
+        assert_eq!(texts(&found), ["0"]);
+    });
+}
+
+#[test]
+fn a_server_without_memory_refuses_outputs_whole_and_lets_workers_finish() {
+    run(async {
+        let bed = Bed::new(spec()).await;
+        bed.publish(numbered(0, 3)).await;
+        let held = bed.poll_with("a", |poll| poll.limit = 2).await.expect("polls").deliveries;
+        bed.server.send("CONFIG SET maxmemory 1");
+        let emit = vec![Publication::new(stream(), message("out"))];
+        let refused = bed.try_settle("a", &[done(&held[0].id), keyed(&held[1].id, "k", emit)]).await;
+        let error = refused.expect_err("no memory");
+        assert!(matches!(error.kind, LogErrorKind::RefusesWrites { .. }), "{error}");
+        assert_eq!((error.applied, bed.counts().await.held), (Applied::No, 2));
+        let error = bed.publish_to(&stream(), numbered(3, 4)).await.expect_err("no memory");
+        assert_eq!(error.applied, Applied::No);
+        assert_eq!(bed.settle("a", &[done(&held[0].id)]).await, [Settled::Applied]);
+        let hour = Span::from_secs(3600);
+        assert_eq!(bed.settle("a", &[retry(&held[1].id, 1, hour)]).await, [Settled::Applied]);
+        assert_eq!(texts(&bed.poll("a").await.deliveries), ["2"]);
+    });
+}
+
+#[test]
+fn something_else_under_a_name_is_said_in_words() {
+    run(async {
+        let server = RedisServer::start();
+        server.send("SET mgmt:trading:commands x");
+        let topology = Topology { streams: vec![spec()], ..Topology::default() };
+        let streams = RedisStreams::open(&server.url(), topology).expect("a good URL");
+        let error = streams.declare(Nanos::ZERO).await.expect_err("a string");
+        assert!(
+            matches!(&error.kind, LogErrorKind::Foreign { why } if why.contains("holds a string, not a stream")),
+            "{error}"
+        );
+        let message = [Publication::new(stream(), message("x"))];
+        let error = streams.publish(&message, Nanos::ZERO).await.expect_err("a string");
+        assert!(matches!(error.kind, LogErrorKind::Foreign { .. }), "{error}");
+        assert_eq!(error.applied, Applied::No);
+    });
+}
+
+#[test]
+fn what_no_topology_knows_and_what_cannot_be_a_message_is_invalid() {
+    run(async {
+        let bed = Bed::new(spec()).await;
+        let empty = silvertine_engine::worker::Message::default();
+        let error = bed.publish_to(&stream(), vec![message("x"), empty]).await.expect_err("empty");
+        assert!(matches!(error.kind, LogErrorKind::Invalid { .. }));
+        assert_eq!(bed.stats().await.added, 0);
+        let error = bed.poll_with("~waiting", |_| ()).await.expect_err("a name of the store's");
+        assert!(matches!(error.kind, LogErrorKind::Invalid { .. }));
+        let unknown = silvertine_engine::worker::StreamName::new("a:b").expect("a name");
+        assert_eq!(bed.streams.stream_stats(&unknown, Nanos::ZERO).await, Ok(None));
+        assert!(bed.streams.bury(&unknown, &[], Nanos::ZERO).await.is_err());
+    });
+}
+
+#[test]
+fn scripts_that_a_server_forgot_are_sent_again() {
+    run(async {
+        let bed = Bed::new(spec()).await;
+        bed.publish(numbered(0, 1)).await;
+        bed.server.send("SCRIPT FLUSH");
+        assert_eq!(texts(&bed.poll("a").await.deliveries), ["0"]);
+    });
+}

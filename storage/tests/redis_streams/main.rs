@@ -1,0 +1,16 @@
+//! Named streams on real Redis servers: what every store has to keep, and what only Redis can do to it.
+//!
+//! The tests need `redis-server` and fail with clear words where it is absent.
+
+#![cfg(feature = "redis")]
+
+mod bed;
+mod dead;
+mod failures;
+mod limits;
+mod order;
+#[path = "../../../tests/support/redis_server.rs"]
+mod redis_server;
+mod regroup;
+mod semantics;
+mod size;
