@@ -26,12 +26,12 @@ use silvertine_engine::{
     text::Name,
 };
 
+pub use self::streams::RedisStreams;
 use self::{
     keys::Keys,
     link::{Failed, Link, WaitingLink},
     scripts::Scripts,
 };
-pub use self::streams::RedisStreams;
 use crate::any::without_credentials;
 
 /// Where a partition lives.

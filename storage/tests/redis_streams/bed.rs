@@ -1,6 +1,11 @@
 //! A server with one stream and one group on it, and what members do, in few words.
 
-use std::{future::Future, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    task::Poll as Ready,
+    time::Duration,
+};
 
 use silvertine_engine::{
     log::{LogError, Pos},
@@ -26,6 +31,30 @@ pub fn run<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let patient = async { tokio::time::timeout(PATIENCE, future).await.expect("hangs") };
     runtime.expect("a runtime").block_on(patient)
+}
+
+/// Runs two futures side by side.
+pub async fn both<A, B>(a: impl Future<Output = A>, b: impl Future<Output = B>) -> (A, B) {
+    let (mut a, mut b) = (pin!(a), pin!(b));
+    let (mut from_a, mut from_b) = (None, None);
+    poll_fn(|context| {
+        if from_a.is_none()
+            && let Ready::Ready(output) = a.as_mut().poll(context)
+        {
+            from_a = Some(output);
+        }
+        if from_b.is_none()
+            && let Ready::Ready(output) = b.as_mut().poll(context)
+        {
+            from_b = Some(output);
+        }
+        match from_a.is_some() && from_b.is_some() {
+            true => Ready::Ready(()),
+            false => Ready::Pending,
+        }
+    })
+    .await;
+    (from_a.expect("it ended"), from_b.expect("it ended"))
 }
 
 pub fn stream() -> StreamName {
@@ -173,7 +202,7 @@ impl Bed {
         self.streams.poll(&poll).await
     }
 
-    /// Polls until there is something.
+    /// Polls until there is something: until a retry is due, or a member has died.
     pub async fn poll_until(&self, name: &str) -> Vec<Delivery> {
         loop {
             let deliveries = self.poll(name).await.deliveries;
@@ -216,9 +245,4 @@ impl Bed {
     pub async fn dead_letters(&self) -> Vec<(Pos, DeadLetter)> {
         self.streams.dead_letters(&stream(), Pos::ZERO, 100).await.expect("reads")
     }
-}
-
-/// Waits until a member that was silent since then counts as dead.
-pub async fn until_dead() {
-    tokio::time::sleep(RECLAIM_AFTER.duration() + Duration::from_millis(50)).await;
 }

@@ -10,9 +10,7 @@ use silvertine_engine::{
     },
 };
 
-use crate::bed::{
-    Bed, dead, group, letter, message, numbered, run, spec, stream, texts,
-};
+use crate::bed::{Bed, dead, group, letter, message, numbered, run, spec, stream, texts};
 
 #[test]
 fn a_dead_letter_is_the_message_untouched_with_its_story() {
@@ -78,7 +76,10 @@ fn imported_letters_keep_their_state_and_pages_follow_each_other() {
         let ids = bed.streams.bury(&stream(), &letters, Nanos::ZERO).await.expect("buries");
         let first = bed.streams.dead_letters(&stream(), Pos::ZERO, 1).await.expect("reads");
         let second = bed.streams.dead_letters(&stream(), first[0].0, 5).await.expect("reads");
-        assert_eq!([&first[0], &second[0]], [&(ids[0], letters[0].clone()), &(ids[1], letters[1].clone())]);
+        assert_eq!(
+            [&first[0], &second[0]],
+            [&(ids[0], letters[0].clone()), &(ids[1], letters[1].clone())]
+        );
     });
 }
 
@@ -104,7 +105,9 @@ fn an_entry_that_is_no_dead_letter_is_named() {
         let bed = Bed::new(spec()).await;
         bed.server.send("XADD {mgmt:trading:commands}:dead 7-7 some thing");
         let error = bed.streams.dead_letters(&stream(), Pos::ZERO, 5).await.expect_err("corrupt");
-        assert!(matches!(&error.kind, LogErrorKind::Corrupt { at, .. } if at.ends_with(":dead 7-7")));
+        assert!(
+            matches!(&error.kind, LogErrorKind::Corrupt { at, .. } if at.ends_with(":dead 7-7"))
+        );
     });
 }
 

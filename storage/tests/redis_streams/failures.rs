@@ -60,7 +60,8 @@ fn a_settlement_whose_answer_was_lost_is_sent_again() {
         let held = bed.poll_new("a").await;
         bed.server.freeze();
         let settlement = [keyed(&held[0].id, "k", vec![out])];
-        let lost = tokio::time::timeout(Duration::from_millis(100), bed.try_settle("a", &settlement));
+        let lost =
+            tokio::time::timeout(Duration::from_millis(100), bed.try_settle("a", &settlement));
         assert!(lost.await.is_err(), "a frozen server answers nothing");
         bed.server.thaw();
         let again = bed.settle("a", &settlement).await[0];
@@ -94,7 +95,8 @@ fn a_server_without_memory_refuses_outputs_whole_and_lets_workers_finish() {
         let held = bed.poll_with("a", |poll| poll.limit = 2).await.expect("polls").deliveries;
         bed.server.send("CONFIG SET maxmemory 1");
         let emit = vec![Publication::new(stream(), message("out"))];
-        let refused = bed.try_settle("a", &[done(&held[0].id), keyed(&held[1].id, "k", emit)]).await;
+        let refused =
+            bed.try_settle("a", &[done(&held[0].id), keyed(&held[1].id, "k", emit)]).await;
         let error = refused.expect_err("no memory");
         assert!(matches!(error.kind, LogErrorKind::RefusesWrites { .. }), "{error}");
         assert_eq!((error.applied, bed.counts().await.held), (Applied::No, 2));

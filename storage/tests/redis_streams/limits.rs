@@ -91,7 +91,6 @@ fn a_stream_that_cuts_stays_short_counts_what_it_cuts_and_buries_what_was_held()
         assert_eq!(bed.settle("b", &[dead(&rest[0].id, None)]).await, [Settled::Applied]);
         assert_eq!(bed.settle("a", &[dead(&rest[0].id, None)]).await, [Settled::Lost]);
         // So does what a member that died held.
-        crate::bed::until_dead().await;
         let reclaimed = bed.poll_until("c").await;
         let gone: Vec<_> = reclaimed.iter().filter(|one| one.message.is_none()).collect();
         assert_eq!((gone.len(), &gone[0].id, gone[0].why), (1, &held[0].id, Why::Reclaimed));

@@ -9,7 +9,7 @@ use silvertine_engine::{
 };
 
 use crate::bed::{
-    Bed, dead, done, group_spec, member, message, release, retry, run, stream, texts, until_dead,
+    Bed, both, dead, done, group_spec, member, message, release, retry, run, stream, texts,
 };
 
 async fn ordered() -> Bed {
@@ -65,7 +65,7 @@ fn a_member_that_waits_is_woken_when_a_key_is_free() {
             tokio::time::sleep(Duration::from_millis(50)).await;
             bed.settle("a", &[done(&first[0].id)]).await;
         };
-        let (woken, _) = tokio::join!(waiting, settling);
+        let (woken, _) = both(waiting, settling).await;
         assert_eq!(texts(&woken.expect("polls").deliveries), ["btc1"]);
         assert!(before.elapsed() < Duration::from_secs(30));
     });
@@ -77,8 +77,7 @@ fn a_holder_that_dies_or_leaves_hands_its_turn_on_with_the_message() {
         let bed = ordered().await;
         publish(&bed, &["btc", "btc"]).await;
         bed.poll_new("a").await;
-        until_dead().await;
-        assert_eq!(texts(&bed.poll("b").await.deliveries), ["btc0"]);
+        assert_eq!(texts(&bed.poll_until("b").await), ["btc0"]);
         bed.streams.leave(&member("b"), Nanos::ZERO).await.expect("leaves");
         let third = bed.poll_new("c").await;
         assert_eq!(texts(&third), ["btc0"]);

@@ -51,7 +51,10 @@ fn a_settlement_finds_its_group_removed_and_takes_effect() {
         bed.server.send(DESTROY);
         assert_eq!(bed.settle("a", &[done(&held[1].id)]).await, [Settled::Applied]);
         let rest = bed.poll("b").await;
-        assert_eq!((texts(&rest.deliveries), rest.regrouped.len()), (vec!["0".to_owned(), "2".to_owned()], 1));
+        assert_eq!(
+            (texts(&rest.deliveries), rest.regrouped.len()),
+            (vec!["0".to_owned(), "2".to_owned()], 1)
+        );
         bed.counts().await;
     });
 }

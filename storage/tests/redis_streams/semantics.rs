@@ -7,13 +7,14 @@ use silvertine_engine::{
     span::Span,
     time::Nanos,
     worker::{
-        Message, MessageId, Publication, Settled, Start, StreamName, StreamSpec, Streams, Tries, Why,
+        Message, MessageId, Publication, Settled, Start, StreamName, StreamSpec, Streams, Tries,
+        Why,
     },
 };
 
 use crate::bed::{
-    Bed, done, group_spec, keyed, member, message, numbered, release, retry, run, spec, stream,
-    texts, until_dead,
+    Bed, both, done, group_spec, keyed, member, message, numbered, release, retry, run, spec,
+    stream, texts,
 };
 
 #[test]
@@ -27,7 +28,10 @@ fn a_message_is_delivered_retried_reclaimed_and_done_once() {
         assert_eq!((&id.stream, id.id), (&stream(), ids[0]));
         assert_eq!(bed.counts().await.held, 1);
 
-        assert_eq!(bed.settle("a", &[retry(&id, 1, Span::from_millis(150))]).await, [Settled::Applied]);
+        assert_eq!(
+            bed.settle("a", &[retry(&id, 1, Span::from_millis(150))]).await,
+            [Settled::Applied]
+        );
         let early = bed.poll("b").await;
         assert_eq!(early.deliveries, []);
         assert!(early.next_due.is_some_and(|due| due <= Span::from_millis(150)), "{early:?}");
@@ -55,7 +59,9 @@ fn a_plain_producer_in_any_language_takes_part() {
         let delivered = bed.poll_new("a").await;
         let fields = Message::default().with("action", "start").with("type", "command");
         assert_eq!(delivered[0].message, Some(fields));
-        assert!(bed.server.send("XPENDING mgmt:trading:commands trading_consumers").contains("$1\r\na"));
+        assert!(
+            bed.server.send("XPENDING mgmt:trading:commands trading_consumers").contains("$1\r\na")
+        );
     });
 }
 
@@ -109,7 +115,10 @@ fn keys_are_forgotten_when_the_window_has_passed() {
             bed.publish(vec![message("1").with_key("k")]).await;
             let one = bed.poll_new("a").await;
             assert!(!one[0].done);
-            assert_eq!(bed.settle("a", &[keyed(&one[0].id, "k", vec![])]).await, [Settled::Applied]);
+            assert_eq!(
+                bed.settle("a", &[keyed(&one[0].id, "k", vec![])]).await,
+                [Settled::Applied]
+            );
             tokio::time::sleep(Duration::from_millis(70)).await;
         }
     });
@@ -149,8 +158,7 @@ fn tries_are_put_on_record_by_the_member_that_holds_the_message_alone() {
         let held = [id.clone(), MessageId { stream: stream(), id: Pos { ms: 1, seq: 1 } }];
         let lost = bed.streams.extend(&member("a"), &held, Nanos::ZERO).await.expect("extends");
         assert_eq!(lost, held[1..]);
-        until_dead().await;
-        let reclaimed = bed.poll("b").await.deliveries;
+        let reclaimed = bed.poll_until("b").await;
         assert_eq!((reclaimed[0].why, reclaimed[0].tries), (Why::Reclaimed, tries));
         assert_eq!(bed.settle("a", &[release(&id)]).await, [Settled::Lost]);
     });
@@ -193,7 +201,8 @@ fn urgent_lanes_come_first_unless_the_turn_is_reversed() {
             texts(&reversed.deliveries),
             [format!("{base} 1"), format!("{base} 2"), format!("{soon} 2")]
         );
-        let ids: Vec<_> = first.iter().chain(&reversed.deliveries).map(|one| done(&one.id)).collect();
+        let ids: Vec<_> =
+            first.iter().chain(&reversed.deliveries).map(|one| done(&one.id)).collect();
         assert_eq!(bed.settle("a", &ids).await, [Settled::Applied; 6]);
         for lane in &lanes {
             assert_eq!(bed.stats_of(lane).await.groups[0].done, 2, "{lane}");
@@ -215,7 +224,7 @@ fn a_poll_waits_for_the_first_message_on_any_lane_and_for_no_longer_than_asked()
                     tokio::time::sleep(Duration::from_millis(50)).await;
                     bed.publish_to(at, vec![message("x")]).await.expect("publishes");
                 };
-                let (polled, ()) = tokio::join!(polling, publishing);
+                let (polled, ()) = both(polling, publishing).await;
                 let polled = polled.expect("polls").deliveries;
                 assert_eq!((polled.len(), &polled[0].id.stream), (1, at));
                 bed.settle("a", &[done(&polled[0].id)]).await;
@@ -242,12 +251,8 @@ fn many_members_of_one_process_wait_side_by_side() {
                 bed.publish(vec![message(&n.to_string())]).await;
             }
         };
-        let (a, b, c, ()) = tokio::join!(
-            bed.poll_with("a", wait),
-            bed.poll_with("b", wait),
-            bed.poll_with("c", wait),
-            publishing
-        );
+        let members = both(bed.poll_with("a", wait), bed.poll_with("b", wait));
+        let ((a, b), (c, ())) = both(members, both(bed.poll_with("c", wait), publishing)).await;
         let got = [a, b, c].map(|polled| texts(&polled.expect("polls").deliveries).concat());
         let mut sorted = got.to_vec();
         sorted.sort();
@@ -269,7 +274,10 @@ fn relayed_messages_keep_their_ids_and_are_there_once() {
         assert_eq!(relay(&relayed).await, 2);
         assert_eq!(relay(&relayed).await, 0);
         let read = bed.streams.read(&stream(), relayed[1].0, 2).await.expect("reads");
-        assert_eq!(read.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [relayed[2].0, relayed[3].0]);
+        assert_eq!(
+            read.iter().map(|(id, _)| *id).collect::<Vec<_>>(),
+            [relayed[2].0, relayed[3].0]
+        );
         assert_eq!(bed.poll_new("a").await.len(), 5);
     });
 }

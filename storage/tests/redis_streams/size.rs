@@ -20,7 +20,8 @@ fn polls_and_settlements_do_not_look_through_what_is_pending() {
         let take = async |count: usize| {
             let mut ids = Vec::new();
             while ids.len() < count {
-                let polled = bed.poll_with("hoarder", |poll| (poll.limit, poll.tend) = (1000, false));
+                let polled =
+                    bed.poll_with("hoarder", |poll| (poll.limit, poll.tend) = (1000, false));
                 ids.extend(polled.await.expect("polls").deliveries.into_iter().map(|one| one.id));
             }
             ids

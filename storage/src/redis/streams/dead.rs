@@ -112,9 +112,8 @@ impl RedisStreams {
             call.arg(targets.number(&publication.stream)).fields(&publication.message);
         }
         let answer = self.run(OPERATION, &self.inner.scripts.amend, &call).await?;
-        let changed = answers::array(answer).and_then(|changed| {
-            changed.iter().map(|one| Ok(answers::number(one)? == 1)).collect()
-        });
+        let changed = answers::array(answer)
+            .and_then(|changed| changed.iter().map(|one| Ok(answers::number(one)? == 1)).collect());
         changed.map_err(|why| self.odd(OPERATION, why))
     }
 

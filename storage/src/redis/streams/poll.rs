@@ -13,9 +13,10 @@ use silvertine_engine::{
 };
 
 use super::{
-    Place, RedisStreams, is_group_missing,
+    Place, RedisStreams,
     answers::{self, Parsed},
     call::pipeline,
+    is_group_missing,
 };
 
 const OPERATION: &str = "poll";
@@ -77,12 +78,7 @@ impl RedisStreams {
     }
 
     /// Has a script look.
-    async fn look(
-        &self,
-        place: Place<'_>,
-        poll: &Poll<'_>,
-        look: Look,
-    ) -> Result<Found, LogError> {
+    async fn look(&self, place: Place<'_>, poll: &Poll<'_>, look: Look) -> Result<Found, LogError> {
         let mut look = look;
         loop {
             let mut call = place.call();

@@ -3,9 +3,7 @@
 use redis::Value;
 use silvertine_engine::{
     log::LogError,
-    worker::{
-        DeadLetter, Member, MessageId, Publication, Settled, Settlement, Tries, Verdict,
-    },
+    worker::{DeadLetter, Member, MessageId, Publication, Settled, Settlement, Tries, Verdict},
 };
 
 use super::{

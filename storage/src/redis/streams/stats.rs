@@ -67,8 +67,20 @@ fn group_stats(
     now: u64,
     answer: Value,
 ) -> Parsed<GroupStats> {
-    let [name, pending, waits, parked, done, duplicates, dead, begun, skipped, oldest, unread, members] =
-        answers::parts(answer)?;
+    let [
+        name,
+        pending,
+        waits,
+        parked,
+        done,
+        duplicates,
+        dead,
+        begun,
+        skipped,
+        oldest,
+        unread,
+        members,
+    ] = answers::parts(answer)?;
     let name = answers::text(&name).and_then(|name| GroupName::new(&name).ok());
     let group = name.and_then(|name| spec.group(&name)).ok_or("a group that nobody knows")?;
     let [pending, waits, parked] =

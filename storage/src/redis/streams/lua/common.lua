@@ -18,7 +18,8 @@ local time = call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 
 local MAX = '18446744073709551615'
-local LAST = MAX .. '-' .. MAX
+-- No message stands behind it. The very last id will not do: XREADGROUP takes it for `>`.
+local LAST = MAX .. '-18446744073709551614'
 
 local function less(a, b)
   if #a ~= #b then return #a < #b end

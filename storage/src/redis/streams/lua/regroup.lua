@@ -32,8 +32,9 @@ local function recreate(lane, asked)
   -- All that had been delivered is delivered once more, to those who wait.
   local seen, pending_now, delivered = {}, 0, floor
   while last ~= '' and below(delivered, last) do
-    local read = call('XREADGROUP', 'GROUP', group, WAITING, 'COUNT', PAGE, 'STREAMS', lane.stream, '>')
-    if not read then break end
+    local page = #call('XRANGE', lane.stream, '(' .. delivered, last, 'COUNT', PAGE)
+    if page == 0 then break end
+    local read = call('XREADGROUP', 'GROUP', group, WAITING, 'COUNT', page, 'STREAMS', lane.stream, '>')
     for _, entry in ipairs(read[1][2]) do
       local id = entry[1]
       delivered = id
@@ -72,7 +73,7 @@ local function recreate(lane, asked)
   end
 
   -- Counts go on from here.
-  local left, from = 0, delivered == '0-0' and '-' or '(' .. delivered
+  local left, from = 0, '(' .. delivered
   while left < COUNT_MAX do
     local page = call('XRANGE', lane.stream, from, '+', 'COUNT', PAGE)
     left = left + #page
