@@ -25,5 +25,6 @@ mod spell;
 pub mod subject;
 pub mod trace;
 pub mod venue;
+pub mod workers;
 pub mod workload;
 mod world;

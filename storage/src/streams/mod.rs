@@ -131,6 +131,25 @@ impl<K: Kv> EmbeddedStreams<K> {
         Ok(streams)
     }
 
+    /// Deletes a message that somebody may still have to handle, as a stranger with access to the store would. Returns
+    /// whether it was there. For tests of what follows; groups are not asked.
+    ///
+    /// # Errors
+    /// The store cannot be read or written.
+    pub fn delete(&self, id: &MessageId) -> Result<bool, LogError> {
+        self.step("delete", |step| {
+            let key = Key::of(Tag::Message, &id.stream).id(id.id).done();
+            if step.get(&key)?.is_none() {
+                return Ok(false);
+            }
+            step.remove(key);
+            let mut record = step.stream(&id.stream)?;
+            record.length -= 1;
+            step.save_stream(&id.stream, &record);
+            Ok(true)
+        })
+    }
+
     /// Does an operation as one atomic step. An error leaves nothing behind.
     fn step<T>(
         &self,

@@ -1,0 +1,292 @@
+//! What the witness knows of one group: where each message is, and why it may be there.
+
+use std::collections::BTreeMap;
+
+use silvertine_engine::{
+    time::Nanos,
+    worker::{
+        ConsumerName, DeadLetter, Delivery, GroupSpec, GroupStats, Member, Message, MessageId,
+        Reason, StreamName, StreamSpec, Tries, Why,
+    },
+};
+
+use super::{
+    op::Ask,
+    promise::{Checked, ensure},
+    witness::{Standing, key_of},
+};
+
+/// Processes that must have died for a message to be blamed for it.
+const DEATHS: u32 = 3;
+
+pub(super) struct Group {
+    pub(super) spec: GroupSpec,
+    /// The streams that it takes messages from.
+    pub(super) keys: Vec<StreamName>,
+    pub(super) attempts_max: u32,
+    pub(super) entries: BTreeMap<MessageId, Entry>,
+    /// When each member was last heard.
+    pub(super) alive: BTreeMap<ConsumerName, Nanos>,
+    pub(super) done_keys: BTreeMap<String, Nanos>,
+    /// How often a key was done, not counting duplicates.
+    pub(super) dones: BTreeMap<String, u32>,
+    pub(super) unfinished: usize,
+    /// When faults healed, and how late a retry may be from then on, in nanoseconds.
+    pub(super) punctual: Option<(Nanos, u64)>,
+}
+
+/// Where a message is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Not delivered yet, or parked.
+    Waiting,
+    Held(ConsumerName),
+    Retrying(Nanos),
+    Done,
+    Duplicate,
+    Dead,
+    /// Deleted before the group came to it.
+    Vanished,
+}
+
+/// A message of a group.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) number: u64,
+    pub(super) place: Place,
+    pub(super) tries: Tries,
+    pub(super) deliveries: u64,
+    order: Option<Vec<u8>>,
+    pub(super) key: String,
+    producers_key: bool,
+    pub(super) deleted: bool,
+    /// Deleted before it was delivered: nobody waits for it.
+    pub(super) gone: bool,
+    /// A request that came late, or somebody who held it before, has moved it.
+    pub(super) ghosted: bool,
+    pub(super) seen: Seen,
+}
+
+/// What really happened to a message in handlers.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Seen {
+    pub(super) transient: u32,
+    pub(super) permanent: u32,
+    pub(super) undecodable: u32,
+    pub(super) panicked: u32,
+    /// Processes that died while they handled it.
+    pub(super) deaths: u32,
+}
+
+impl Entry {
+    pub(super) const fn is_pending(&self) -> bool {
+        matches!(self.place, Place::Held(_) | Place::Retrying(_))
+    }
+
+    pub(super) const fn is_finished(&self) -> bool {
+        self.gone
+            || matches!(self.place, Place::Done | Place::Duplicate | Place::Dead | Place::Vanished)
+    }
+
+    /// Whether what happened to it justifies giving it up for this reason.
+    pub(super) fn judge(
+        &self,
+        id: &MessageId,
+        letter: &DeadLetter,
+        deleted: bool,
+        attempts_max: u32,
+    ) -> Checked {
+        let seen = self.seen;
+        let just = match letter.story.reason {
+            Reason::MaxAttempts => seen.transient > attempts_max,
+            Reason::Permanent => seen.permanent > 0,
+            Reason::Undecodable => seen.undecodable > 0,
+            Reason::Panicked => seen.panicked > 0,
+            Reason::Crashed => seen.deaths >= DEATHS,
+            Reason::Trimmed => deleted,
+            Reason::Expired | Reason::Imported => false,
+        };
+        let reason = letter.story.reason.as_str();
+        ensure!(just, Just, "{id} is given up as {reason}, but what happened is {seen:?}");
+        Ok(())
+    }
+}
+
+impl Group {
+    pub(super) fn new(stream: &StreamSpec, spec: &GroupSpec) -> Self {
+        let keys = stream.lanes().into_iter().chain([stream.name.replays(&spec.name)]).collect();
+        Self {
+            spec: spec.clone(),
+            keys,
+            attempts_max: spec.retry.as_ref().unwrap_or(&stream.retry).attempts,
+            entries: BTreeMap::new(),
+            alive: BTreeMap::new(),
+            done_keys: BTreeMap::new(),
+            dones: BTreeMap::new(),
+            unfinished: 0,
+            punctual: None,
+        }
+    }
+
+    pub(super) fn add(&mut self, id: MessageId, number: u64, message: &Message) {
+        let (key, producers_key) = key_of(&id, message);
+        let by = self.spec.order_by.as_deref();
+        let entry = Entry {
+            number,
+            place: Place::Waiting,
+            tries: Tries::default(),
+            deliveries: 0,
+            order: by.and_then(|field| message.field(field)).map(<[u8]>::to_vec),
+            key,
+            producers_key,
+            deleted: false,
+            gone: false,
+            ghosted: false,
+            seen: Seen::default(),
+        };
+        self.unfinished += 1;
+        self.entries.insert(id, entry);
+    }
+
+    pub(super) fn touch(&mut self, member: &Member, now: Nanos) {
+        self.alive.insert(member.consumer.clone(), now);
+    }
+
+    pub(super) fn holds(&self, id: &MessageId, member: &Member) -> bool {
+        let entry = self.entries.get(id);
+        entry.is_some_and(|entry| entry.place == Place::Held(member.consumer.clone()))
+    }
+
+    /// Whether a message of this key was done within the window.
+    pub(super) fn is_done(&self, key: &str, now: Nanos) -> bool {
+        let window = self.spec.idempotency_window.duration();
+        self.done_keys.get(key).is_some_and(|at| at.saturating_add(window) >= now)
+    }
+
+    pub(super) fn finish(&mut self, id: &MessageId, place: Place) {
+        let entry = self.entries.get_mut(id).expect("what is finished was there");
+        entry.place = place;
+        self.unfinished -= 1;
+    }
+
+    /// A member was handed a message: was it its turn?
+    pub(super) fn handed_over(
+        &mut self,
+        member: &Member,
+        ask: Ask,
+        delivery: &Delivery,
+        now: Nanos,
+    ) -> Checked {
+        let Delivery { id, why, tries, deliveries, done, .. } = delivery;
+        let Some(entry) = self.entries.get(id) else {
+            let group = &self.spec.name;
+            ensure!(false, Told, "{id} is none of {group}'s");
+            return Ok(());
+        };
+        let to = &member.consumer;
+        let place = &entry.place;
+        ensure!(!entry.is_finished(), Settled, "{to} is handed {id}, which is {place:?}");
+        if let Place::Retrying(due) = place {
+            ensure!(*due <= now, Punctual, "{to} is handed {id} {:?} early", due.since(now));
+            if let Some((healed, late_max_ns)) = self.punctual {
+                let late = now.since(healed.max(*due));
+                let most = std::time::Duration::from_nanos(late_max_ns);
+                ensure!(late <= most, Punctual, "{to} is handed {id} {late:?} late");
+            }
+        }
+        let alive = |holder| self.alive.get(holder).copied().unwrap_or_default();
+        let silent = |holder| alive(holder).saturating_add(ask.reclaim_after.duration()) <= now;
+        let right = match (why, place) {
+            (Why::New, Place::Waiting) => true,
+            (Why::Own, Place::Held(holder)) => ask.own && holder == to,
+            (Why::Reclaimed, Place::Held(holder)) => ask.tend && holder != to && silent(holder),
+            (Why::Due, Place::Retrying(_)) => ask.tend,
+            // It was parked.
+            (Why::Due, Place::Waiting) => ask.tend && entry.order.is_some(),
+            _ => false,
+        };
+        ensure!(right, Told, "{to} is handed {id} as {why:?}, but it is {place:?}");
+        ensure!(*tries == entry.tries, Told, "{id} has {:?} on record, not {tries:?}", entry.tries);
+        let times = entry.deliveries + 1;
+        ensure!(*deliveries == times, Told, "{id} is delivered {times} times, not {deliveries}");
+        let known = entry.producers_key && !entry.deleted && self.is_done(&entry.key, now);
+        ensure!(*done == known, Settled, "{id} is handed over with done {done}, not {known}");
+        self.in_turn(id, entry)?;
+        let entry = self.entries.get_mut(id).expect("was there");
+        entry.deliveries = times;
+        entry.place = Place::Held(to.clone());
+        Ok(())
+    }
+
+    /// Nothing of the same ordering key may be pending, or stand before it on its stream.
+    fn in_turn(&self, id: &MessageId, entry: &Entry) -> Checked {
+        if entry.order.is_none() {
+            return Ok(());
+        }
+        for (other_id, other) in &self.entries {
+            if other.order != entry.order || other_id == id || other.is_finished() {
+                continue;
+            }
+            let before = other_id.stream == id.stream && other_id.id < id.id;
+            ensure!(!before, InOrder, "{id} comes before {other_id}, which is {:?}", other.place);
+            ensure!(!other.is_pending(), InOrder, "{id} comes while {other_id} is {:?}", other.place);
+        }
+        Ok(())
+    }
+
+    /// A new message was delivered: those before it were too, or are gone. Returns how many were deleted.
+    pub(super) fn pass_over(
+        &mut self,
+        id: &MessageId,
+        streams: &BTreeMap<StreamName, Vec<Standing>>,
+    ) -> Result<usize, super::promise::Violation> {
+        let mut vanished = 0;
+        for standing in streams[&id.stream].iter().take_while(|standing| standing.id < id.id) {
+            let before = MessageId { stream: id.stream.clone(), id: standing.id };
+            let Some(entry) = self.entries.get_mut(&before) else { continue };
+            if entry.place == Place::Waiting {
+                ensure!(standing.deleted, Told, "{id} is delivered before {before}");
+                entry.place = Place::Vanished;
+                vanished += 1;
+            }
+        }
+        Ok(vanished)
+    }
+
+    /// Compares the counts of one stream.
+    pub(super) fn account(&self, stream: &StreamName, said: &GroupStats, added: u64) -> Checked {
+        let [mut waiting, mut held, mut retrying, mut done, mut duplicates, mut dead, mut gone] = [0; 7];
+        for (_, entry) in self.entries.iter().filter(|(id, _)| id.stream == *stream) {
+            match entry.place {
+                Place::Waiting => waiting += 1,
+                Place::Held(_) => held += 1,
+                Place::Retrying(_) => retrying += 1,
+                Place::Done => done += 1,
+                Place::Duplicate => duplicates += 1,
+                Place::Dead => dead += 1,
+                Place::Vanished => gone += 1,
+            }
+        }
+        // What was parked and has come up waits for its member, so only their sum is known.
+        let ordered = self.spec.order_by.is_some();
+        let theirs = match ordered {
+            true => [said.waiting + said.parked + said.retrying, said.held, 0],
+            false => [said.waiting + said.parked, said.held, said.retrying],
+        };
+        let ours = match ordered {
+            true => [waiting + retrying, held, 0],
+            false => [waiting, held, retrying],
+        };
+        let ends = ([said.done, said.duplicates, said.dead], [done, duplicates, dead]);
+        ensure!(
+            theirs == ours && ends.0 == ends.1,
+            Account,
+            "{} on {stream} says {said:?}; waiting, held, retrying should be {ours:?}, done, duplicates, dead {:?}",
+            self.spec.name,
+            ends.1
+        );
+        let accounted = said.accounted() + gone;
+        ensure!(accounted == added, Account, "{} accounts for {accounted} of {added} on {stream}", self.spec.name);
+        Ok(())
+    }
+}

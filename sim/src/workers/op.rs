@@ -1,0 +1,147 @@
+//! Operations on a store of streams as data, so that they can be lost, delayed and come late.
+
+use silvertine_engine::{
+    log::{LogError, Pos},
+    span::Span,
+    time::Nanos,
+    worker::{
+        Amendment, DeadLetter, Member, MessageId, Poll, Polled, Publication, Settled, Settlement,
+        StreamName, Streams, Tries,
+    },
+};
+
+use crate::executor::block_on;
+
+/// Kinds of operations, for the trace and the drawing of faults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum OpKind {
+    Publish,
+    Poll,
+    Begin,
+    Settle,
+    Extend,
+    Leave,
+    Letters,
+    Amend,
+}
+
+impl OpKind {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Publish => "publish",
+            Self::Poll => "poll",
+            Self::Begin => "begin",
+            Self::Settle => "settle",
+            Self::Extend => "extend",
+            Self::Leave => "leave",
+            Self::Letters => "dead letters",
+            Self::Amend => "amend",
+        }
+    }
+}
+
+/// What a client asks of the store.
+#[derive(Clone, Debug)]
+pub(super) enum Request {
+    Publish(Vec<Publication>),
+    Poll { member: Member, ask: Ask },
+    Begin { member: Member, tries: Vec<(MessageId, Tries)> },
+    Settle { member: Member, settlements: Vec<Settlement> },
+    Extend { member: Member, held: Vec<MessageId> },
+    Leave { member: Member },
+    Letters { stream: StreamName, after: Pos },
+    Amend { stream: StreamName, amendments: Vec<Amendment>, audit: Vec<Publication> },
+}
+
+/// What a poll asks for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ask {
+    pub(super) limit: usize,
+    pub(super) wait_ns: u64,
+    pub(super) own: bool,
+    pub(super) tend: bool,
+    pub(super) reverse: bool,
+    pub(super) reclaim_after: Span,
+}
+
+/// What the store says to it.
+#[derive(Clone, Debug)]
+pub(super) enum Answer {
+    Published(Vec<Pos>),
+    Polled(Polled),
+    Began(Vec<bool>),
+    Settled(Vec<Settled>),
+    Extended(Vec<MessageId>),
+    Left,
+    Letters(Vec<(Pos, DeadLetter)>),
+    Amended(Vec<bool>),
+}
+
+impl Request {
+    pub(super) const fn kind(&self) -> OpKind {
+        match self {
+            Self::Publish(_) => OpKind::Publish,
+            Self::Poll { .. } => OpKind::Poll,
+            Self::Begin { .. } => OpKind::Begin,
+            Self::Settle { .. } => OpKind::Settle,
+            Self::Extend { .. } => OpKind::Extend,
+            Self::Leave { .. } => OpKind::Leave,
+            Self::Letters { .. } => OpKind::Letters,
+            Self::Amend { .. } => OpKind::Amend,
+        }
+    }
+
+    /// Whether whoever waits for something to arrive looks again after it.
+    pub(super) const fn rings(&self) -> bool {
+        !matches!(self, Self::Poll { .. } | Self::Letters { .. } | Self::Extend { .. })
+    }
+}
+
+/// Letters that an operator looks at.
+const LETTERS_MAX: usize = 64;
+
+/// Carries a request out at `now`, by the store's clock.
+pub(super) fn execute<S: Streams>(
+    store: &S,
+    request: &Request,
+    now: Nanos,
+) -> Result<Answer, LogError> {
+    block_on(async {
+        Ok(match request {
+            Request::Publish(messages) => Answer::Published(store.publish(messages, now).await?),
+            Request::Poll { member, ask } => {
+                let poll = Poll {
+                    member,
+                    limit: ask.limit,
+                    // Waiting is the simulated server's affair.
+                    wait: std::time::Duration::ZERO,
+                    own: ask.own,
+                    tend: ask.tend,
+                    reverse: ask.reverse,
+                    reclaim_after: ask.reclaim_after,
+                    now,
+                };
+                Answer::Polled(store.poll(&poll).await?)
+            }
+            Request::Begin { member, tries } => {
+                Answer::Began(store.begin(member, tries, now).await?)
+            }
+            Request::Settle { member, settlements } => {
+                Answer::Settled(store.settle(member, settlements, now).await?)
+            }
+            Request::Extend { member, held } => {
+                Answer::Extended(store.extend(member, held, now).await?)
+            }
+            Request::Leave { member } => {
+                store.leave(member, now).await?;
+                Answer::Left
+            }
+            Request::Letters { stream, after } => {
+                Answer::Letters(store.dead_letters(stream, *after, LETTERS_MAX).await?)
+            }
+            Request::Amend { stream, amendments, audit } => {
+                Answer::Amended(store.amend(stream, amendments, audit, now).await?)
+            }
+        })
+    })
+}
