@@ -11,10 +11,15 @@
 //! - **A service that is down.** Transient failures in a row open the handler's circuit; messages then wait on
 //!   their stream until one try has succeeded.
 //! - **An answer that was lost.** What the store may have handed over unseen is asked for again; what may have
-//!   been settled is settled again, which changes nothing twice.
+//!   been settled is settled again, which changes nothing twice. A request may also arrive long after everybody has
+//!   given it up, so the member asks now and then what it holds.
+//! - **Having been taken for dead.** A member that has stood still, or that the store has not heard for
+//!   `reclaim_after`, starts nothing before it has asked what is still its own.
+//! - **Answers that cross.** What was settled while a poll was under way may stand in that poll's answer: it is
+//!   passed over.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
 
@@ -172,6 +177,17 @@ pub struct Core {
     polls: u64,
     next_due: Option<Nanos>,
     extended: Nanos,
+    /// When the poll, and the command, that are under way were sent.
+    poll_sent: Nanos,
+    command_sent: Nanos,
+    /// When the newest request was sent that the store has answered: until `reclaim_after` behind it nobody takes what
+    /// this member holds.
+    heard: Nanos,
+    /// When this member last learned what it holds.
+    owned: Nanos,
+    /// Messages and keys that were settled since the poll that is under way was sent.
+    ended_meanwhile: BTreeSet<MessageId>,
+    done_meanwhile: BTreeSet<String>,
     draining: Option<Nanos>,
     left: bool,
     stopped: bool,
@@ -187,6 +203,18 @@ struct Held {
     tries: Tries,
     deliveries: u64,
     stage: Stage,
+}
+
+impl Held {
+    /// Gives a message back whose handler was stopped, or was about to start: nobody died of it.
+    fn give_back(&mut self) -> Verdict {
+        self.stage = Stage::Settling;
+        if self.tries.starts == 0 {
+            return Verdict::Release;
+        }
+        self.tries.starts -= 1;
+        Verdict::Retry { tries: self.tries, after: Span::ZERO }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -207,6 +235,8 @@ enum Stage {
 enum OwnReason {
     Started,
     AnswerLost,
+    /// To be sure: a poll that nobody waits for any more may have arrived late.
+    Sure,
 }
 
 /// Failures in a row of one kind of operation.
@@ -251,6 +281,12 @@ impl Core {
             polls: 0,
             next_due: None,
             extended: now,
+            poll_sent: now,
+            command_sent: now,
+            heard: now,
+            owned: now,
+            ended_meanwhile: BTreeSet::new(),
+            done_meanwhile: BTreeSet::new(),
             draining: None,
             left: false,
             stopped: false,
@@ -270,7 +306,12 @@ impl Core {
     #[must_use]
     pub fn wake_at(&self, now: Nanos) -> Nanos {
         let mut wake = now.saturating_add(WAIT_MAX);
-        let mut sooner = |at: Nanos| wake = wake.min(at.max(now));
+        // What was due before now waits for a report, not for time: waking for it would only burn the processor.
+        let mut sooner = |at: Nanos| {
+            if at > now {
+                wake = wake.min(at);
+            }
+        };
         if !self.held.is_empty() {
             sooner(self.extended.saturating_add(self.heartbeat()));
         }
@@ -331,6 +372,22 @@ impl Core {
         self.config.group.reclaim_after.duration() / 3
     }
 
+    /// Whether nobody can have taken what a request of `sent` found this member to hold.
+    fn is_fresh(&self, sent: Nanos, now: Nanos) -> bool {
+        now < sent.saturating_add(self.config.group.reclaim_after.duration())
+    }
+
+    fn command(&mut self, action: Action, now: Nanos) -> Option<Action> {
+        self.commanding = true;
+        self.command_sent = now;
+        Some(action)
+    }
+
+    fn command_succeeded(&mut self) {
+        self.command_trouble = Trouble::default();
+        self.heard = self.heard.max(self.command_sent);
+    }
+
     fn next_command(&mut self, now: Nanos) -> Option<Action> {
         if let Some(action) = self.past_the_deadline(now) {
             return Some(action);
@@ -348,21 +405,20 @@ impl Core {
         }
         if !self.outbox.is_empty() {
             let count = self.outbox.len().min(self.settle_max);
-            self.commanding = true;
-            return Some(Action::Settle(self.outbox.drain(..count).collect()));
+            let settlements = self.outbox.drain(..count).collect();
+            return self.command(Action::Settle(settlements), now);
         }
         if !self.held.is_empty() && now >= self.extended.saturating_add(self.heartbeat()) {
-            self.commanding = true;
             self.extended = now;
-            return Some(Action::Extend(self.held.keys().cloned().collect()));
+            let held = self.held.keys().cloned().collect();
+            return self.command(Action::Extend(held), now);
         }
         if self.draining.is_some() && self.held.is_empty() && !self.polling {
             if self.left {
                 self.stopped = true;
                 return Some(Action::Stop);
             }
-            self.commanding = true;
-            return Some(Action::Leave);
+            return self.command(Action::Leave, now);
         }
         self.next_suspect(now)
     }
@@ -375,7 +431,8 @@ impl Core {
         let mut abandoned = Vec::new();
         for (id, held) in &mut self.held {
             if held.stage == Stage::Running {
-                held.stage = Stage::Settling;
+                let verdict = held.give_back();
+                self.outbox.push_back(Settlement { id: id.clone(), verdict });
                 abandoned.push(id.clone());
             }
         }
@@ -383,8 +440,6 @@ impl Core {
             return None;
         }
         self.running -= abandoned.len();
-        let released = abandoned.iter().cloned();
-        self.outbox.extend(released.map(|id| Settlement { id, verdict: Verdict::Release }));
         Some(Action::Abandon(abandoned))
     }
 
@@ -400,14 +455,17 @@ impl Core {
         let held = self.held.get_mut(&id).expect("suspects are held");
         held.stage = Stage::Beginning;
         held.tries.starts += 1;
-        self.commanding = true;
+        let begin = Action::Begin(vec![(id, held.tries)]);
         // It counts as running: nothing else starts beside it.
         self.running += 1;
-        Some(Action::Begin(vec![(id, held.tries)]))
+        self.command(begin, now)
     }
 
     fn next_work(&mut self, now: Nanos) -> Option<Action> {
         if self.ready.is_empty() || !self.suspects.is_empty() || self.is_beginning_or_alone() {
+            return None;
+        }
+        if !self.is_fresh(self.heard, now) {
             return None;
         }
         if matches!(self.circuit, Circuit::HalfOpen) && self.running > 0 {
@@ -484,10 +542,16 @@ impl Core {
         if limit == 0 {
             return None;
         }
+        let reclaim_after = self.config.group.reclaim_after.duration();
+        if self.own.is_none() && now >= self.owned.saturating_add(reclaim_after) {
+            self.own = Some(OwnReason::Sure);
+        }
         let own = self.own.is_some();
         let busy = !self.held.is_empty() || !self.outbox.is_empty();
         let due = self.next_due.map(|at| at.since(now));
-        let wait = if own { Duration::ZERO } else { WAIT_MAX.min(due.unwrap_or(WAIT_MAX)) };
+        // While a poll waits, nothing shows that this member is alive.
+        let longest = WAIT_MAX.min(self.heartbeat());
+        let wait = if own { Duration::ZERO } else { longest.min(due.unwrap_or(longest)) };
         let tend = own
             || !busy
             || self.tended.is_none_or(|at| now >= at.saturating_add(TEND_EVERY))
@@ -496,6 +560,9 @@ impl Core {
             self.tended = Some(now);
         }
         self.polling = true;
+        self.poll_sent = now;
+        self.ended_meanwhile.clear();
+        self.done_meanwhile.clear();
         self.polls = self.polls.wrapping_add(1);
         let reverse = self.polls.is_multiple_of(REVERSE_EVERY);
         Some(Action::Poll { limit, wait, own, tend, reverse })
@@ -507,7 +574,11 @@ impl Core {
         match result {
             Ok(polled) => {
                 self.poll_trouble = Trouble::default();
+                self.heard = self.heard.max(self.poll_sent);
                 let reason = self.own.take();
+                if reason.is_some() {
+                    self.owned = self.poll_sent;
+                }
                 self.next_due = polled.next_due.map(|due| now.saturating_add(due.duration()));
                 for delivery in polled.deliveries {
                     self.take(delivery, reason, now);
@@ -525,13 +596,14 @@ impl Core {
 
     fn take(&mut self, delivery: Delivery, own: Option<OwnReason>, now: Nanos) {
         let Delivery { id, message, why, mut tries, deliveries, done } = delivery;
-        if self.held.contains_key(&id) {
+        // What this member settled since it asked is its own no more.
+        if self.held.contains_key(&id) || why == Why::Own && self.ended_meanwhile.contains(&id) {
             return;
         }
         self.stats.delivered += 1;
         if self.held.is_empty() {
             // It was idle: the store knows of its life by the poll itself.
-            self.extended = now;
+            self.extended = self.poll_sent;
         }
         if why == Why::Reclaimed {
             tries.reclaims = tries.reclaims.saturating_add(1);
@@ -547,8 +619,11 @@ impl Core {
         let stage = match why {
             Why::Reclaimed => Stage::Suspect,
             Why::Own if own == Some(OwnReason::Started) => Stage::Suspect,
+            // It was under suspicion before, and no handler has come to an end on it since.
+            _ if tries.starts > 0 => Stage::Suspect,
             _ => Stage::Ready,
         };
+        let done = done || message.field(message::KEY).is_some() && self.done_meanwhile.contains(&key);
         let held = Held { message, key, origin, replays, tries, deliveries, stage };
         let verdict = if gone {
             let text = "it was trimmed away or deleted before it was handled";
@@ -560,7 +635,7 @@ impl Core {
             let text = format!("{STARTS_MAX} processes died while they handled it");
             let failure = Failure::new(Class::Poison, "crashed", &text);
             Some(self.give_up(&held, Reason::Crashed, failure, now))
-        } else if self.draining.is_some() {
+        } else if self.draining.is_some() || self.held.len() >= self.config.group.in_flight {
             Some(Verdict::Release)
         } else {
             None
@@ -586,18 +661,24 @@ impl Core {
         let mut work = Vec::new();
         match result {
             Ok(ours) => {
-                self.command_trouble = Trouble::default();
+                self.command_succeeded();
+                let fresh = self.is_fresh(self.command_sent, now);
                 for (id, ours) in ids.iter().zip(ours) {
                     let Some(held) = self.held.get_mut(id) else { continue };
-                    if ours && self.draining.is_none() {
+                    if ours && !fresh && self.draining.is_none() {
+                        self.running -= 1;
+                        // The answer is too old to be relied upon; the next record says the same number.
+                        held.tries.starts -= 1;
+                        held.stage = Stage::Suspect;
+                        self.suspects.push_front(id.clone());
+                    } else if ours && self.draining.is_none() {
                         held.stage = Stage::Running;
                         let Action::Handle(one) = Self::work(id.clone(), held) else { continue };
                         work.push(one);
                     } else if ours {
                         self.running -= 1;
-                        held.stage = Stage::Settling;
-                        let id = id.clone();
-                        self.outbox.push_back(Settlement { id, verdict: Verdict::Release });
+                        let (id, verdict) = (id.clone(), held.give_back());
+                        self.outbox.push_back(Settlement { id, verdict });
                     } else {
                         self.running -= 1;
                         self.stats.lost += 1;
@@ -738,10 +819,16 @@ impl Core {
                 return;
             }
         };
-        self.command_trouble = Trouble::default();
+        self.command_succeeded();
         self.settle_max = (self.settle_max * 2).min(SETTLE_MAX);
         for (settlement, settled) in sent.into_iter().zip(settled) {
             self.drop_held(&settlement.id);
+            if self.polling {
+                self.ended_meanwhile.insert(settlement.id.clone());
+            }
+            if let (Verdict::Done { key, .. }, true) = (&settlement.verdict, settled != Settled::Lost) {
+                self.settle_twins(key);
+            }
             let counter = match (settled, settlement.verdict) {
                 (Settled::Lost, _) => &mut self.stats.lost,
                 (Settled::Duplicate, _) => &mut self.stats.duplicates,
@@ -754,12 +841,35 @@ impl Core {
         }
     }
 
+    /// Messages with the key of one that is done only need to be settled.
+    fn settle_twins(&mut self, key: &str) {
+        if self.config.group.idempotency_window == Span::ZERO {
+            return;
+        }
+        if self.polling {
+            self.done_meanwhile.insert(key.to_owned());
+        }
+        let Self { held, ready, suspects, outbox, .. } = self;
+        for queue in [ready, suspects] {
+            queue.retain(|id| {
+                let twin = held.get_mut(id).filter(|held| {
+                    held.key == key && held.message.field(message::KEY).is_some()
+                });
+                let Some(twin) = twin else { return true };
+                twin.stage = Stage::Settling;
+                let verdict = Verdict::Done { key: key.to_owned(), emit: Vec::new() };
+                outbox.push_back(Settlement { id: id.clone(), verdict });
+                false
+            });
+        }
+    }
+
     /// Reports which messages the member no longer holds.
     pub fn extended(&mut self, result: Result<Vec<MessageId>, LogError>, now: Nanos) {
         self.commanding = false;
         match result {
             Ok(lost) => {
-                self.command_trouble = Trouble::default();
+                self.command_succeeded();
                 for id in lost {
                     self.forget(&id);
                 }

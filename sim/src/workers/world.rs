@@ -16,7 +16,7 @@ use super::{
     fault::Fault,
     member::{Arrival, EPOCH_NS, Ends, Process, Run, Sent, State},
     op::{Answer, Ask, OpKind, Request, execute},
-    plan::{LABEL, MS, Nature, Plan, SECOND, StrikeKind, audit_stream, out_stream, work_stream},
+    plan::{MS, Nature, Plan, SECOND, StrikeKind, audit_stream, out_stream, work_stream},
     promise::{Checked, ensure},
     trace::{Trace, What, Who},
     witness::Witness,
@@ -504,15 +504,17 @@ impl<'a, S: Streams> World<'a, S> {
             work.key
         );
         let number = entry.number;
-        let label = work.message.text(LABEL).and_then(|label| label.parse::<usize>().ok());
-        let Some(label) = label.filter(|&label| label < self.plan.labels.len()) else {
-            ensure!(false, Told, "p{process} handles {} without a label", work.id);
-            return Ok(());
-        };
         self.note(Who::Member(process as u32), What::Handles(number));
-        let times = self.handled.entry((group, label)).or_default();
-        *times += 1;
-        let (ends, takes_ns) = self.draw_end(label, self.handled[&(group, label)], timeout_ns, work.replays);
+        let (ends, takes_ns) = match end::label(&work.message) {
+            Some(label) => {
+                let times = self.handled.entry((group, label)).or_default();
+                *times += 1;
+                let times = *times;
+                self.draw_end(label, times, timeout_ns, work.replays)
+            }
+            // What was trimmed before anybody saw it is replayed as nothing at all.
+            None => (Ends::Undecodable, MS),
+        };
         self.next_run += 1;
         let run = Run { id: work.id, key: work.key, number, ends };
         self.processes[process].runs.insert(self.next_run, run);
