@@ -180,9 +180,9 @@ pub struct Core {
     /// When the poll, and the command, that are under way were sent.
     poll_sent: Nanos,
     command_sent: Nanos,
-    /// When the newest request was sent that the store has answered: until `reclaim_after` behind it nobody takes what
-    /// this member holds.
-    heard: Nanos,
+    /// Until `reclaim_after` behind this nobody can have taken what this member holds: the newest request that was
+    /// answered, where no silence before it was so long.
+    sure: Nanos,
     /// When this member last learned what it holds.
     owned: Nanos,
     /// Messages and keys that were settled since the poll that is under way was sent.
@@ -283,7 +283,7 @@ impl Core {
             extended: now,
             poll_sent: now,
             command_sent: now,
-            heard: now,
+            sure: now,
             owned: now,
             ended_meanwhile: BTreeSet::new(),
             done_meanwhile: BTreeSet::new(),
@@ -383,9 +383,17 @@ impl Core {
         Some(action)
     }
 
-    fn command_succeeded(&mut self) {
+    /// Notes that the store has answered a request. What is held is still this member's unless it was silent for too
+    /// long before.
+    fn heard(&mut self, sent: Nanos, now: Nanos) {
+        if self.held.is_empty() || self.is_fresh(self.sure, now) {
+            self.sure = self.sure.max(sent);
+        }
+    }
+
+    fn command_succeeded(&mut self, now: Nanos) {
         self.command_trouble = Trouble::default();
-        self.heard = self.heard.max(self.command_sent);
+        self.heard(self.command_sent, now);
     }
 
     fn next_command(&mut self, now: Nanos) -> Option<Action> {
@@ -408,7 +416,8 @@ impl Core {
             let settlements = self.outbox.drain(..count).collect();
             return self.command(Action::Settle(settlements), now);
         }
-        if !self.held.is_empty() && now >= self.extended.saturating_add(self.heartbeat()) {
+        let in_doubt = !self.ready.is_empty() && !self.is_fresh(self.sure, now);
+        if !self.held.is_empty() && (in_doubt || now >= self.extended.saturating_add(self.heartbeat())) {
             self.extended = now;
             let held = self.held.keys().cloned().collect();
             return self.command(Action::Extend(held), now);
@@ -465,7 +474,7 @@ impl Core {
         if self.ready.is_empty() || !self.suspects.is_empty() || self.is_beginning_or_alone() {
             return None;
         }
-        if !self.is_fresh(self.heard, now) {
+        if !self.is_fresh(self.sure, now) {
             return None;
         }
         if matches!(self.circuit, Circuit::HalfOpen) && self.running > 0 {
@@ -574,7 +583,7 @@ impl Core {
         match result {
             Ok(polled) => {
                 self.poll_trouble = Trouble::default();
-                self.heard = self.heard.max(self.poll_sent);
+                self.heard(self.poll_sent, now);
                 let reason = self.own.take();
                 if reason.is_some() {
                     self.owned = self.poll_sent;
@@ -661,7 +670,7 @@ impl Core {
         let mut work = Vec::new();
         match result {
             Ok(ours) => {
-                self.command_succeeded();
+                self.command_succeeded(now);
                 let fresh = self.is_fresh(self.command_sent, now);
                 for (id, ours) in ids.iter().zip(ours) {
                     let Some(held) = self.held.get_mut(id) else { continue };
@@ -819,7 +828,7 @@ impl Core {
                 return;
             }
         };
-        self.command_succeeded();
+        self.command_succeeded(now);
         self.settle_max = (self.settle_max * 2).min(SETTLE_MAX);
         for (settlement, settled) in sent.into_iter().zip(settled) {
             self.drop_held(&settlement.id);
@@ -869,10 +878,12 @@ impl Core {
         self.commanding = false;
         match result {
             Ok(lost) => {
-                self.command_succeeded();
+                self.command_succeeded(now);
                 for id in lost {
                     self.forget(&id);
                 }
+                // All that is left was this member's when it asked.
+                self.sure = self.sure.max(self.command_sent);
             }
             Err(_) => {
                 self.failed_command(now);

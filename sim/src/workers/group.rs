@@ -24,6 +24,8 @@ pub(super) struct Group {
     /// The streams that it takes messages from.
     pub(super) keys: Vec<StreamName>,
     pub(super) attempts_max: u32,
+    /// Whether a living member may be unheard for long enough to be taken for dead.
+    pub(super) silence: bool,
     pub(super) entries: BTreeMap<MessageId, Entry>,
     /// When each member was last heard.
     pub(super) alive: BTreeMap<ConsumerName, Nanos>,
@@ -64,6 +66,8 @@ pub(super) struct Entry {
     pub(super) gone: bool,
     /// A request that came late, or somebody who held it before, has moved it.
     pub(super) ghosted: bool,
+    /// A start is on record since it was handed over.
+    pub(super) begun: bool,
     pub(super) seen: Seen,
 }
 
@@ -76,6 +80,8 @@ pub(super) struct Seen {
     pub(super) panicked: u32,
     /// Processes that died while they handled it.
     pub(super) deaths: u32,
+    /// Members that were taken for dead with a start on record, whether they were or not.
+    pub(super) taken: u32,
 }
 
 impl Entry {
@@ -95,6 +101,7 @@ impl Entry {
         letter: &DeadLetter,
         deleted: bool,
         attempts_max: u32,
+        silence: bool,
     ) -> Checked {
         let seen = self.seen;
         let just = match letter.story.reason {
@@ -102,7 +109,8 @@ impl Entry {
             Reason::Permanent => seen.permanent > 0,
             Reason::Undecodable => seen.undecodable > 0,
             Reason::Panicked => seen.panicked > 0,
-            Reason::Crashed => seen.deaths >= DEATHS,
+            // A store cannot tell a member that died from one that it does not hear.
+            Reason::Crashed => seen.deaths >= DEATHS || silence && seen.taken >= DEATHS,
             Reason::Trimmed => deleted,
             Reason::Expired | Reason::Imported => false,
         };
@@ -113,12 +121,13 @@ impl Entry {
 }
 
 impl Group {
-    pub(super) fn new(stream: &StreamSpec, spec: &GroupSpec) -> Self {
+    pub(super) fn new(stream: &StreamSpec, spec: &GroupSpec, silence: bool) -> Self {
         let keys = stream.lanes().into_iter().chain([stream.name.replays(&spec.name)]).collect();
         Self {
             spec: spec.clone(),
             keys,
             attempts_max: spec.retry.as_ref().unwrap_or(&stream.retry).attempts,
+            silence,
             entries: BTreeMap::new(),
             alive: BTreeMap::new(),
             done_keys: BTreeMap::new(),
@@ -142,6 +151,7 @@ impl Group {
             deleted: false,
             gone: false,
             ghosted: false,
+            begun: false,
             seen: Seen::default(),
         };
         self.unfinished += 1;
@@ -214,6 +224,7 @@ impl Group {
         self.in_turn(id, entry)?;
         let entry = self.entries.get_mut(id).expect("was there");
         entry.deliveries = times;
+        entry.seen.taken += u32::from(std::mem::take(&mut entry.begun));
         entry.place = Place::Held(to.clone());
         Ok(())
     }

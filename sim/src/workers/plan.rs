@@ -191,6 +191,15 @@ impl Plan {
         if self.labels[label].urgent { work_stream().lane(LANE) } else { work_stream() }
     }
 
+    /// Whether a living member may be unheard for long.
+    pub(super) fn has_silence(&self) -> bool {
+        let Fates { lost_request, lost_reply, late, refused, slow } = self.fates;
+        let silences = |strike: &Strike| {
+            matches!(strike.what, StrikeKind::Pause { .. } | StrikeKind::Outage { .. })
+        };
+        lost_request + lost_reply + late + refused + slow > 0 || self.strikes.iter().any(silences)
+    }
+
     /// How many messages kill their process.
     pub(super) fn killers(&self) -> u64 {
         let kills = |label: &&Label| matches!(label.nature, Nature::Kills(_));

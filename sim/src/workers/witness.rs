@@ -51,14 +51,14 @@ pub(super) struct Witness {
 }
 
 impl Witness {
-    pub(super) fn new(topology: &Topology) -> Self {
+    pub(super) fn new(topology: &Topology, silence: bool) -> Self {
         let mut streams = BTreeMap::new();
         let mut groups = Vec::new();
         for spec in &topology.streams {
             for key in spec.keys() {
                 streams.insert(key, Vec::new());
             }
-            groups.extend(spec.groups.iter().map(|group| Group::new(spec, group)));
+            groups.extend(spec.groups.iter().map(|group| Group::new(spec, group, silence)));
         }
         Self {
             topology: topology.clone(),
@@ -108,6 +108,7 @@ impl Witness {
                     ensure!(holds == *ours, Told, "begin of {id} by {}: {ours}, not {holds}", member.consumer);
                     if let Some(entry) = group.entries.get_mut(id).filter(|_| holds) {
                         entry.tries = *tries;
+                        entry.begun = true;
                         entry.ghosted |= late;
                     }
                 }
@@ -297,6 +298,7 @@ impl Witness {
         }
         let entry = group.entries.get_mut(id).expect("was there");
         entry.ghosted |= late || !ours;
+        entry.begun = false;
         match verdict {
             Verdict::Done { key, emit } => {
                 let done = group.is_done(key, now);
@@ -326,7 +328,7 @@ impl Witness {
                 let deleted = self.streams[&id.stream]
                     .iter()
                     .any(|standing| standing.id == id.id && standing.deleted);
-                entry.judge(id, letter, deleted, group.attempts_max)?;
+                entry.judge(id, letter, deleted, group.attempts_max, group.silence)?;
                 group.finish(id, Place::Dead);
                 self.letters.push((None, (**letter).clone()));
             }

@@ -150,7 +150,7 @@ impl<'a, S: Streams> World<'a, S> {
             closing: false,
             effects: 0,
             late: 0,
-            witness: Witness::new(&plan.topology),
+            witness: Witness::new(&plan.topology, plan.has_silence()),
             trace: Trace::default(),
         };
         for (at, send) in plan.sends.iter().enumerate() {
@@ -273,6 +273,13 @@ impl<'a, S: Streams> World<'a, S> {
                 if self.processes[process].state == State::Paused {
                     self.processes[process].state = State::Up;
                     self.note(Who::Member(process as u32), What::Resumes);
+                    let now_ns = self.now_ns;
+                    if let Some(by_ns) = &mut self.processes[process].drains_by_ns {
+                        // It could not leave while it stood still.
+                        *by_ns = now_ns.max(*by_ns);
+                        let by_ns = *by_ns;
+                        self.at(by_ns + DRAIN_SLACK_NS, Event::Drained(process));
+                    }
                     while let Some(arrival) = self.processes[process].inbox.pop_front() {
                         self.reach(process, arrival)?;
                     }
