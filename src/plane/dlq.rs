@@ -310,9 +310,7 @@ fn drain(command: DrainCommand) -> Result<Exit, Failure> {
                 return Err(Failure::new(Exit::Usage, why));
             }
             let options = DrainOptions { rate_per_second: rate, ..DrainOptions::default() };
-            let stop = stop_on_signals().map_err(|why| {
-                Failure::new(Exit::Unexpected, format!("cannot watch signals: {why}"))
-            })?;
+            let stop = stop_on_signals()?;
             let drainer = Drainer::new(letters, group, options);
             let ended = runtime()?.block_on(drainer.run(|| stop.is_requested()))?;
             let Some(state) = ended else {

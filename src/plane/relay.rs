@@ -19,8 +19,7 @@ pub(crate) fn relay(args: RelayArgs) -> Result<Exit, Failure> {
     let partition =
         "relay".parse().map_err(|why| Failure::new(Exit::Unexpected, format!("{why}")))?;
     let log = AnyLog::open(&args.log, partition, true)?;
-    let stop = stop_on_signals()
-        .map_err(|why| Failure::new(Exit::Unexpected, format!("cannot watch signals: {why}")))?;
+    let stop = stop_on_signals()?;
     let relay = Relay::new(log, streams.clone(), &args.service)
         .map_err(|why| Failure::new(Exit::Usage, why))?;
     let passed_on = runtime()?.block_on(async {

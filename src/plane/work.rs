@@ -20,8 +20,7 @@ use crate::{
 /// Works on a stream until it is told to stop.
 pub(crate) fn work(args: WorkArgs) -> Result<Exit, Failure> {
     let streams = open(&args.store, false)?;
-    let stop = stop_on_signals()
-        .map_err(|why| Failure::new(Exit::Unexpected, format!("cannot watch signals: {why}")))?;
+    let stop = stop_on_signals()?;
     let stats = runtime()?.block_on(async {
         declare_patiently(&streams, &stop).await?;
         work_together(&args, &streams, &stop).await

@@ -69,7 +69,7 @@ pub fn on_every_store(topology: &Topology, test: impl AsyncFn(AnyStreams)) {
     let redis = RedisServer::start();
     let sled = format!("sled:{}", folder.path().join("sled").display());
     let redb = format!("redb:{}", folder.path().join("redb").display());
-    for address in ["memory".to_owned(), sled, redb] {
+    for address in ["memory".to_owned(), sled, redb, redis.url()] {
         eprintln!("on {address}");
         let address: LogAddress = address.parse().expect("an address");
         let streams = AnyStreams::open(&address, topology.clone(), false).expect("opens");

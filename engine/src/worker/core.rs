@@ -417,7 +417,9 @@ impl Core {
             return self.command(Action::Settle(settlements), now);
         }
         let in_doubt = !self.ready.is_empty() && !self.is_fresh(self.sure, now);
-        if !self.held.is_empty() && (in_doubt || now >= self.extended.saturating_add(self.heartbeat())) {
+        if !self.held.is_empty()
+            && (in_doubt || now >= self.extended.saturating_add(self.heartbeat()))
+        {
             self.extended = now;
             let held = self.held.keys().cloned().collect();
             return self.command(Action::Extend(held), now);
@@ -632,7 +634,8 @@ impl Core {
             _ if tries.starts > 0 => Stage::Suspect,
             _ => Stage::Ready,
         };
-        let done = done || message.field(message::KEY).is_some() && self.done_meanwhile.contains(&key);
+        let done =
+            done || message.field(message::KEY).is_some() && self.done_meanwhile.contains(&key);
         let held = Held { message, key, origin, replays, tries, deliveries, stage };
         let verdict = if gone {
             let text = "it was trimmed away or deleted before it was handled";
@@ -835,7 +838,9 @@ impl Core {
             if self.polling {
                 self.ended_meanwhile.insert(settlement.id.clone());
             }
-            if let (Verdict::Done { key, .. }, true) = (&settlement.verdict, settled != Settled::Lost) {
+            if let (Verdict::Done { key, .. }, true) =
+                (&settlement.verdict, settled != Settled::Lost)
+            {
                 self.settle_twins(key);
             }
             let counter = match (settled, settlement.verdict) {
@@ -861,9 +866,9 @@ impl Core {
         let Self { held, ready, suspects, outbox, .. } = self;
         for queue in [ready, suspects] {
             queue.retain(|id| {
-                let twin = held.get_mut(id).filter(|held| {
-                    held.key == key && held.message.field(message::KEY).is_some()
-                });
+                let twin = held
+                    .get_mut(id)
+                    .filter(|held| held.key == key && held.message.field(message::KEY).is_some());
                 let Some(twin) = twin else { return true };
                 twin.stage = Stage::Settling;
                 let verdict = Verdict::Done { key: key.to_owned(), emit: Vec::new() };

@@ -48,7 +48,12 @@ fn everything_sent_is_there(plan: &Plan, witness: &Witness) -> Checked {
         let stream = plan.stream_of(send.label);
         let message = plan.message(send.label);
         let there = witness.streams[&stream].iter().any(|standing| standing.message == message);
-        ensure!(there, Durable, "the message {} was acknowledged and is not on {stream}", send.label);
+        ensure!(
+            there,
+            Durable,
+            "the message {} was acknowledged and is not on {stream}",
+            send.label
+        );
     }
     Ok(())
 }
@@ -62,7 +67,10 @@ fn effects(plan: &Plan, witness: &Witness) -> Checked {
         let data = standing.message.text("data").unwrap_or_default().into_owned();
         let mut words = data.split(' ').map(str::to_owned);
         let (Some(group), Some(key), Some(n)) = (words.next(), words.next(), words.next()) else {
-            return Err(Violation::new(Promise::Effect, format!("{data:?} is on the stream of results")));
+            return Err(Violation::new(
+                Promise::Effect,
+                format!("{data:?} is on the stream of results"),
+            ));
         };
         *emitted.entry((group, key)).or_default().entry(n).or_default() += 1;
     }
@@ -108,7 +116,8 @@ pub(super) fn label(message: &Message) -> Option<usize> {
 pub(super) fn healthy_are_done(plan: &Plan, witness: &Witness) -> Checked {
     for group in &witness.groups {
         for (id, entry) in group.entries.iter().filter(|(_, entry)| !entry.is_finished()) {
-            let well = label_of(witness, id).is_some_and(|label| plan.labels[label].nature.is_well());
+            let well =
+                label_of(witness, id).is_some_and(|label| plan.labels[label].nature.is_well());
             ensure!(
                 !well,
                 Healthy,
@@ -121,12 +130,7 @@ pub(super) fn healthy_are_done(plan: &Plan, witness: &Witness) -> Checked {
 }
 
 /// Who waits for what.
-pub(super) fn stuck(
-    why: &str,
-    witness: &Witness,
-    processes: &[Process],
-    now_ns: u64,
-) -> Violation {
+pub(super) fn stuck(why: &str, witness: &Witness, processes: &[Process], now_ns: u64) -> Violation {
     let mut what = format!("{why}, and {} messages are not finished", witness.unfinished());
     let waits = |group: &Group, id: &MessageId, entry: &Entry| {
         let (group, number): (&GroupName, u64) = (&group.spec.name, entry.number);

@@ -240,7 +240,12 @@ impl Group {
             }
             let before = other_id.stream == id.stream && other_id.id < id.id;
             ensure!(!before, InOrder, "{id} comes before {other_id}, which is {:?}", other.place);
-            ensure!(!other.is_pending(), InOrder, "{id} comes while {other_id} is {:?}", other.place);
+            ensure!(
+                !other.is_pending(),
+                InOrder,
+                "{id} comes while {other_id} is {:?}",
+                other.place
+            );
         }
         Ok(())
     }
@@ -266,7 +271,8 @@ impl Group {
 
     /// Compares the counts of one stream.
     pub(super) fn account(&self, stream: &StreamName, said: &GroupStats, added: u64) -> Checked {
-        let [mut waiting, mut held, mut retrying, mut done, mut duplicates, mut dead, mut gone] = [0; 7];
+        let [mut waiting, mut held, mut retrying, mut done, mut duplicates, mut dead, mut gone] =
+            [0; 7];
         for (_, entry) in self.entries.iter().filter(|(id, _)| id.stream == *stream) {
             match entry.place {
                 Place::Waiting => waiting += 1,
@@ -297,7 +303,12 @@ impl Group {
             ends.1
         );
         let accounted = said.accounted() + gone;
-        ensure!(accounted == added, Account, "{} accounts for {accounted} of {added} on {stream}", self.spec.name);
+        ensure!(
+            accounted == added,
+            Account,
+            "{} accounts for {accounted} of {added} on {stream}",
+            self.spec.name
+        );
         Ok(())
     }
 }

@@ -46,7 +46,13 @@ impl fmt::Display for Failure<'_> {
         let Some(violation) = &report.violation else {
             return write!(f, "seed {} breaks nothing", report.seed);
         };
-        writeln!(f, "seed {} broke {}: {}", report.seed, violation.promise, violation.promise.says())?;
+        writeln!(
+            f,
+            "seed {} broke {}: {}",
+            report.seed,
+            violation.promise,
+            violation.promise.says()
+        )?;
         writeln!(f, "  {}", violation.what)?;
         writeln!(f, "  plan:")?;
         for (group, members) in plan.topology.streams[0].groups.iter().zip(&plan.members) {

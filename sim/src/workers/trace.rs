@@ -132,7 +132,8 @@ impl fmt::Display for Happened {
             Who::Member(n) => format!("p{n}"),
         };
         write!(f, "{:<18} {who:<11}", spell::clock(self.time))?;
-        let word = |words: &[&'static str], at: u8| words.get(usize::from(at)).copied().unwrap_or("?");
+        let word =
+            |words: &[&'static str], at: u8| words.get(usize::from(at)).copied().unwrap_or("?");
         match self.what {
             What::Starts(name) => write!(f, "starts as m{name}"),
             What::Asks(op, n) => write!(f, "-> {} op{n}", op.name()),
@@ -147,7 +148,12 @@ impl fmt::Display for Happened {
             What::Handles(message) => write!(f, "handles #{message}"),
             What::Ended(message, how) => write!(f, "ended #{message}: {}", word(&OUTCOMES, how)),
             What::Settled(message, verdict, how) => {
-                write!(f, "   settles #{message} as {}: {}", word(&VERDICTS, verdict), word(&SETTLED, how))
+                write!(
+                    f,
+                    "   settles #{message} as {}: {}",
+                    word(&VERDICTS, verdict),
+                    word(&SETTLED, how)
+                )
             }
             What::Struck(fault) => write!(f, "** {}: {}", fault.name(), fault.says()),
             What::Dies => f.write_str("dies"),

@@ -95,17 +95,30 @@ impl Witness {
             Err(error) => return self.refused(request, error),
         };
         match (request, answer) {
-            (Request::Publish(messages), Answer::Published(ids)) => self.published(messages, ids)?,
+            (Request::Publish(messages), Answer::Published(ids)) => {
+                self.published(messages, ids)?
+            }
             (Request::Poll { member, ask }, Answer::Polled(polled)) => {
                 self.polled(member, *ask, &polled.deliveries, now)?;
             }
             (Request::Begin { member, tries }, Answer::Began(ours)) => {
-                ensure!(tries.len() == ours.len(), Told, "{} answers to begin {}", ours.len(), tries.len());
+                ensure!(
+                    tries.len() == ours.len(),
+                    Told,
+                    "{} answers to begin {}",
+                    ours.len(),
+                    tries.len()
+                );
                 let group = self.group(&member.group);
                 group.touch(member, now);
                 for ((id, tries), ours) in tries.iter().zip(ours) {
                     let holds = group.holds(id, member);
-                    ensure!(holds == *ours, Told, "begin of {id} by {}: {ours}, not {holds}", member.consumer);
+                    ensure!(
+                        holds == *ours,
+                        Told,
+                        "begin of {id} by {}: {ours}, not {holds}",
+                        member.consumer
+                    );
                     if let Some(entry) = group.entries.get_mut(id).filter(|_| holds) {
                         entry.tries = *tries;
                         entry.begun = true;
@@ -123,8 +136,14 @@ impl Witness {
             (Request::Extend { member, held }, Answer::Extended(lost)) => {
                 let group = self.group(&member.group);
                 group.touch(member, now);
-                let truly: Vec<_> = held.iter().filter(|id| !group.holds(id, member)).cloned().collect();
-                ensure!(*lost == truly, Told, "extend by {} says {lost:?} are lost, not {truly:?}", member.consumer);
+                let truly: Vec<_> =
+                    held.iter().filter(|id| !group.holds(id, member)).cloned().collect();
+                ensure!(
+                    *lost == truly,
+                    Told,
+                    "extend by {} says {lost:?} are lost, not {truly:?}",
+                    member.consumer
+                );
             }
             (Request::Leave { member }, Answer::Left) => {
                 let group = self.group(&member.group);
@@ -136,14 +155,21 @@ impl Witness {
                     }
                 }
             }
-            (Request::Letters { after, .. }, Answer::Letters(letters)) => self.letters(*after, letters)?,
+            (Request::Letters { after, .. }, Answer::Letters(letters)) => {
+                self.letters(*after, letters)?
+            }
             (Request::Amend { amendments, audit, .. }, Answer::Amended(amended)) => {
                 ensure!(amended.len() == amendments.len(), Told, "answers are missing");
                 for (amendment, amended) in amendments.iter().zip(amended) {
                     let letter = self.letters.iter_mut().find(|(id, _)| *id == Some(amendment.id));
                     let state = letter.map(|(_, letter)| &mut letter.state);
                     let as_expected = state.as_deref() == Some(&amendment.expected);
-                    ensure!(as_expected == *amended, Effect, "amend of {}: {amended}, not {as_expected}", amendment.id);
+                    ensure!(
+                        as_expected == *amended,
+                        Effect,
+                        "amend of {}: {amended}, not {as_expected}",
+                        amendment.id
+                    );
                     let (Some(state), true) = (state, *amended) else { continue };
                     match &amendment.change {
                         DeadChange::Mark(new) => *state = new.clone(),
@@ -175,7 +201,13 @@ impl Witness {
     }
 
     fn published(&mut self, messages: &[Publication], ids: &[Pos]) -> Checked {
-        ensure!(messages.len() == ids.len(), Told, "{} ids for {} messages", ids.len(), messages.len());
+        ensure!(
+            messages.len() == ids.len(),
+            Told,
+            "{} ids for {} messages",
+            ids.len(),
+            messages.len()
+        );
         for (publication, id) in messages.iter().zip(ids) {
             self.append(&publication.stream, *id, publication.message.clone())?;
         }
@@ -205,22 +237,36 @@ impl Witness {
         while let Some((stream, mut expected)) = self.unread.pop_first() {
             let last = self.streams[&stream].last().map_or(Pos::ZERO, |last| last.id);
             let read = block_on(store.read(&stream, last, expected.len() + 8));
-            let read = read.map_err(|error| Violation::new(Promise::Told, format!("read fails: {error}")))?;
+            let read = read
+                .map_err(|error| Violation::new(Promise::Told, format!("read fails: {error}")))?;
             for (id, message) in read {
                 let wanted = expected.pop_front();
                 ensure!(
                     wanted.as_ref() == Some(&message),
                     Effect,
-                    "{stream} holds at {id} {}, not {}", shown(Some(&message)), shown(wanted.as_ref())
+                    "{stream} holds at {id} {}, not {}",
+                    shown(Some(&message)),
+                    shown(wanted.as_ref())
                 );
                 self.append(&stream, id, message)?;
             }
-            ensure!(expected.is_empty(), Effect, "{stream}: {} never came", shown(expected.front()));
+            ensure!(
+                expected.is_empty(),
+                Effect,
+                "{stream}: {} never came",
+                shown(expected.front())
+            );
         }
         Ok(())
     }
 
-    fn polled(&mut self, member: &Member, ask: Ask, deliveries: &[Delivery], now: Nanos) -> Checked {
+    fn polled(
+        &mut self,
+        member: &Member,
+        ask: Ask,
+        deliveries: &[Delivery],
+        now: Nanos,
+    ) -> Checked {
         let streams = &self.streams;
         let group = self.groups.iter_mut().find(|group| group.spec.name == member.group);
         let group = group.expect("a group of the plan");
@@ -228,25 +274,38 @@ impl Witness {
         ensure!(
             deliveries.len() <= ask.limit.max(own),
             Bounded,
-            "{} asked for {} and was handed {}", member.consumer, ask.limit, deliveries.len()
+            "{} asked for {} and was handed {}",
+            member.consumer,
+            ask.limit,
+            deliveries.len()
         );
         for delivery in deliveries {
             let standing = streams.get(&delivery.id.stream).and_then(|stream| {
-                let at = stream.binary_search_by_key(&delivery.id.id, |standing| standing.id).ok()?;
+                let at =
+                    stream.binary_search_by_key(&delivery.id.id, |standing| standing.id).ok()?;
                 stream.get(at)
             });
             let Some(standing) = standing else {
-                return Err(Violation::new(Promise::Told, format!("{} was never published", delivery.id)));
+                return Err(Violation::new(
+                    Promise::Told,
+                    format!("{} was never published", delivery.id),
+                ));
             };
             let message = (!standing.deleted).then_some(&standing.message);
             ensure!(
                 delivery.message.as_ref() == message,
                 Told,
-                "{} is handed over as {}, not {}", delivery.id, shown(delivery.message.as_ref()), shown(message)
+                "{} is handed over as {}, not {}",
+                delivery.id,
+                shown(delivery.message.as_ref()),
+                shown(message)
             );
             group.handed_over(member, ask, delivery, now)?;
             let entry = &group.entries[&delivery.id];
-            self.notes.push((Who::World, What::Delivered(entry.number, delivery.why as u8, delivery.done)));
+            self.notes.push((
+                Who::World,
+                What::Delivered(entry.number, delivery.why as u8, delivery.done),
+            ));
             if delivery.why == Why::Reclaimed {
                 self.counts.note(Fault::Reclaimed);
             }
@@ -340,9 +399,13 @@ impl Witness {
     fn letters(&mut self, after: Pos, shown: &[(Pos, DeadLetter)]) -> Checked {
         for (id, letter) in shown {
             let known = self.letters.iter().position(|(known, _)| *known == Some(*id));
-            let known = known.or_else(|| self.letters.iter().position(|(known, _)| known.is_none()));
+            let known =
+                known.or_else(|| self.letters.iter().position(|(known, _)| known.is_none()));
             let Some((known_id, known)) = known.and_then(|at| self.letters.get_mut(at)) else {
-                return Err(Violation::new(Promise::Told, format!("nobody buried the letter {id}")));
+                return Err(Violation::new(
+                    Promise::Told,
+                    format!("nobody buried the letter {id}"),
+                ));
             };
             *known_id = Some(*id);
             ensure!(known == letter, Told, "the letter {id} is {letter:?}, not {known:?}");
@@ -355,12 +418,18 @@ impl Witness {
     pub(super) fn account<S: Streams>(&mut self, store: &S, now: Nanos) -> Checked {
         for (stream, standing) in &self.streams {
             let stats = block_on(store.stream_stats(stream, now));
-            let stats = stats.map_err(|error| Violation::new(Promise::Told, format!("stats fail: {error}")))?;
+            let stats = stats
+                .map_err(|error| Violation::new(Promise::Told, format!("stats fail: {error}")))?;
             let Some(stats) = stats else {
                 return Err(Violation::new(Promise::Account, format!("{stream} is gone")));
             };
             let added = standing.len() as u64;
-            ensure!(stats.added == added, Durable, "{stream} has {} messages, not {added}", stats.added);
+            ensure!(
+                stats.added == added,
+                Durable,
+                "{stream} has {} messages, not {added}",
+                stats.added
+            );
             if *stream == work_stream() {
                 let dead = self.letters.len() as u64;
                 ensure!(stats.dead == dead, Account, "{} dead letters, not {dead}", stats.dead);
@@ -368,7 +437,10 @@ impl Witness {
             for group in self.groups.iter().filter(|group| group.keys.contains(stream)) {
                 let said = stats.groups.iter().find(|stats| stats.group == group.spec.name);
                 let Some(said) = said else {
-                    return Err(Violation::new(Promise::Account, format!("the group {} is gone", group.spec.name)));
+                    return Err(Violation::new(
+                        Promise::Account,
+                        format!("the group {} is gone", group.spec.name),
+                    ));
                 };
                 group.account(stream, said, added)?;
                 if said.parked > 0 {
@@ -383,11 +455,13 @@ impl Witness {
     pub(super) fn compare<S: Streams>(&self, store: &S, stream: &StreamName) -> Checked {
         let standing = &self.streams[stream];
         let read = block_on(store.read(stream, Pos::ZERO, standing.len() + 8));
-        let read = read.map_err(|error| Violation::new(Promise::Told, format!("read fails: {error}")))?;
+        let read =
+            read.map_err(|error| Violation::new(Promise::Told, format!("read fails: {error}")))?;
         let mut read = read.iter();
         for standing in standing.iter().filter(|standing| !standing.deleted) {
             let found = read.next();
-            let same = found.is_some_and(|(id, message)| *id == standing.id && *message == standing.message);
+            let same = found
+                .is_some_and(|(id, message)| *id == standing.id && *message == standing.message);
             ensure!(same, Durable, "{stream} holds {found:?}, not {standing:?}");
         }
         let more = read.next();
@@ -398,7 +472,9 @@ impl Witness {
     /// Notes that somebody deleted a message.
     pub(super) fn deleted(&mut self, id: &MessageId) {
         let stream = self.streams.get_mut(&id.stream);
-        if let Some(standing) = stream.and_then(|all| all.iter_mut().find(|standing| standing.id == id.id)) {
+        if let Some(standing) =
+            stream.and_then(|all| all.iter_mut().find(|standing| standing.id == id.id))
+        {
             standing.deleted = true;
         }
         for group in &mut self.groups {
@@ -418,17 +494,21 @@ impl Witness {
         let known = |id: &MessageId| {
             self.groups.iter().filter(|group| group.keys.contains(&id.stream)).all(|group| {
                 group.entries.get(id).is_some_and(|entry| {
-                    entry.is_pending() || entry.place == Place::Waiting && group.spec.order_by.is_none()
+                    entry.is_pending()
+                        || entry.place == Place::Waiting && group.spec.order_by.is_none()
                 })
             })
         };
         let of = |(stream, standing): (&StreamName, &Vec<Standing>)| {
             let alive = standing.iter().filter(|standing| !standing.deleted);
-            alive.map(|standing| MessageId { stream: stream.clone(), id: standing.id }).collect::<Vec<_>>()
+            alive
+                .map(|standing| MessageId { stream: stream.clone(), id: standing.id })
+                .collect::<Vec<_>>()
         };
-        let consumed = self.streams.iter().filter(|(stream, _)| {
-            self.groups.iter().any(|group| group.keys.contains(stream))
-        });
+        let consumed = self
+            .streams
+            .iter()
+            .filter(|(stream, _)| self.groups.iter().any(|group| group.keys.contains(stream)));
         consumed.flat_map(of).filter(known).collect()
     }
 

@@ -6,7 +6,8 @@ use silvertine_engine::{
     log::{Applied, LogError, LogErrorKind, Pos},
     time::Nanos,
     worker::{
-        Action, Amendment, Class, ConsumerName, Core, CoreConfig, DeadChange, DeadLetter, DeadState, Failure, GroupSpec, Member, Message, MessageId, Outcome, Publication, Status,
+        Action, Amendment, Class, ConsumerName, Core, CoreConfig, DeadChange, DeadLetter,
+        DeadState, Failure, GroupSpec, Member, Message, MessageId, Outcome, Publication, Status,
         Streams, Work,
     },
 };
@@ -185,7 +186,9 @@ impl<'a, S: Streams> World<'a, S> {
         let group = self.group(0);
         let circuit = group.circuit.reset_after.as_nanos();
         let once = group.reclaim_after.as_nanos() + group.handler_timeout.as_nanos() + circuit;
-        20 * SECOND + 4 * once + self.plan.killers() * 8 * (group.reclaim_after.as_nanos() + 3 * SECOND)
+        20 * SECOND
+            + 4 * once
+            + self.plan.killers() * 8 * (group.reclaim_after.as_nanos() + 3 * SECOND)
     }
 
     fn group(&self, at: usize) -> &GroupSpec {
@@ -219,7 +222,10 @@ impl<'a, S: Streams> World<'a, S> {
             if !self.closing && self.is_at_rest() {
                 self.close();
             }
-            if self.closing && self.late == 0 && self.slots.iter().all(|&(_, process)| self.is_gone(process)) {
+            if self.closing
+                && self.late == 0
+                && self.slots.iter().all(|&(_, process)| self.is_gone(process))
+            {
                 return self.finish();
             }
             let Some(((time_ns, _), event)) = self.queue.pop_first() else {
@@ -289,7 +295,9 @@ impl<'a, S: Streams> World<'a, S> {
             Event::Produce(producer) => self.produce(producer),
             Event::Drained(process) => {
                 let one = &self.processes[process];
-                if one.drains_by_ns.is_some_and(|by| by + DRAIN_SLACK_NS <= self.now_ns) && !one.is_gone() {
+                if one.drains_by_ns.is_some_and(|by| by + DRAIN_SLACK_NS <= self.now_ns)
+                    && !one.is_gone()
+                {
                     let by = spell::clock(one.drains_by_ns.unwrap_or_default());
                     let holds = one.core.in_flight();
                     ensure!(
@@ -417,7 +425,11 @@ impl<'a, S: Streams> World<'a, S> {
         one.circuit_was_closed = one.core.circuit_is_closed();
         let now = one.clock(now_ns);
         let wake = one.core.wake_at(now);
-        ensure!(wake > now, Calm, "p{process} has nothing to do and wants to be asked again at once");
+        ensure!(
+            wake > now,
+            Calm,
+            "p{process} has nothing to do and wants to be asked again at once"
+        );
         let wake_ns = one.when(wake);
         if one.wakes_ns.is_none_or(|wakes| wakes <= now_ns || wake_ns < wakes) {
             one.wakes_ns = Some(wake_ns);
@@ -734,7 +746,8 @@ impl<'a, S: Streams> World<'a, S> {
                     0 => (Applied::No, MS),
                     _ => (Applied::Maybe, PATIENCE_NS),
                 };
-                self.ops.get_mut(&op).expect("there").instead = Some(error(name, applied, "outage"));
+                self.ops.get_mut(&op).expect("there").instead =
+                    Some(error(name, applied, "outage"));
                 self.at(self.now_ns + pause_ns, Event::Answer(op));
             } else if data.settled {
                 self.ops.remove(&op);
@@ -774,7 +787,8 @@ impl<'a, S: Streams> World<'a, S> {
             Request::Poll { ask, .. } => ask.wait_ns,
             _ => 0,
         };
-        let (rings, answered, settled) = (data.request.rings() && result.is_ok(), data.instead.is_some(), data.settled);
+        let (rings, answered, settled) =
+            (data.request.rings() && result.is_ok(), data.instead.is_some(), data.settled);
         let first_time = data.answer.is_none();
         data.answer = Some(result);
         if settled {
@@ -969,7 +983,9 @@ impl<'a, S: Streams> World<'a, S> {
 
     fn struck(&mut self, at: usize) -> Checked {
         let strike = self.plan.strikes[at];
-        let up = |process: &usize| self.processes.get(*process).is_some_and(|one| one.state == State::Up);
+        let up = |process: &usize| {
+            self.processes.get(*process).is_some_and(|one| one.state == State::Up)
+        };
         let alive: Vec<usize> = self.slots.iter().map(|slot| slot.1).filter(up).collect();
         let victim = match alive.len() {
             0 => None,

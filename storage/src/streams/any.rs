@@ -19,6 +19,8 @@ use super::SledStreams;
 use crate::LogAddress;
 #[cfg(feature = "redb")]
 use crate::redb::RedbOptions;
+#[cfg(feature = "redis")]
+use crate::redis::RedisStreams;
 #[cfg(feature = "sled")]
 use crate::sled::SledOptions;
 
@@ -34,6 +36,9 @@ pub enum AnyStreams {
     /// On disk, in a folder.
     #[cfg(feature = "sled")]
     Sled(SledStreams),
+    /// On a server.
+    #[cfg(feature = "redis")]
+    Redis(RedisStreams),
 }
 
 impl AnyStreams {
@@ -71,9 +76,17 @@ impl AnyStreams {
             }
             #[cfg(not(feature = "sled"))]
             LogAddress::Sled(_) => Err(unusable(address, "this build has no sled")),
-            LogAddress::Redis { .. } => {
-                Err(unusable(address, "streams on Redis are not in this build"))
+            #[cfg(feature = "redis")]
+            LogAddress::Redis { partition: Some(partition), .. } => {
+                let why = format!("streams are not in a partition; leave out #{partition}");
+                Err(unusable(address, &why))
             }
+            #[cfg(feature = "redis")]
+            LogAddress::Redis { url, partition: None } => {
+                RedisStreams::open(url, topology).map(Self::Redis)
+            }
+            #[cfg(not(feature = "redis"))]
+            LogAddress::Redis { .. } => Err(unusable(address, "this build has no Redis")),
         }
     }
 }
@@ -96,6 +109,8 @@ macro_rules! delegate {
             Self::Redb($streams) => $call,
             #[cfg(feature = "sled")]
             Self::Sled($streams) => $call,
+            #[cfg(feature = "redis")]
+            Self::Redis($streams) => $call,
         }
     };
 }
