@@ -148,6 +148,7 @@ pub(crate) struct BenchArgs {
 #[command(after_help = "Examples:
   silvertine sim --seeds 10000 --jobs 2
   silvertine sim scenarios/ema-cross.toml --time 60s
+  silvertine sim --workers --seeds 10000 --jobs 2
 A seed that breaks a promise is shrunk and written as a scenario; `silvertine run FILE` shows it again.")]
 pub(crate) struct SimArgs {
     /// The scenario whose handlers are run; handlers that do a bit of everything when absent.
@@ -173,6 +174,9 @@ pub(crate) struct SimArgs {
     /// Instead of drawing plans, try every one: crashes at every operation, or pairs of faults over tiny runs.
     #[arg(long, value_name = "WHAT", conflicts_with_all = ["seeds", "from_seed", "time"])]
     pub exhaustive: Option<ExhaustiveArg>,
+    /// Instead of a scenario's handlers, put the worker plane under faults: members, retries, dead letters.
+    #[arg(long, conflicts_with_all = ["scenario", "data", "out", "exhaustive", "matrix", "write_hashes"])]
+    pub workers: bool,
     /// Run every plan twice, and once more in another process; the traces must be the same.
     #[arg(long)]
     pub check_determinism: bool,

@@ -35,7 +35,8 @@ pub mod sim {
         check::Check, handlers::Registry, scenario::Scenario, under_faults::UnderFaults,
     };
     pub use silvertine_sim::*;
-    use silvertine_storage::memory::MemoryLog;
+    use silvertine_sim::workers::{Plan, Report, simulate};
+    use silvertine_storage::{memory::MemoryLog, streams::MemoryStreams};
 
     /// A check of a scenario's handlers: its inputs give the instruments, its handlers run as they are,
     /// everything else is drawn.
@@ -44,6 +45,15 @@ pub mod sim {
     /// One line: a handler cannot be built, or a source cannot be read.
     pub fn check(scenario: Scenario, registry: Registry) -> Result<Check<MemoryLog>, String> {
         Ok(Check::new(UnderFaults::new(scenario, registry, None)?))
+    }
+
+    /// Runs a plan of the worker plane on streams in memory.
+    #[must_use]
+    pub fn simulate_workers(plan: &Plan) -> Report {
+        let store = MemoryStreams::in_memory(plan.topology.clone());
+        simulate(plan, store, &|store, id| {
+            store.delete(id).expect("memory can be written");
+        })
     }
 
     /// A check of one handler, which `build` makes anew for each process that starts.

@@ -2,6 +2,7 @@
 
 mod determinism;
 mod tally;
+mod workers;
 
 use std::{
     fs,
@@ -45,6 +46,9 @@ type Subject = UnderFaults<MemoryLog>;
 
 /// Runs plans and says what they reached, or how the first one failed.
 pub(crate) fn sim(args: &SimArgs) -> Result<Exit, Failure> {
+    if args.workers {
+        return workers::sim(args);
+    }
     let subject = subject(args)?;
     let plans = Plans::new(&subject, args)?;
     let interrupted = stop_on_signals()?.shared();

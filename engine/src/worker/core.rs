@@ -586,6 +586,10 @@ impl Core {
             Ok(polled) => {
                 self.poll_trouble = Trouble::default();
                 self.heard(self.poll_sent, now);
+                if !polled.deliveries.is_empty() && !self.is_fresh(self.poll_sent, now) {
+                    // The answer took so long that what it brings may be somebody else's by now.
+                    self.sure = self.sure.min(self.poll_sent);
+                }
                 let reason = self.own.take();
                 if reason.is_some() {
                     self.owned = self.poll_sent;

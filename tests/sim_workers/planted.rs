@@ -1,0 +1,314 @@
+//! Stores with the bugs that people write, and the seeds until each is found.
+
+use std::{
+    future::Future,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use silvertine::{
+    engine::{
+        log::{LogError, Pos},
+        span::Span,
+        time::Nanos,
+        worker::{
+            Amendment, DeadLetter, Delivery, Member, Message, MessageId, Poll, Polled, Publication,
+            Settled, Settlement, StreamName, StreamStats, Streams, Topology, Tries, Verdict, Why,
+        },
+    },
+    sim::workers::{Failure, Plan, promise::Promise, simulate},
+    storage::streams::MemoryStreams,
+};
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Bug {
+    None,
+    /// Every key looks new.
+    DropsIdempotency,
+    /// Acknowledges, then publishes what was emitted, and dies in between now and then.
+    AcknowledgesFirst,
+    /// Says that a message was released and does nothing.
+    ForgetsToRelease,
+    /// A message that was settled comes once more.
+    DeliversSettledAgain,
+    /// Retries come after half of their pause.
+    RetriesEarly,
+    /// Messages of one ordering key go to several members at once.
+    IgnoresOrder,
+    /// A poll hands over more than was asked for.
+    HandsOverTooMuch,
+    /// Now and then the last of several messages is acknowledged and not kept.
+    LosesPublished,
+    /// Changes dead letters that somebody else has changed meanwhile.
+    AmendsBlindly,
+    /// Takes messages from members that are alive.
+    ReclaimsEarly,
+    /// Starts are not put on record.
+    ForgetsStarts,
+    /// What a member held when it left stays with it.
+    LeavesWithAll,
+    /// Dead letters are acknowledged and not kept.
+    LosesLetters,
+}
+
+#[derive(Clone)]
+struct Planted {
+    inner: MemoryStreams,
+    bug: Bug,
+    calls: Arc<AtomicU64>,
+    settled: Arc<Mutex<Vec<Delivery>>>,
+}
+
+impl Planted {
+    fn new(topology: &Topology, bug: Bug) -> Self {
+        let mut topology = topology.clone();
+        if bug == Bug::IgnoresOrder {
+            let groups = topology.streams.iter_mut().flat_map(|stream| &mut stream.groups);
+            groups.for_each(|group| group.order_by = None);
+        }
+        let inner = MemoryStreams::in_memory(topology);
+        Self { inner, bug, calls: Arc::default(), settled: Arc::default() }
+    }
+
+    fn every(&self, nth: u64) -> bool {
+        self.calls.fetch_add(1, Ordering::Relaxed) % nth == nth - 1
+    }
+}
+
+impl Streams for Planted {
+    fn topology(&self) -> &Topology {
+        self.inner.topology()
+    }
+
+    async fn declare(&self, now: Nanos) -> Result<(), LogError> {
+        self.inner.declare(now).await
+    }
+
+    async fn publish(&self, all: &[Publication], now: Nanos) -> Result<Vec<Pos>, LogError> {
+        if self.bug == Bug::LosesPublished && all.len() > 1 && self.every(5) {
+            let mut ids = self.inner.publish(&all[..all.len() - 1], now).await?;
+            let last = ids.last().expect("one or more");
+            ids.push(Pos { ms: last.ms, seq: last.seq + 1 });
+            return Ok(ids);
+        }
+        self.inner.publish(all, now).await
+    }
+
+    async fn relay(&self, all: &[(Pos, Publication)], now: Nanos) -> Result<u64, LogError> {
+        self.inner.relay(all, now).await
+    }
+
+    async fn poll(&self, poll: &Poll<'_>) -> Result<Polled, LogError> {
+        let mut poll = *poll;
+        match self.bug {
+            Bug::HandsOverTooMuch => poll.limit += 3,
+            Bug::ReclaimsEarly => {
+                poll.reclaim_after = Span::from_nanos(poll.reclaim_after.as_nanos() / 10);
+            }
+            _ => {}
+        }
+        let mut polled = self.inner.poll(&poll).await?;
+        if self.bug == Bug::DeliversSettledAgain {
+            let mut settled = self.settled.lock().expect("one thread");
+            if polled.deliveries.is_empty() && !settled.is_empty() && self.every(7) {
+                polled.deliveries.push(settled.remove(0));
+            }
+            settled.extend(polled.deliveries.iter().filter(|one| one.why == Why::New).cloned());
+        }
+        Ok(polled)
+    }
+
+    fn arrival(&self) -> impl Future<Output = ()> + Send {
+        self.inner.arrival()
+    }
+
+    async fn begin(
+        &self,
+        member: &Member,
+        tries: &[(MessageId, Tries)],
+        now: Nanos,
+    ) -> Result<Vec<bool>, LogError> {
+        if self.bug == Bug::ForgetsStarts {
+            let forgotten: Vec<_> = tries
+                .iter()
+                .map(|(id, tries)| (id.clone(), Tries { starts: 0, ..*tries }))
+                .collect();
+            return self.inner.begin(member, &forgotten, now).await;
+        }
+        self.inner.begin(member, tries, now).await
+    }
+
+    async fn settle(
+        &self,
+        member: &Member,
+        settlements: &[Settlement],
+        now: Nanos,
+    ) -> Result<Vec<Settled>, LogError> {
+        let mut changed = settlements.to_vec();
+        let mut later = Vec::new();
+        for settlement in &mut changed {
+            match (&mut settlement.verdict, self.bug) {
+                (Verdict::Done { key, .. }, Bug::DropsIdempotency) => {
+                    key.push_str(&format!("#{}", self.calls.fetch_add(1, Ordering::Relaxed)));
+                }
+                (Verdict::Done { emit, .. }, Bug::AcknowledgesFirst) => later.append(emit),
+                (Verdict::Retry { after, .. }, Bug::RetriesEarly) => {
+                    *after = Span::from_nanos(after.as_nanos() / 2);
+                }
+                _ => {}
+            }
+        }
+        let kept: Vec<_> = changed
+            .into_iter()
+            .filter(|one| match (&one.verdict, self.bug) {
+                (Verdict::Release, Bug::ForgetsToRelease) => false,
+                (Verdict::Dead(_), Bug::LosesLetters) => false,
+                _ => true,
+            })
+            .collect();
+        let all = kept.len() == settlements.len();
+        let mut answers = self.inner.settle(member, &kept, now).await?.into_iter();
+        if !later.is_empty() && !self.every(5) {
+            self.inner.publish(&later, now).await?;
+        }
+        let answer = |one: &Settlement| match &one.verdict {
+            _ if all => answers.next(),
+            Verdict::Release if self.bug == Bug::ForgetsToRelease => Some(Settled::Applied),
+            Verdict::Dead(_) if self.bug == Bug::LosesLetters => Some(Settled::Applied),
+            _ => answers.next(),
+        };
+        Ok(settlements.iter().filter_map(answer).collect())
+    }
+
+    async fn extend(
+        &self,
+        member: &Member,
+        held: &[MessageId],
+        now: Nanos,
+    ) -> Result<Vec<MessageId>, LogError> {
+        self.inner.extend(member, held, now).await
+    }
+
+    async fn leave(&self, member: &Member, now: Nanos) -> Result<(), LogError> {
+        if self.bug == Bug::LeavesWithAll {
+            return Ok(());
+        }
+        self.inner.leave(member, now).await
+    }
+
+    async fn read(
+        &self,
+        stream: &StreamName,
+        after: Pos,
+        limit: usize,
+    ) -> Result<Vec<(Pos, Message)>, LogError> {
+        self.inner.read(stream, after, limit).await
+    }
+
+    async fn stream_stats(
+        &self,
+        stream: &StreamName,
+        now: Nanos,
+    ) -> Result<Option<StreamStats>, LogError> {
+        self.inner.stream_stats(stream, now).await
+    }
+
+    async fn dead_letters(
+        &self,
+        stream: &StreamName,
+        after: Pos,
+        limit: usize,
+    ) -> Result<Vec<(Pos, DeadLetter)>, LogError> {
+        self.inner.dead_letters(stream, after, limit).await
+    }
+
+    async fn bury(
+        &self,
+        stream: &StreamName,
+        letters: &[DeadLetter],
+        now: Nanos,
+    ) -> Result<Vec<Pos>, LogError> {
+        self.inner.bury(stream, letters, now).await
+    }
+
+    async fn amend(
+        &self,
+        stream: &StreamName,
+        amendments: &[Amendment],
+        audit: &[Publication],
+        now: Nanos,
+    ) -> Result<Vec<bool>, LogError> {
+        let mut amendments = amendments.to_vec();
+        if self.bug == Bug::AmendsBlindly {
+            let letters = self.inner.dead_letters(stream, Pos::ZERO, usize::MAX).await?;
+            for amendment in &mut amendments {
+                if let Some((_, letter)) = letters.iter().find(|(id, _)| *id == amendment.id) {
+                    amendment.expected = letter.state.clone();
+                }
+            }
+        }
+        self.inner.amend(stream, &amendments, audit, now).await
+    }
+
+    async fn record(&self, stream: &StreamName, name: &str) -> Result<Option<Vec<u8>>, LogError> {
+        self.inner.record(stream, name).await
+    }
+
+    async fn swap_record(
+        &self,
+        stream: &StreamName,
+        name: &str,
+        expected: Option<&[u8]>,
+        new: Option<&[u8]>,
+    ) -> Result<bool, LogError> {
+        self.inner.swap_record(stream, name, expected, new).await
+    }
+}
+
+/// Runs seeds until one breaks a promise: how many it took, which promise, and the report.
+fn seeds_until_found(bug: Bug, most: u64) -> Option<(u64, Promise, String)> {
+    (0..most).find_map(|seed| {
+        let plan = Plan::draw(seed);
+        let store = Planted::new(&plan.topology, bug);
+        let report = simulate(&plan, store, &|store: &Planted, id| {
+            store.inner.delete(id).expect("memory can be written");
+        });
+        let promise = report.violation.as_ref()?.promise;
+        Some((seed + 1, promise, Failure(&plan, &report).to_string()))
+    })
+}
+
+#[test]
+fn a_store_without_a_bug_breaks_nothing() {
+    assert_eq!(seeds_until_found(Bug::None, 100), None);
+}
+
+#[test]
+fn every_planted_bug_breaks_a_promise_that_it_should() {
+    use Promise::{Account, Bounded, Durable, Effect, InOrder, Live, Punctual, Settled, Told};
+    let bugs: [(Bug, &[Promise]); 13] = [
+        (Bug::DropsIdempotency, &[Effect, Settled]),
+        (Bug::AcknowledgesFirst, &[Effect]),
+        (Bug::ForgetsToRelease, &[Account, Told, Live]),
+        (Bug::DeliversSettledAgain, &[Settled, Told]),
+        (Bug::RetriesEarly, &[Punctual]),
+        (Bug::IgnoresOrder, &[InOrder]),
+        (Bug::HandsOverTooMuch, &[Bounded]),
+        (Bug::LosesPublished, &[Durable, Told]),
+        (Bug::AmendsBlindly, &[Effect]),
+        (Bug::ReclaimsEarly, &[Told]),
+        (Bug::ForgetsStarts, &[Told]),
+        (Bug::LeavesWithAll, &[Account, Told, Live]),
+        (Bug::LosesLetters, &[Account, Told]),
+    ];
+    for (bug, promises) in bugs {
+        let (seeds, promise, said) = seeds_until_found(bug, 500).expect("the bug is found");
+        println!("{bug:?}: {promise} after {seeds} seeds");
+        assert!(promises.contains(&promise), "{bug:?}: {said}");
+        for part in ["plan:", "what happened last:", "again: silvertine sim --workers"] {
+            assert!(said.contains(part), "{said}");
+        }
+    }
+}
