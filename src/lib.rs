@@ -34,8 +34,8 @@ pub mod sim {
     use silvertine_scenarios::{
         check::Check, handlers::Registry, scenario::Scenario, under_faults::UnderFaults,
     };
-    pub use silvertine_sim::*;
     use silvertine_sim::workers::{Plan, Report, simulate};
+    pub use silvertine_sim::*;
     use silvertine_storage::{memory::MemoryLog, streams::MemoryStreams};
 
     /// A check of a scenario's handlers: its inputs give the instruments, its handlers run as they are,

@@ -105,7 +105,10 @@ pub(super) fn sim(args: &SimArgs) -> Result<Exit, Failure> {
         println!("{}", workers::Failure(&plan, &report));
         let promise = report.violation.as_ref().map_or("nothing", |broken| broken.promise.name());
         let again = format!("silvertine sim --workers --seeds 1 --from-seed {seed}");
-        return Err(Failure::new(Exit::PromiseBroken, format!("seed {seed} broke {promise}; {again}")));
+        return Err(Failure::new(
+            Exit::PromiseBroken,
+            format!("seed {seed} broke {promise}; {again}"),
+        ));
     }
     if tally.runs == 0 {
         return Err(Failure::new(Exit::NotReached, "no plan was run, so nothing is known"));
@@ -113,7 +116,10 @@ pub(super) fn sim(args: &SimArgs) -> Result<Exit, Failure> {
     tally.print(args, began.elapsed());
     let missing: Vec<_> = tally.counts.missing().into_iter().map(Fault::name).collect();
     if args.require_all && !missing.is_empty() {
-        return Err(Failure::new(Exit::NotReached, format!("never reached: {}", missing.join(", "))));
+        return Err(Failure::new(
+            Exit::NotReached,
+            format!("never reached: {}", missing.join(", ")),
+        ));
     }
     Ok(Exit::Good)
 }

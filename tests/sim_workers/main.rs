@@ -23,7 +23,8 @@ fn the_standard_seeds_keep_every_promise_and_reach_every_fault() {
 
 #[test]
 fn every_seed_gives_the_same_trace_twice_and_no_two_seeds_the_same() {
-    let hashes = || (0..150).map(|seed| simulate_workers(&Plan::draw(seed)).hash).collect::<Vec<_>>();
+    let hashes =
+        || (0..150).map(|seed| simulate_workers(&Plan::draw(seed)).hash).collect::<Vec<_>>();
     let first = hashes();
     assert_eq!(first, hashes());
     let mut distinct = first.clone();
@@ -35,10 +36,12 @@ fn every_seed_gives_the_same_trace_twice_and_no_two_seeds_the_same() {
 #[test]
 fn two_processes_and_any_number_of_threads_say_the_same() {
     let run = |jobs: &str| {
-        let args = ["sim", "--workers", "--seeds", "60", "--check-determinism", "--json", "--jobs", jobs];
+        let args =
+            ["sim", "--workers", "--seeds", "60", "--check-determinism", "--json", "--jobs", jobs];
         let mut said = cli::silvertine(&args).json();
         let object = said.as_object_mut().expect("an object");
-        object.retain(|key, _| !["seconds", "schedules_per_second", "jobs"].contains(&key.as_str()));
+        object
+            .retain(|key, _| !["seconds", "schedules_per_second", "jobs"].contains(&key.as_str()));
         said
     };
     assert_eq!(run("1"), run("3"));

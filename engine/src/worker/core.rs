@@ -183,6 +183,8 @@ pub struct Core {
     /// Until `reclaim_after` behind this nobody can have taken what this member holds: the newest request that was
     /// answered, where no silence before it was so long.
     sure: Nanos,
+    /// Messages came in an old answer since the extend that is under way was sent, so it does not ask for them.
+    unasked: bool,
     /// When this member last learned what it holds.
     owned: Nanos,
     /// Messages and keys that were settled since the poll that is under way was sent.
@@ -284,6 +286,7 @@ impl Core {
             poll_sent: now,
             command_sent: now,
             sure: now,
+            unasked: false,
             owned: now,
             ended_meanwhile: BTreeSet::new(),
             done_meanwhile: BTreeSet::new(),
@@ -421,6 +424,7 @@ impl Core {
             && (in_doubt || now >= self.extended.saturating_add(self.heartbeat()))
         {
             self.extended = now;
+            self.unasked = false;
             let held = self.held.keys().cloned().collect();
             return self.command(Action::Extend(held), now);
         }
@@ -589,6 +593,7 @@ impl Core {
                 if !polled.deliveries.is_empty() && !self.is_fresh(self.poll_sent, now) {
                     // The answer took so long that what it brings may be somebody else's by now.
                     self.sure = self.sure.min(self.poll_sent);
+                    self.unasked = true;
                 }
                 let reason = self.own.take();
                 if reason.is_some() {
@@ -892,7 +897,9 @@ impl Core {
                     self.forget(&id);
                 }
                 // All that is left was this member's when it asked.
-                self.sure = self.sure.max(self.command_sent);
+                if !self.unasked {
+                    self.sure = self.sure.max(self.command_sent);
+                }
             }
             Err(_) => {
                 self.failed_command(now);
