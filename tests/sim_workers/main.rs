@@ -12,7 +12,7 @@ use silvertine::sim::{
 #[test]
 fn the_standard_seeds_keep_every_promise_and_reach_every_fault() {
     let mut counts = Counts::default();
-    for seed in 0..600 {
+    for seed in 0..900 {
         let plan = Plan::draw(seed);
         let report = simulate_workers(&plan);
         assert!(report.violation.is_none(), "{}", Failure(&plan, &report));

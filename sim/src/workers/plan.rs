@@ -304,11 +304,11 @@ fn draw_sends(rng: &mut Rng, labels: &[Label], heals_ns: u64) -> Vec<Send> {
     // All in a burst, or over most of the storm.
     let spread_ns = if rng.below(3) == 0 { 100 * MS } else { heals_ns * 3 / 4 };
     let mut sends = Vec::new();
-    for label in 0..labels.len() {
+    for (label, of) in labels.iter().enumerate() {
         let send = |at_ns, producer: u64| Send { at_ns, producer: producer as usize, label };
         let at_ns = rng.below(spread_ns);
         sends.push(send(at_ns, rng.below(producers)));
-        if labels[label].key.is_some() && rng.below(100) < twice_percent {
+        if of.key.is_some() && rng.below(100) < twice_percent {
             let again_ns = at_ns + rng.below(3) * rng.below(heals_ns / 4);
             sends.push(send(again_ns, rng.below(producers)));
         }

@@ -96,7 +96,7 @@ impl Witness {
         };
         match (request, answer) {
             (Request::Publish(messages), Answer::Published(ids)) => {
-                self.published(messages, ids)?
+                self.published(messages, ids)?;
             }
             (Request::Poll { member, ask }, Answer::Polled(polled)) => {
                 self.polled(member, *ask, &polled.deliveries, now)?;
@@ -156,7 +156,7 @@ impl Witness {
                 }
             }
             (Request::Letters { after, .. }, Answer::Letters(letters)) => {
-                self.letters(*after, letters)?
+                self.letters(*after, letters)?;
             }
             (Request::Amend { amendments, audit, .. }, Answer::Amended(amended)) => {
                 ensure!(amended.len() == amendments.len(), Told, "answers are missing");
