@@ -162,10 +162,12 @@ impl Streams for Planted {
         }
         let kept: Vec<_> = changed
             .into_iter()
-            .filter(|one| match (&one.verdict, self.bug) {
-                (Verdict::Release, Bug::ForgetsToRelease) => false,
-                (Verdict::Dead(_), Bug::LosesLetters) => false,
-                _ => true,
+            .filter(|one| {
+                !matches!(
+                    (&one.verdict, self.bug),
+                    (Verdict::Release, Bug::ForgetsToRelease)
+                        | (Verdict::Dead(_), Bug::LosesLetters)
+                )
             })
             .collect();
         let all = kept.len() == settlements.len();
