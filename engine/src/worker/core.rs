@@ -339,10 +339,18 @@ impl Core {
             return;
         }
         self.draining = Some(deadline);
-        for id in self.ready.drain(..).chain(self.suspects.drain(..)) {
+        for id in self.ready.drain(..) {
             if let Some(held) = self.held.get_mut(&id) {
                 held.stage = Stage::Settling;
                 self.outbox.push_back(Settlement { id, verdict: Verdict::Release });
+            }
+        }
+        for id in self.suspects.drain(..) {
+            if let Some(held) = self.held.get_mut(&id) {
+                held.stage = Stage::Settling;
+                // A start whose record failed may be on record all the same, and nothing was started.
+                let verdict = Verdict::Retry { tries: held.tries, after: Span::ZERO };
+                self.outbox.push_back(Settlement { id, verdict });
             }
         }
     }
