@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     bus::{Admission, Circuit, Transition},
-    log::{Advice, LogError},
+    log::{Advice, LogError, LogErrorKind},
     span::Span,
     time::Nanos,
 };
@@ -204,6 +204,8 @@ struct Held {
     replays: u32,
     tries: Tries,
     deliveries: u64,
+    /// The member did not get to it, or did not come to its end.
+    given_back: bool,
     stage: Stage,
 }
 
@@ -211,6 +213,7 @@ impl Held {
     /// Gives a message back whose handler was stopped, or was about to start: nobody died of it.
     fn give_back(&mut self) -> Verdict {
         self.stage = Stage::Settling;
+        self.given_back = true;
         if self.tries.starts == 0 {
             return Verdict::Release;
         }
@@ -653,7 +656,8 @@ impl Core {
         };
         let done =
             done || message.field(message::KEY).is_some() && self.done_meanwhile.contains(&key);
-        let held = Held { message, key, origin, replays, tries, deliveries, stage };
+        let given_back = false;
+        let held = Held { message, key, origin, replays, tries, deliveries, given_back, stage };
         let verdict = if gone {
             let text = "it was trimmed away or deleted before it was handled";
             let failure = Failure::new(Class::Poison, "trimmed", text);
@@ -702,6 +706,9 @@ impl Core {
                         self.suspects.push_front(id.clone());
                     } else if ours && self.draining.is_none() {
                         held.stage = Stage::Running;
+                        if held.message.field(message::KEY).is_some() {
+                            self.busy_keys.insert(held.key.clone(), id.clone());
+                        }
                         let Action::Handle(one) = Self::work(id.clone(), held) else { continue };
                         work.push(one);
                     } else if ours {
@@ -837,8 +844,11 @@ impl Core {
             Ok(settled) => settled,
             Err(error) => {
                 self.failed_command(now);
-                // Should the store never take one of them, it must not keep the others back.
-                if error.advice() == Advice::GiveUp {
+                // Should the store never take one of them, it must not keep the others back. Nor may one whose
+                // outputs have no room: it is perhaps the others that make it.
+                if error.advice() == Advice::GiveUp
+                    || matches!(error.kind, LogErrorKind::RefusesWrites { .. })
+                {
                     if sent.len() == 1 {
                         self.outbox.extend(sent.drain(..));
                     }
@@ -851,6 +861,7 @@ impl Core {
         self.command_succeeded(now);
         self.settle_max = (self.settle_max * 2).min(SETTLE_MAX);
         for (settlement, settled) in sent.into_iter().zip(settled) {
+            let given_back = self.held.get(&settlement.id).is_some_and(|held| held.given_back);
             self.drop_held(&settlement.id);
             if self.polling {
                 self.ended_meanwhile.insert(settlement.id.clone());
@@ -864,6 +875,7 @@ impl Core {
                 (Settled::Lost, _) => &mut self.stats.lost,
                 (Settled::Duplicate, _) => &mut self.stats.duplicates,
                 (Settled::Applied, Verdict::Done { .. }) => &mut self.stats.done,
+                (Settled::Applied, Verdict::Retry { .. }) if given_back => continue,
                 (Settled::Applied, Verdict::Retry { .. }) => &mut self.stats.retried,
                 (Settled::Applied, Verdict::Dead(_)) => &mut self.stats.dead,
                 (Settled::Applied, Verdict::Release) => continue,
