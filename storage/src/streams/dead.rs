@@ -10,8 +10,8 @@ use silvertine_engine::{
 };
 
 use super::{
-    keys::{Key, Tag, last_id},
-    kv::{Kv, Step},
+    keys::{Key, Tag, behind, last_id},
+    kv::{Kv, Step, corrupt},
     publish::{append, next_id},
     records::{DeadRecord, decode},
 };
@@ -31,9 +31,8 @@ pub(super) fn bury<K: Kv>(
         let (from, _) = Key::of(Tag::Dead, &stream.name).prefix();
         let oldest = Nanos(now.0.saturating_sub(age.as_nanos())).as_ms();
         let to = Key::of(Tag::Dead, &stream.name).id(Pos { ms: oldest, seq: 0 }).done();
-        for (key, _) in step.scan(&from, &to, RETIRE_MAX)? {
-            let Some(id) = last_id(&key) else { continue };
-            remove(step, &stream.name, id, &mut record);
+        for key in step.keys(&from, &to, RETIRE_MAX)? {
+            remove(step, &stream.name, last_id(&key)?, &mut record);
         }
     }
     let id = next_id(record.last, now);
@@ -70,14 +69,13 @@ pub(super) fn page<K: Kv>(
     after: Pos,
     limit: usize,
 ) -> Result<Vec<(Pos, DeadLetter)>, LogErrorKind> {
-    let Some(next) = after.seq.checked_add(1) else { return Ok(Vec::new()) };
-    let from = Key::of(Tag::Dead, stream).id(Pos { ms: after.ms, seq: next }).done();
-    let (_, to) = Key::of(Tag::Dead, stream).prefix();
+    let (from, to) = behind(Key::of(Tag::Dead, stream), after);
     let mut page = Vec::new();
     for (key, value) in step.scan(&from, &to, limit)? {
-        let Some(id) = last_id(&key) else { continue };
+        let id = last_id(&key)?;
         let (message, story): (Message, Story) = decode(&key, &value)?;
-        let state = step.load(&state_key(stream, id))?.unwrap_or_default();
+        let state_key = state_key(stream, id);
+        let state = step.load(&state_key)?.ok_or_else(|| corrupt(&state_key, "it is missing"))?;
         page.push((id, DeadLetter { message, story, state }));
     }
     Ok(page)

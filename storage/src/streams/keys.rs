@@ -4,12 +4,15 @@
 //! that byte order is the order in which they are read.
 
 use silvertine_engine::{
-    log::Pos,
+    log::{LogErrorKind, Pos},
     time::Nanos,
     worker::{ConsumerName, GroupName, StreamName},
 };
 
+use super::kv::corrupt;
+
 /// The record that says how all others are written.
+#[cfg(any(feature = "sled", feature = "redb"))]
 pub(super) const FORMAT_KEY: &[u8] = b"v";
 
 /// What a record is.
@@ -111,6 +114,22 @@ impl Key {
 }
 
 /// The id in a key's last sixteen bytes.
-pub(super) fn last_id(key: &[u8]) -> Option<Pos> {
-    key.last_chunk::<16>().map(|bytes| Pos::from_be_bytes(*bytes))
+pub(super) fn last_id(key: &[u8]) -> Result<Pos, LogErrorKind> {
+    let bytes = key.last_chunk::<16>().ok_or_else(|| corrupt(key, "no id in its key"))?;
+    Ok(Pos::from_be_bytes(*bytes))
+}
+
+/// The next possible id.
+pub(super) const fn successor(id: Pos) -> Pos {
+    match id.seq.checked_add(1) {
+        Some(seq) => Pos { ms: id.ms, seq },
+        None => Pos { ms: id.ms.saturating_add(1), seq: 0 },
+    }
+}
+
+/// The records behind `after` among those whose keys begin with this and end with an id.
+pub(super) fn behind(prefix: Key, after: Pos) -> (Vec<u8>, Vec<u8>) {
+    let (mut from, to) = prefix.prefix();
+    from.extend_from_slice(&successor(after).to_be_bytes());
+    (from, to)
 }

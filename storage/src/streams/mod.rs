@@ -44,8 +44,9 @@ pub use self::{
     kv::{Changes, Kv, MemoryKv, Record},
 };
 use self::{
-    keys::{FORMAT_KEY, Key, Tag, last_id},
+    keys::{Key, Tag, behind, last_id},
     kv::Step,
+    publish::unknown,
     records::{GroupRecord, Stored, decode},
     settle::Settling,
 };
@@ -117,14 +118,15 @@ impl<K: Kv> EmbeddedStreams<K> {
         was_created: bool,
     ) -> Result<Self, LogError> {
         let streams = Self::new(store, topology, shown);
-        streams.step("open", |step| match step.load::<u64>(FORMAT_KEY)? {
+        streams.step("open", |step| match step.load::<u64>(keys::FORMAT_KEY)? {
             Some(FORMAT) => Ok(()),
             Some(found) => Err(LogErrorKind::TooNew { found, known: FORMAT }),
-            None if was_created => {
-                Err(kv::corrupt(FORMAT_KEY, "the streams were created and their records are gone"))
-            }
+            None if was_created => Err(kv::corrupt(
+                keys::FORMAT_KEY,
+                "the streams were created and their records are gone",
+            )),
             None => {
-                step.save(FORMAT_KEY.to_vec(), &FORMAT);
+                step.save(keys::FORMAT_KEY.to_vec(), &FORMAT);
                 Ok(())
             }
         })?;
@@ -201,9 +203,7 @@ impl<K: Kv> EmbeddedStreams<K> {
     }
 
     fn spec(&self, stream: &StreamName) -> Result<&StreamSpec, LogErrorKind> {
-        self.inner.topology.stream(stream).ok_or_else(|| LogErrorKind::Invalid {
-            why: format!("there is no stream {stream} in this topology"),
-        })
+        self.inner.topology.stream(stream).ok_or_else(|| unknown(stream))
     }
 
     fn settling<T>(
@@ -323,7 +323,9 @@ impl<K: Kv> Streams for EmbeddedStreams<K> {
     }
 
     async fn leave(&self, member: &Member, now: Nanos) -> Result<(), LogError> {
-        self.settling("leave", member, now, |settling| settling.leave())
+        // A member may hold any number of messages, and others want their turn.
+        while !self.settling("leave", member, now, |settling| settling.leave())? {}
+        Ok(())
     }
 
     async fn read(
@@ -333,13 +335,11 @@ impl<K: Kv> Streams for EmbeddedStreams<K> {
         limit: usize,
     ) -> Result<Vec<(Pos, Message)>, LogError> {
         self.step("read", |step| {
-            let Some(next) = after.seq.checked_add(1) else { return Ok(Vec::new()) };
-            let from = Key::of(Tag::Message, stream).id(Pos { ms: after.ms, seq: next }).done();
-            let (_, to) = Key::of(Tag::Message, stream).prefix();
+            self.inner.topology.owner_of(stream).ok_or_else(|| unknown(stream))?;
+            let (from, to) = behind(Key::of(Tag::Message, stream), after);
             let mut messages = Vec::new();
             for (key, value) in step.scan(&from, &to, limit)? {
-                let Some(id) = last_id(&key) else { continue };
-                messages.push((id, decode::<Stored<Message>>(&key, &value)?.message));
+                messages.push((last_id(&key)?, decode::<Stored<Message>>(&key, &value)?.message));
             }
             Ok(messages)
         })
@@ -362,7 +362,10 @@ impl<K: Kv> Streams for EmbeddedStreams<K> {
         after: Pos,
         limit: usize,
     ) -> Result<Vec<(Pos, DeadLetter)>, LogError> {
-        self.step("dead letters", |step| dead::page(step, stream, after, limit))
+        self.step("dead letters", |step| {
+            self.spec(stream)?;
+            dead::page(step, stream, after, limit)
+        })
     }
 
     async fn bury(
@@ -385,6 +388,7 @@ impl<K: Kv> Streams for EmbeddedStreams<K> {
         now: Nanos,
     ) -> Result<Vec<bool>, LogError> {
         self.step_and_ring("amend", |step| {
+            self.spec(stream)?;
             let topology = &self.inner.topology;
             let amend = |one| dead::amend(step, topology, stream, one, now);
             let amended = amendments.iter().map(amend).collect::<Result<Vec<bool>, _>>()?;
@@ -399,7 +403,10 @@ impl<K: Kv> Streams for EmbeddedStreams<K> {
 
     async fn record(&self, stream: &StreamName, name: &str) -> Result<Option<Vec<u8>>, LogError> {
         let key = Key::of(Tag::Record, stream).bytes(name.as_bytes()).done();
-        self.step("read a record", |step| step.get(&key))
+        self.step("read a record", |step| {
+            self.spec(stream)?;
+            step.get(&key)
+        })
     }
 
     async fn swap_record(
@@ -411,6 +418,7 @@ impl<K: Kv> Streams for EmbeddedStreams<K> {
     ) -> Result<bool, LogError> {
         let key = Key::of(Tag::Record, stream).bytes(name.as_bytes()).done();
         self.step("write a record", |step| {
+            self.spec(stream)?;
             if step.get(&key)?.as_deref() != expected {
                 return Ok(false);
             }

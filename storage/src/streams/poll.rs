@@ -2,7 +2,7 @@
 
 use silvertine_engine::{
     digest::fingerprint,
-    log::{LogErrorKind, Pos},
+    log::LogErrorKind,
     span::Span,
     time::Nanos,
     worker::{
@@ -12,11 +12,14 @@ use silvertine_engine::{
 };
 
 use super::{
-    keys::{Key, Tag, last_id},
-    kv::{Kv, Step},
+    keys::{Key, Tag, behind, last_id},
+    kv::{Kv, Step, corrupt},
     records::{Pending, Place, Stored, decode},
     settle::is_done,
 };
+
+/// New messages looked at per stream and poll at least; more only to fill the limit.
+const LOOK_MAX: usize = 4096;
 
 /// One poll in the making.
 struct Polling<'s, 'k, K> {
@@ -83,10 +86,8 @@ impl<K: Kv> Polling<'_, '_, K> {
     ) -> Result<(), LogErrorKind> {
         let (from, to) =
             Key::of(Tag::Held, stream).group(&self.member.group).consumer(holder).prefix();
-        for (key, _) in self.step.scan(&from, &to, limit)? {
-            if let Some(id) = last_id(&key) {
-                self.hand_over(MessageId { stream: stream.clone(), id }, why)?;
-            }
+        for key in self.step.keys(&from, &to, limit)? {
+            self.hand_over(MessageId { stream: stream.clone(), id: last_id(&key)? }, why)?;
         }
         Ok(())
     }
@@ -96,9 +97,8 @@ impl<K: Kv> Polling<'_, '_, K> {
         let (from, to) =
             Key::of(Tag::Member, &self.member.stream).group(&self.member.group).prefix();
         for (key, seen) in self.step.scan(&from, &to, usize::MAX)? {
-            let name = &key[from.len()..key.len() - 1];
-            let name = String::from_utf8_lossy(name).into_owned();
-            let Ok(holder) = ConsumerName::new(&name) else { continue };
+            let name = String::from_utf8_lossy(&key[from.len()..key.len() - 1]).into_owned();
+            let holder = ConsumerName::new(&name).map_err(|why| corrupt(&key, why))?;
             let seen: Nanos = decode(&key, &seen)?;
             if holder == self.member.consumer
                 || seen.saturating_add(poll.reclaim_after.duration()) > self.now
@@ -125,17 +125,15 @@ impl<K: Kv> Polling<'_, '_, K> {
         let (from, to) = Key::of(Tag::Due, stream).group(&self.member.group).prefix();
         // One more than is taken tells when to look again.
         let room = self.room(limit);
-        for (at, (key, _)) in self.step.scan(&from, &to, room.saturating_add(1))?.iter().enumerate()
-        {
+        for (at, key) in self.step.keys(&from, &to, room.saturating_add(1))?.iter().enumerate() {
             let due = key.get(from.len()..from.len() + 8).and_then(|due| due.try_into().ok());
-            let due = Nanos(due.map(u64::from_be_bytes).unwrap_or_default());
+            let due = due.map(u64::from_be_bytes).ok_or_else(|| corrupt(key, "no time in its key"));
+            let due = Nanos(due?);
             if due > self.now || at == room {
                 let pause = due.since(self.now).as_nanos();
                 return Ok(Some(Span::from_nanos(u64::try_from(pause).unwrap_or(u64::MAX))));
             }
-            if let Some(id) = last_id(key) {
-                self.hand_over(MessageId { stream: stream.clone(), id }, Why::Due)?;
-            }
+            self.hand_over(MessageId { stream: stream.clone(), id: last_id(key)? }, Why::Due)?;
         }
         Ok(None)
     }
@@ -143,25 +141,26 @@ impl<K: Kv> Polling<'_, '_, K> {
     /// Hands over messages that nobody has had yet.
     fn take_new(&mut self, stream: &StreamName, limit: usize) -> Result<(), LogErrorKind> {
         let group = self.member.group.clone();
-        let Some(mut record) = self.step.group(stream, &group)? else { return Ok(()) };
-        let after = Pos { ms: record.delivered.ms, seq: record.delivered.seq + 1 };
-        let from = Key::of(Tag::Message, stream).id(after).done();
-        let (_, to) = Key::of(Tag::Message, stream).prefix();
+        let Some(record) = self.step.group(stream, &group)? else { return Ok(()) };
+        let mut delivered = record.delivered;
         // Messages that are parked take no room, so it may need more than one look.
-        let mut from = from;
-        while self.room(limit) > 0 {
-            let found = self.step.scan(&from, &to, self.room(limit))?;
-            let Some((last, _)) = found.last() else { return Ok(()) };
-            from = [last.as_slice(), &[0]].concat();
+        let mut looked_at = 0;
+        while self.room(limit) > 0 && looked_at < LOOK_MAX {
+            let (from, to) = behind(Key::of(Tag::Message, stream), delivered);
+            let found = self.step.scan(&from, &to, self.room(limit).min(LOOK_MAX))?;
+            let mut number = None;
+            looked_at += found.len();
             for (key, value) in found {
-                let Some(id) = last_id(&key) else { continue };
                 let stored: Stored<Message> = decode(&key, &value)?;
-                record = self.step.group(stream, &group)?.unwrap_or_default();
-                record.delivered = id;
-                record.read = stored.number;
-                self.step.save_group(stream, &group, &record);
-                self.admit(MessageId { stream: stream.clone(), id }, stored.message)?;
+                delivered = last_id(&key)?;
+                number = Some(stored.number);
+                self.admit(MessageId { stream: stream.clone(), id: delivered }, stored.message)?;
             }
+            let Some(number) = number else { return Ok(()) };
+            self.step.count(stream, &group, |record| {
+                record.delivered = delivered;
+                record.read = number;
+            })?;
         }
         Ok(())
     }
@@ -172,11 +171,11 @@ impl<K: Kv> Polling<'_, '_, K> {
         let ordered = by.and_then(|field| message.field(field)).map(fingerprint);
         if let Some(ordered) = ordered {
             let holder = holder_key(self.member, &ordered);
-            if self.step.get(&holder)?.is_some() {
-                let (from, to) = queue(self.member, &ordered).prefix();
-                let number = self.last_number(&from, &to)? + 1;
+            if let Some(last) = self.step.load::<u64>(&holder)? {
+                let number = last + 1;
                 let place = queue(self.member, &ordered).number(number).done();
                 self.step.save(place, &id);
+                self.step.save(holder, &number);
                 let pending = Pending {
                     place: Place::Parked,
                     deliveries: 0,
@@ -185,7 +184,7 @@ impl<K: Kv> Polling<'_, '_, K> {
                 };
                 return self.step.place(&id, &self.member.group, None, Some(&pending));
             }
-            self.step.save(holder, &id);
+            self.step.save(holder, &0_u64);
         }
         let pending = Pending {
             place: Place::Held(self.member.consumer.clone()),
@@ -201,17 +200,10 @@ impl<K: Kv> Polling<'_, '_, K> {
         Ok(())
     }
 
-    /// The number of the last that waits in a queue; zero when none does.
-    fn last_number(&self, from: &[u8], to: &[u8]) -> Result<u64, LogErrorKind> {
-        let waiting = self.step.scan(from, to, usize::MAX)?;
-        let last = waiting.last().and_then(|(key, _)| key.last_chunk::<8>());
-        Ok(last.map_or(0, |bytes| u64::from_be_bytes(*bytes)))
-    }
-
     /// Hands over a message that is pending already.
     fn hand_over(&mut self, id: MessageId, why: Why) -> Result<(), LogErrorKind> {
         let group = &self.member.group;
-        let Some(mut pending) = self.step.pending(&id, group)? else { return Ok(()) };
+        let mut pending = self.step.known_pending(&id, group)?;
         let before = pending.place.clone();
         pending.place = Place::Held(self.member.consumer.clone());
         pending.deliveries += 1;
@@ -232,6 +224,7 @@ impl<K: Kv> Polling<'_, '_, K> {
     }
 }
 
+/// Whether somebody has an ordering key, and the number of the last that has ever waited behind.
 pub(super) fn holder_key(member: &Member, ordered: &[u8; 16]) -> Vec<u8> {
     Key::of(Tag::Holder, &member.stream).group(&member.group).bytes(ordered).done()
 }

@@ -4,17 +4,17 @@ use silvertine_engine::{
     log::{LogErrorKind, Pos},
     span::Span,
     time::Nanos,
-    worker::{Message, Publication, StreamName, StreamSpec, Topology, WhenFull},
+    worker::{Publication, StreamName, StreamSpec, Topology, WhenFull},
 };
 
 use super::{
-    keys::{Key, Tag, last_id},
+    keys::{Key, Tag, successor},
     kv::{Kv, Step},
     records::{Stored, StreamRecord},
 };
 
-/// Old messages looked at per append for their age: more are added by one call only to be looked at by the next.
-const RETIRE_MAX: usize = 64;
+/// The most old messages removed per message that is added.
+const TRIM_MAX: u32 = 1_000;
 
 /// Appends a message under the next id.
 pub(super) fn append<K: Kv>(
@@ -23,22 +23,33 @@ pub(super) fn append<K: Kv>(
     publication: &Publication,
     now: Nanos,
 ) -> Result<Pos, LogErrorKind> {
-    let Publication { stream, message } = publication;
-    message.check().map_err(|why| LogErrorKind::Invalid { why: why.to_string() })?;
-    let mut record = step.stream(stream)?;
+    let (spec, mut record) = begin(step, topology, publication)?;
     let id = next_id(record.last, now);
-    let spec = topology.owner_of(stream);
-    if let Some(spec) = spec {
-        trim(step, spec, stream, &mut record, now, 1)?;
-    }
-    insert(step, stream, &mut record, id, message);
+    add(step, spec, &mut record, id, publication, now)?;
     Ok(id)
 }
 
+/// Checks a message and finds its stream.
+fn begin<'t, K: Kv>(
+    step: &Step<'_, K>,
+    topology: &'t Topology,
+    publication: &Publication,
+) -> Result<(&'t StreamSpec, StreamRecord), LogErrorKind> {
+    let Publication { stream, message } = publication;
+    message.check().map_err(|why| LogErrorKind::Invalid { why: why.to_string() })?;
+    let spec = topology.owner_of(stream).ok_or_else(|| unknown(stream))?;
+    Ok((spec, step.stream(stream)?))
+}
+
+/// A stream that the topology does not have.
+pub(super) fn unknown(stream: &StreamName) -> LogErrorKind {
+    LogErrorKind::Invalid { why: format!("there is no stream {stream} in this topology") }
+}
+
 /// The id behind `last` at `now`, by the rule of Redis.
-pub(super) fn next_id(last: Pos, now: Nanos) -> Pos {
+pub(super) const fn next_id(last: Pos, now: Nanos) -> Pos {
     let ms = now.as_ms();
-    if ms > last.ms { Pos { ms, seq: 0 } } else { Pos { ms: last.ms, seq: last.seq + 1 } }
+    if ms > last.ms { Pos { ms, seq: 0 } } else { successor(last) }
 }
 
 /// Appends a message under an id of the caller's; passes over what is there already.
@@ -49,70 +60,72 @@ pub(super) fn append_at<K: Kv>(
     publication: &Publication,
     now: Nanos,
 ) -> Result<bool, LogErrorKind> {
-    let Publication { stream, message } = publication;
-    message.check().map_err(|why| LogErrorKind::Invalid { why: why.to_string() })?;
-    let mut record = step.stream(stream)?;
+    let (spec, mut record) = begin(step, topology, publication)?;
     if id <= record.last {
         return Ok(false);
     }
-    if let Some(spec) = topology.owner_of(stream) {
-        trim(step, spec, stream, &mut record, now, 1)?;
-    }
-    insert(step, stream, &mut record, id, message);
+    add(step, spec, &mut record, id, publication, now)?;
     Ok(true)
 }
 
-fn insert<K: Kv>(
+fn add<K: Kv>(
     step: &mut Step<'_, K>,
-    stream: &StreamName,
+    spec: &StreamSpec,
     record: &mut StreamRecord,
     id: Pos,
-    message: &Message,
-) {
+    publication: &Publication,
+    now: Nanos,
+) -> Result<(), LogErrorKind> {
+    let Publication { stream, message } = publication;
+    trim(step, spec, stream, record, now)?;
     record.last = id;
     record.length += 1;
     record.added += 1;
     let stored = Stored { number: record.added, message };
     step.save(Key::of(Tag::Message, stream).id(id).done(), &stored);
     step.save_stream(stream, record);
+    Ok(())
 }
 
-/// Makes room for `coming` messages, as far as the groups allow it.
+/// Makes room for one more message, as far as the groups allow it.
 fn trim<K: Kv>(
     step: &mut Step<'_, K>,
     spec: &StreamSpec,
     stream: &StreamName,
     record: &mut StreamRecord,
     now: Nanos,
-    coming: u64,
 ) -> Result<(), LogErrorKind> {
-    let full = spec.max_len.is_some_and(|max| record.length + coming > max);
-    if !full && spec.retention.is_none() {
+    let mut surplus = spec.max_len.map_or(0, |max| (record.length + 1).saturating_sub(max));
+    if surplus == 0 && spec.retention.is_none() {
         return Ok(());
     }
-    let floor = floor(step, spec, stream)?;
-    let oldest_kept = spec.retention.map(|age| oldest_kept(now, age));
-    let (from, to) = Key::of(Tag::Message, stream).prefix();
-    let surplus = spec.max_len.map_or(0, |max| (record.length + coming).saturating_sub(max));
-    let looked_at = usize::try_from(surplus).unwrap_or(usize::MAX).max(RETIRE_MAX);
-    let mut surplus = surplus;
-    for (key, _) in step.scan(&from, &to, looked_at)? {
-        let Some(id) = last_id(&key) else { continue };
-        let handled = floor.is_none_or(|floor| id < floor);
-        let too_old = oldest_kept.is_some_and(|kept| id < kept);
-        let cut = !handled && surplus > 0 && spec.when_full == WhenFull::Cut;
-        if !(cut || handled && (surplus > 0 || too_old)) {
-            break;
+    let oldest_kept = spec.retention.map_or(Pos::ZERO, |age| oldest_kept(now, age));
+    let mut floor = None;
+    for _ in 0..TRIM_MAX {
+        let Some(oldest) = step.oldest(stream, record)? else { return Ok(()) };
+        if surplus == 0 && oldest >= oldest_kept {
+            return Ok(());
         }
-        step.remove(key);
+        let floor = match floor {
+            Some(floor) => floor,
+            None => *floor.insert(self::floor(step, spec, stream)?),
+        };
+        let handled = oldest < floor;
+        if !handled && surplus > 0 && spec.when_full == WhenFull::Refuse {
+            let max = spec.max_len.unwrap_or_default();
+            let why =
+                format!("{stream} holds {max} messages that a group has not handled; it is full");
+            return Err(LogErrorKind::RefusesWrites { why });
+        }
+        let cut = !handled && surplus > 0 && spec.when_full == WhenFull::Cut;
+        if !handled && !cut {
+            return Ok(());
+        }
+        step.remove(Key::of(Tag::Message, stream).id(oldest).done());
+        record.trimmed = oldest;
         record.length -= 1;
         record.cut += u64::from(cut);
         surplus = surplus.saturating_sub(1);
-    }
-    if surplus > 0 && spec.when_full == WhenFull::Refuse {
-        let max = spec.max_len.unwrap_or_default();
-        let why = format!("{stream} holds {max} messages that a group has not handled; it is full");
-        return Err(LogErrorKind::RefusesWrites { why });
     }
     Ok(())
 }
@@ -121,21 +134,18 @@ fn oldest_kept(now: Nanos, age: Span) -> Pos {
     Pos { ms: Nanos(now.0.saturating_sub(age.as_nanos())).as_ms(), seq: 0 }
 }
 
-/// The oldest id that some group has not handled; `None` where all are handled or nobody consumes.
+/// The oldest id that some group has not handled; the last possible one where all is handled or nobody
+/// consumes.
 fn floor<K: Kv>(
     step: &Step<'_, K>,
     spec: &StreamSpec,
     stream: &StreamName,
-) -> Result<Option<Pos>, LogErrorKind> {
-    let mut floor = None;
+) -> Result<Pos, LogErrorKind> {
+    let mut floor = Pos { ms: u64::MAX, seq: u64::MAX };
     for group in spec.groups_on(stream) {
         let Some(record) = step.group(stream, &group.name)? else { continue };
-        let (from, to) = Key::of(Tag::Pending, stream).group(&group.name).prefix();
-        let pending = step.scan(&from, &to, 1)?;
-        let oldest = pending.first().and_then(|(key, _)| last_id(key));
-        let next = Pos { ms: record.delivered.ms, seq: record.delivered.seq + 1 };
-        let unhandled = oldest.unwrap_or(next).min(next);
-        floor = Some(floor.map_or(unhandled, |floor: Pos| floor.min(unhandled)));
+        let pending = step.oldest_pending(stream, &group.name)?;
+        floor = floor.min(successor(record.delivered)).min(pending.unwrap_or(floor));
     }
     Ok(floor)
 }

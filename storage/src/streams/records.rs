@@ -8,7 +8,7 @@ use silvertine_engine::{
 };
 
 use super::{
-    keys::{Key, Tag},
+    keys::{Key, Tag, behind, last_id},
     kv::{Kv, Step, corrupt},
 };
 
@@ -19,6 +19,8 @@ pub(super) struct StreamRecord {
     pub(super) length: u64,
     pub(super) added: u64,
     pub(super) cut: u64,
+    /// Nothing is kept up to here: where to look for the oldest message.
+    pub(super) trimmed: Pos,
 }
 
 /// A message as it is stored: its number on the stream, from one, and its fields.
@@ -41,6 +43,8 @@ pub(super) struct GroupRecord {
     pub(super) done: u64,
     pub(super) duplicates: u64,
     pub(super) dead: u64,
+    /// Keys of handled messages that are remembered; counted on the stream itself.
+    pub(super) remembered: u64,
 }
 
 /// A message that was delivered and is neither done nor dead.
@@ -122,6 +126,36 @@ impl<K: Kv> Step<'_, K> {
         change(&mut record);
         self.save_group(stream, group, &record);
         Ok(())
+    }
+
+    /// A pending message that another record speaks of.
+    pub(super) fn known_pending(
+        &self,
+        id: &MessageId,
+        group: &GroupName,
+    ) -> Result<Pending, LogErrorKind> {
+        let pending = self.pending(id, group)?;
+        pending.ok_or_else(|| corrupt(&pending_key(id, group), "it is missing"))
+    }
+
+    /// Behind which id the oldest message of a stream lies, and where messages end.
+    pub(super) fn oldest(
+        &self,
+        stream: &StreamName,
+        record: &StreamRecord,
+    ) -> Result<Option<Pos>, LogErrorKind> {
+        let kept = behind(Key::of(Tag::Message, stream), record.trimmed);
+        self.first(&kept)?.map(|key| last_id(&key)).transpose()
+    }
+
+    /// The oldest pending message.
+    pub(super) fn oldest_pending(
+        &self,
+        stream: &StreamName,
+        group: &GroupName,
+    ) -> Result<Option<Pos>, LogErrorKind> {
+        let pending = Key::of(Tag::Pending, stream).group(group).prefix();
+        self.first(&pending)?.map(|key| last_id(&key)).transpose()
     }
 
     pub(super) fn pending(

@@ -10,16 +10,18 @@ use silvertine_engine::{
 };
 
 use super::{
-    dead, keys,
-    keys::{Key, Tag},
-    kv::{Kv, Step},
+    dead,
+    keys::{Key, Tag, last_id},
+    kv::{Kv, Step, corrupt},
     poll::{holder_key, queue, touch},
     publish::append,
     records::{Pending, Place, decode},
 };
 
-/// Keys forgotten per step at most; each step adds fewer.
+/// Keys forgotten per step at least, where so many are old; each step adds fewer than it may forget.
 const FORGET_MAX: usize = 512;
+/// Messages that a leaving member hands back per step.
+const LEAVE_MAX: usize = 1_000;
 
 pub(super) struct Settling<'s, 'k, K> {
     pub(super) step: &'s mut Step<'k, K>,
@@ -36,15 +38,19 @@ impl<K: Kv> Settling<'_, '_, K> {
         settlements: &[Settlement],
     ) -> Result<Vec<Settled>, LogErrorKind> {
         touch(self.step, self.member, self.now);
-        let settled = settlements.iter().map(|one| self.settle_one(one)).collect();
-        self.forget_old_keys()?;
-        settled
+        let settled = settlements.iter().map(|one| self.settle_one(one));
+        let settled = settled.collect::<Result<Vec<Settled>, _>>()?;
+        self.forget_old_keys(FORGET_MAX.max(2 * settlements.len()))?;
+        Ok(settled)
     }
 
     fn settle_one(&mut self, settlement: &Settlement) -> Result<Settled, LogErrorKind> {
         let Settlement { id, verdict } = settlement;
         let group = &self.member.group;
         let Some(pending) = self.step.pending(id, group)? else { return Ok(Settled::Lost) };
+        if pending.place == Place::Parked {
+            return Ok(Settled::Lost);
+        }
         let ours = pending.place == Place::Held(self.member.consumer.clone());
         match verdict {
             Verdict::Done { key, emit } => {
@@ -55,7 +61,7 @@ impl<K: Kv> Settling<'_, '_, K> {
                     return Ok(Settled::Duplicate);
                 }
                 self.step.count(&id.stream, group, |counts| counts.done += 1)?;
-                self.remember(key);
+                self.remember(key)?;
                 for publication in emit {
                     append(self.step, self.topology, publication, self.now)?;
                 }
@@ -102,40 +108,53 @@ impl<K: Kv> Settling<'_, '_, K> {
         };
         let next: MessageId = decode(&key, &value)?;
         self.step.remove(key);
-        self.step.save(holder, &next);
-        match self.step.pending(&next, &self.member.group)? {
-            Some(parked) => self.wait_until(&next, &parked, self.now, parked.tries),
-            None => Ok(()),
-        }
+        let parked = self.step.known_pending(&next, &self.member.group)?;
+        self.wait_until(&next, &parked, self.now, parked.tries)
     }
 
-    fn remember(&mut self, key: &str) {
+    fn remember(&mut self, key: &str) -> Result<(), LogErrorKind> {
         if self.spec.idempotency_window.as_nanos() == 0 {
-            return;
+            return Ok(());
         }
-        self.step.save(done_key(self.member, key), &self.now);
-        let at = Key::of(Tag::DoneAt, &self.member.stream).group(&self.member.group);
-        self.step.put(at.time(self.now).bytes(key.as_bytes()).done(), Vec::new());
+        let Member { stream, group, .. } = self.member;
+        let done = done_key(self.member, key);
+        match self.step.load::<Nanos>(&done)? {
+            Some(before) => self.step.remove(self.done_at(before, key)),
+            None => self.step.count(stream, group, |counts| counts.remembered += 1)?,
+        }
+        self.step.save(done, &self.now);
+        self.step.put(self.done_at(self.now, key), Vec::new());
+        Ok(())
     }
 
-    /// Forgets keys that have left the window.
-    fn forget_old_keys(&mut self) -> Result<(), LogErrorKind> {
-        let all = || Key::of(Tag::DoneAt, &self.member.stream).group(&self.member.group);
+    fn done_at(&self, at: Nanos, key: &str) -> Vec<u8> {
+        let Member { stream, group, .. } = self.member;
+        Key::of(Tag::DoneAt, stream).group(group).time(at).bytes(key.as_bytes()).done()
+    }
+
+    /// Forgets keys that have left the window, and the oldest beyond the most that are to be remembered.
+    fn forget_old_keys(&mut self, most: usize) -> Result<(), LogErrorKind> {
+        let Member { stream, group, .. } = self.member;
+        let remembered = self.step.group(stream, group)?.unwrap_or_default().remembered;
+        let excess = remembered.saturating_sub(self.spec.idempotency_entries);
+        let excess = usize::try_from(excess).unwrap_or(usize::MAX).min(most);
         let window = self.spec.idempotency_window.as_nanos();
-        let (from, end) = all().prefix();
-        let to = all().time(Nanos(self.now.0.saturating_sub(window))).done();
-        for (key, _) in self.step.scan(&from, &to.min(end), FORGET_MAX)? {
-            let name = String::from_utf8_lossy(&key[from.len() + 8..]).into_owned();
-            let done = done_key(self.member, &name);
-            // A key that was done again since then stays.
-            if self.step.load::<Nanos>(&done)?.is_some_and(|at| {
-                at.saturating_add(self.spec.idempotency_window.duration()) < self.now
-            }) {
-                self.step.remove(done);
-            }
-            self.step.remove(key);
+        let (from, end) = Key::of(Tag::DoneAt, stream).group(group).prefix();
+        let cutoff = self.done_at(Nanos(self.now.0.saturating_sub(window)), "");
+        let mut old = self.step.keys(&from, &cutoff, most)?;
+        if old.len() < excess {
+            old = self.step.keys(&from, &end, excess)?;
         }
-        Ok(())
+        for at in &old {
+            let key = at.get(from.len() + 8..).and_then(|key| std::str::from_utf8(key).ok());
+            let key = key.ok_or_else(|| corrupt(at, "no time and text in its key"))?;
+            self.step.remove(done_key(self.member, key));
+            self.step.remove(at.clone());
+        }
+        if old.is_empty() {
+            return Ok(());
+        }
+        self.step.count(stream, group, |counts| counts.remembered -= old.len() as u64)
     }
 
     /// Puts on record what is about to be handled.
@@ -173,21 +192,24 @@ impl<K: Kv> Settling<'_, '_, K> {
         Ok(lost)
     }
 
-    /// Makes everything that the member holds due for others.
-    pub(super) fn leave(&mut self) -> Result<(), LogErrorKind> {
+    /// Makes what the member holds due for others. Returns whether that was all.
+    pub(super) fn leave(&mut self) -> Result<bool, LogErrorKind> {
         let Member { stream, group, consumer } = self.member;
+        let mut room = LEAVE_MAX;
         for lane in self.stream.keys() {
             let (from, to) = Key::of(Tag::Held, &lane).group(group).consumer(consumer).prefix();
-            for (key, _) in self.step.scan(&from, &to, usize::MAX)? {
-                let Some(id) = keys::last_id(&key) else { continue };
-                let id = MessageId { stream: lane.clone(), id };
-                if let Some(pending) = self.step.pending(&id, group)? {
-                    self.wait_until(&id, &pending, self.now, pending.tries)?;
-                }
+            for key in self.step.keys(&from, &to, room)? {
+                let id = MessageId { stream: lane.clone(), id: last_id(&key)? };
+                let pending = self.step.known_pending(&id, group)?;
+                self.wait_until(&id, &pending, self.now, pending.tries)?;
+                room -= 1;
             }
         }
+        if room == 0 {
+            return Ok(false);
+        }
         self.step.remove(Key::of(Tag::Member, stream).group(group).consumer(consumer).done());
-        Ok(())
+        Ok(true)
     }
 }
 

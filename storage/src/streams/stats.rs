@@ -9,7 +9,7 @@ use silvertine_engine::{
 
 use super::{
     dead,
-    keys::{Key, Tag, last_id},
+    keys::{Key, Tag, behind, last_id},
     kv::{Kv, Step},
     records::{GroupRecord, StreamRecord},
 };
@@ -23,8 +23,7 @@ pub(super) fn stream<K: Kv>(
     let Some(record) = step.load::<StreamRecord>(&Key::of(Tag::Stream, name).done())? else {
         return Ok(None);
     };
-    let (from, to) = Key::of(Tag::Message, name).prefix();
-    let first = step.scan(&from, &to, 1)?.first().and_then(|(key, _)| last_id(key));
+    let first = step.oldest(name, &record)?;
     let mut groups = Vec::new();
     for group in spec.groups_on(name) {
         if let Some(counts) = step.group(name, &group.name)? {
@@ -32,7 +31,7 @@ pub(super) fn stream<K: Kv>(
         }
     }
     let dead = if *name == spec.name { dead::record(step, name)?.count } else { 0 };
-    let StreamRecord { last, length, added, cut } = record;
+    let StreamRecord { last, length, added, cut, .. } = record;
     Ok(Some(StreamStats { length, added, last, first, cut, dead, groups }))
 }
 
@@ -45,18 +44,15 @@ fn group_stats<K: Kv>(
     counts: &GroupRecord,
     now: Nanos,
 ) -> Result<GroupStats, LogErrorKind> {
-    let (from, to) = Key::of(Tag::Pending, name).group(&group.name).prefix();
-    let pending = step.scan(&from, &to, 1)?.first().and_then(|(key, _)| last_id(key));
-    let next = Pos { ms: counts.delivered.ms, seq: counts.delivered.seq + 1 };
-    let from = Key::of(Tag::Message, name).id(next).done();
-    let (_, to) = Key::of(Tag::Message, name).prefix();
-    let waiting = step.scan(&from, &to, 1)?.first().and_then(|(key, _)| last_id(key));
-    let oldest = pending.into_iter().chain(waiting).min();
+    let new = behind(Key::of(Tag::Message, name), counts.delivered.max(record.trimmed));
+    let new = step.first(&new)?.map(|key| last_id(&key)).transpose()?;
+    let oldest = step.oldest_pending(name, &group.name)?.into_iter().chain(new).min();
     let age = |id: Pos| now.as_ms().saturating_sub(id.ms);
     let (from, to) = Key::of(Tag::Member, &stream.name).group(&group.name).prefix();
     Ok(GroupStats {
         group: group.name.clone(),
-        waiting: record.added - counts.read,
+        // Messages go from the oldest on, so what is kept are the newest so many.
+        waiting: record.added - counts.read.max(record.added - record.length),
         held: counts.held,
         retrying: counts.retrying,
         parked: counts.parked,
@@ -64,6 +60,6 @@ fn group_stats<K: Kv>(
         duplicates: counts.duplicates,
         dead: counts.dead,
         oldest: oldest.map(|id| Span::from_millis(age(id))),
-        members: step.scan(&from, &to, usize::MAX)?.len() as u64,
+        members: step.keys(&from, &to, usize::MAX)?.len() as u64,
     })
 }

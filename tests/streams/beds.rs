@@ -1,0 +1,135 @@
+//! Beds: how each store gets fresh streams, what a restarted process sees of them, and what time it is there.
+
+use std::future::Future;
+
+use silvertine::{
+    engine::{
+        span::Span,
+        time::Nanos,
+        worker::{Streams, Topology},
+    },
+    sim::executor::block_on,
+    storage::streams::MemoryStreams,
+};
+
+/// A store under test, with a clock.
+///
+/// An embedded store goes by its caller's time, so its clock jumps. One with a clock of its own really waits;
+/// the suite asks for fractions of a second.
+pub trait Bed: Sized {
+    /// Its streams.
+    type Streams: Streams;
+    /// Fresh streams of this topology, not declared yet.
+    fn new(topology: Topology) -> Self;
+    /// The streams as they are now.
+    fn streams(&self) -> &Self::Streams;
+    /// What a restarted process sees.
+    fn reopen(&mut self);
+    /// The store's time.
+    fn now(&self) -> Nanos;
+    /// Lets at least this much time pass.
+    fn pass(&mut self, span: Span) -> impl Future<Output = ()>;
+}
+
+/// Runs a law to its end.
+pub fn run<T>(future: impl Future<Output = T>) -> T {
+    block_on(future)
+}
+
+/// A clock that jumps.
+struct Clock(Nanos);
+
+impl Clock {
+    const fn new() -> Self {
+        Self(Nanos(1_700_000_000_000_000_000))
+    }
+
+    fn pass(&mut self, span: Span) {
+        self.0 = self.0.saturating_add(span.duration());
+    }
+}
+
+/// In memory: a restart is only another handle.
+pub struct MemoryBed {
+    streams: MemoryStreams,
+    clock: Clock,
+}
+
+impl Bed for MemoryBed {
+    type Streams = MemoryStreams;
+
+    fn new(topology: Topology) -> Self {
+        Self { streams: MemoryStreams::in_memory(topology), clock: Clock::new() }
+    }
+
+    fn streams(&self) -> &MemoryStreams {
+        &self.streams
+    }
+
+    fn reopen(&mut self) {}
+
+    fn now(&self) -> Nanos {
+        self.clock.0
+    }
+
+    async fn pass(&mut self, span: Span) {
+        self.clock.pass(span);
+    }
+}
+
+/// A store in files: a restart closes it and opens it again.
+#[cfg(any(feature = "sled", feature = "redb"))]
+macro_rules! on_disk {
+    ($bed:ident, $streams:ty, $options:expr) => {
+        /// In files: a restart closes the store and opens it again.
+        pub struct $bed {
+            folder: tempfile::TempDir,
+            streams: Option<$streams>,
+            topology: Topology,
+            clock: Clock,
+        }
+
+        impl Bed for $bed {
+            type Streams = $streams;
+
+            fn new(topology: Topology) -> Self {
+                let folder = tempfile::TempDir::new().expect("a temporary folder");
+                let mut bed = Self { folder, streams: None, topology, clock: Clock::new() };
+                bed.reopen();
+                bed
+            }
+
+            fn streams(&self) -> &$streams {
+                self.streams.as_ref().expect("open")
+            }
+
+            fn reopen(&mut self) {
+                self.streams = None;
+                let path = self.folder.path().join("streams");
+                let opened = <$streams>::open(&path, &$options, self.topology.clone());
+                self.streams = Some(opened.expect("opens"));
+            }
+
+            fn now(&self) -> Nanos {
+                self.clock.0
+            }
+
+            async fn pass(&mut self, span: Span) {
+                self.clock.pass(span);
+            }
+        }
+    };
+}
+
+#[cfg(feature = "redb")]
+on_disk!(
+    RedbBed,
+    silvertine::storage::streams::RedbStreams,
+    silvertine::storage::redb::RedbOptions::default()
+);
+#[cfg(feature = "sled")]
+on_disk!(
+    SledBed,
+    silvertine::storage::streams::SledStreams,
+    silvertine::storage::sled::SledOptions { cache_bytes: 4 << 20, ..Default::default() }
+);

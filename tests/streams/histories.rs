@@ -1,0 +1,239 @@
+//! Random histories of a group, each step compared with the model, and an audit of every message at the end.
+
+use std::collections::BTreeSet;
+
+use proptest::{prelude::*, test_runner::TestRunner};
+use silvertine::engine::{
+    log::Pos,
+    span::Span,
+    worker::{Delivery, Message, MessageId, StreamSpec, Streams, Tries, Verdict},
+};
+
+use crate::{
+    beds::{Bed, run},
+    desk::{Ask, DEAD_AFTER, Desk, STARTED, done, letter, stream, text, workers},
+    model::{Asked, End, Handed, Model},
+};
+
+const MEMBERS: [&str; 3] = ["a", "b", "c"];
+
+/// One step of a history. Numbers are taken modulo whatever there is to choose from.
+#[derive(Clone, Debug)]
+enum Op {
+    Publish(Vec<(Option<u8>, Option<u8>)>),
+    /// Asks; the answer may be lost.
+    Poll {
+        member: u8,
+        limit: usize,
+        own: bool,
+        tend: bool,
+    },
+    /// Settles what it may have been given and what it surely has not; twice where the first answer was lost.
+    Settle {
+        member: u8,
+        ends: Vec<(usize, u8, u8)>,
+        lost: bool,
+    },
+    Begin {
+        member: u8,
+        choice: usize,
+        starts: u32,
+    },
+    Extend(u8),
+    Leave(u8),
+    /// Hundreds of milliseconds. Retries are due between them, so that clocks need not agree to the millisecond.
+    Pass(u8),
+    Reopen,
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let member = 0..3_u8;
+    let message = (prop::option::weighted(0.3, 0..4_u8), prop::option::weighted(0.6, 0..3_u8));
+    let ends = prop::collection::vec((any::<usize>(), 0..8_u8, 0..4_u8), 1..6);
+    prop_oneof![
+        4 => prop::collection::vec(message, 1..5).prop_map(Op::Publish),
+        6 => (member.clone(), 1..6_usize, prop::bool::weighted(0.2), any::<bool>())
+            .prop_map(|(member, limit, own, tend)| Op::Poll { member, limit, own, tend }),
+        6 => (member.clone(), ends, any::<bool>())
+            .prop_map(|(member, ends, lost)| Op::Settle { member, ends, lost }),
+        2 => (member.clone(), any::<usize>(), 0..4_u32)
+            .prop_map(|(member, choice, starts)| Op::Begin { member, choice, starts }),
+        1 => member.clone().prop_map(Op::Extend),
+        1 => member.prop_map(Op::Leave),
+        2 => (1..5_u8).prop_map(Op::Pass),
+        1 => Just(Op::Reopen),
+    ]
+}
+
+pub fn check<B: Bed>(cases: u32, store: &str) {
+    let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
+    let histories = prop::collection::vec(op(), 1..60);
+    let result = TestRunner::new(config).run(&histories, |history| {
+        run(play::<B>(&history));
+        Ok(())
+    });
+    if let Err(failure) = result {
+        panic!("{store} differs from the model: {failure}");
+    }
+}
+
+async fn play<B: Bed>(history: &[Op]) {
+    let mut workers = workers();
+    workers.order_by = Some("account".to_owned());
+    let desk = Desk::<B>::open(StreamSpec::new(stream()).with_group(workers)).await;
+    let mut player = Player { desk, model: Model::default() };
+    for op in history {
+        player.step(op).await;
+        player.compare().await;
+    }
+    player.audit().await;
+}
+
+struct Player<B> {
+    desk: Desk<B>,
+    model: Model,
+}
+
+fn handed(delivery: &Delivery) -> Handed {
+    assert!(delivery.message.is_some(), "nothing is trimmed");
+    let Delivery { why, tries, deliveries, done, .. } = *delivery;
+    Handed { id: delivery.id.id, why, tries, deliveries, done }
+}
+
+impl<B: Bed> Player<B> {
+    async fn step(&mut self, op: &Op) {
+        match op {
+            Op::Publish(messages) => self.publish(messages).await,
+            &Op::Poll { member, limit, own, tend } => {
+                let ask = Ask { limit, own, tend, reverse: false };
+                let now = self.desk.now();
+                let polled = self.desk.poll(MEMBERS[usize::from(member)], ask).await;
+                let asked = Asked { limit, own, tend, dead_after: DEAD_AFTER };
+                let expected = self.model.poll(member, asked, now);
+                assert_eq!(polled.iter().map(handed).collect::<Vec<_>>(), expected);
+            }
+            Op::Settle { member, ends, lost } => {
+                for _ in 0..=usize::from(*lost) {
+                    self.settle(*member, ends).await;
+                }
+            }
+            &Op::Begin { member, choice, starts } => {
+                let Some(at) = choice.checked_rem(self.model.messages.len()) else { return };
+                let tries = Tries { starts, ..self.model.messages[at].tries };
+                let begun = [(self.id(at), tries)];
+                let (member_name, now) =
+                    (self.desk.member(MEMBERS[usize::from(member)]), self.desk.now());
+                let ours = self.desk.streams().begin(&member_name, &begun, now).await;
+                assert_eq!(ours, Ok(vec![self.model.begin(member, at, tries, now)]));
+            }
+            &Op::Extend(member) => {
+                let all: Vec<MessageId> =
+                    (0..self.model.messages.len()).map(|at| self.id(at)).collect();
+                let now = self.desk.now();
+                let lost = self.desk.extend(MEMBERS[usize::from(member)], &all).await;
+                let expected = self.model.extend(member, now);
+                assert_eq!(lost, expected.into_iter().map(|at| self.id(at)).collect::<Vec<_>>());
+            }
+            &Op::Leave(member) => {
+                let now = self.desk.now();
+                self.desk.leave(MEMBERS[usize::from(member)]).await;
+                self.model.leave(member, now);
+            }
+            &Op::Pass(hundreds) => {
+                self.desk.pass(Span::from_millis(u64::from(hundreds) * 100)).await;
+            }
+            Op::Reopen => self.desk.bed.reopen(),
+        }
+    }
+
+    fn id(&self, at: usize) -> MessageId {
+        MessageId { stream: stream(), id: self.model.messages[at].id }
+    }
+
+    async fn publish(&mut self, messages: &[(Option<u8>, Option<u8>)]) {
+        let keys = messages.iter().map(|(key, _)| key.map(|key| format!("k{key}")));
+        let drafts: Vec<Message> = messages
+            .iter()
+            .zip(keys.clone())
+            .map(|((_, account), key)| {
+                let mut message = text("x");
+                if let Some(key) = key {
+                    message = message.with_key(&key);
+                }
+                if let Some(account) = account {
+                    message = message.with("account", vec![*account]);
+                }
+                message
+            })
+            .collect();
+        let ids = self.desk.publish_to(&stream(), &drafts).await;
+        for ((id, key), (_, account)) in ids.into_iter().zip(keys).zip(messages) {
+            self.model.publish(id, key, *account);
+        }
+    }
+
+    async fn settle(&mut self, member: u8, ends: &[(usize, u8, u8)]) {
+        let (mut settlements, mut modelled) = (Vec::new(), Vec::new());
+        for &(choice, end, pause) in ends {
+            let Some(at) = choice.checked_rem(self.model.messages.len()) else { return };
+            let id = self.id(at);
+            let attempts = self.model.messages[at].tries.attempts + 1;
+            let tries = Tries { attempts, ..self.model.messages[at].tries };
+            let after = Span::from_millis(50 + u64::from(pause) * 100);
+            let (verdict, end) = match end {
+                0..=3 => (done(&self.model.name(at)), End::Done),
+                4..=5 => (Verdict::Retry { tries, after }, End::Retry(tries, after)),
+                6 => (Verdict::Release, End::Release),
+                _ => (Verdict::Dead(Box::new(letter(&id, "x"))), End::Dead),
+            };
+            settlements.push((id, verdict));
+            modelled.push((at, end));
+        }
+        let now = self.desk.now();
+        let name = MEMBERS[usize::from(member)];
+        let settled = self.desk.try_settle(name, &settlements).await.expect("settles");
+        let expected =
+            modelled.into_iter().map(|(at, end)| self.model.settle(member, at, end, now));
+        assert_eq!(settled, expected.collect::<Vec<_>>());
+    }
+
+    async fn compare(&self) {
+        let (stats, counts) = (self.desk.stats().await, self.desk.counts().await);
+        let found = [
+            counts.waiting,
+            counts.held,
+            counts.retrying,
+            counts.parked,
+            counts.done,
+            counts.duplicates,
+            counts.dead,
+        ];
+        assert_eq!(found, self.model.counts());
+        assert_eq!(counts.accounted(), stats.added, "every message is in one place");
+        assert_eq!((stats.added, stats.dead), (self.model.messages.len() as u64, counts.dead));
+    }
+
+    /// Takes over everything that is left: each message comes once, and none that was settled.
+    async fn audit(&mut self) {
+        self.desk.bed.reopen();
+        let open = self.model.open();
+        let mut seen: BTreeSet<Pos> = BTreeSet::new();
+        loop {
+            self.desk.pass(Span::from_secs(1)).await;
+            let left = self.desk.poll("undertaker", Ask { limit: 1_000, ..STARTED }).await;
+            if left.is_empty() {
+                break;
+            }
+            for delivery in left {
+                assert!(seen.insert(delivery.id.id), "{} came twice", delivery.id);
+                let id = delivery.id.clone();
+                self.desk.settle("undertaker", &id, done(&id.to_string())).await;
+            }
+        }
+        assert_eq!(seen, open);
+        let (stats, counts) = (self.desk.stats().await, self.desk.counts().await);
+        assert_eq!(counts.done + counts.duplicates + counts.dead, stats.added);
+        assert_eq!(counts.accounted(), stats.added);
+        assert_eq!(self.desk.letters().await.len() as u64, counts.dead);
+    }
+}
