@@ -105,7 +105,7 @@ pub async fn a_letter_that_is_removed_is_gone<B: Bed>() {
     let ids = bury(&desk, &["1", "2"]).await;
     let remove =
         Amendment { id: ids[0], expected: DeadState::default(), change: DeadChange::Remove };
-    assert_eq!(desk.amend(&[remove.clone()]).await, [true]);
+    assert_eq!(desk.amend(std::slice::from_ref(&remove)).await, [true]);
     assert_eq!(desk.amend(&[remove]).await, [false]);
     desk.bed.reopen();
     let left: Vec<Pos> = desk.letters().await.into_iter().map(|(id, _)| id).collect();

@@ -113,11 +113,14 @@ const MERGE_MAX: usize = 1024;
 pub(crate) struct Step<'a, K> {
     store: &'a K,
     changes: Changes,
+    /// Something else than notes was changed.
+    matters: bool,
 }
 
 impl<'a, K: Kv> Step<'a, K> {
-    pub(crate) const fn begin(store: &'a K) -> Self {
-        Self { store, changes: BTreeMap::new() }
+    /// A step behind others whose notes are not written yet.
+    pub(crate) const fn begin(store: &'a K, unwritten: Changes) -> Self {
+        Self { store, changes: unwritten, matters: false }
     }
 
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, LogErrorKind> {
@@ -212,14 +215,28 @@ impl<'a, K: Kv> Step<'a, K> {
 
     pub(crate) fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
         self.changes.insert(key, Some(value));
+        self.matters = true;
     }
 
     pub(crate) fn remove(&mut self, key: Vec<u8>) {
         self.changes.insert(key, None);
+        self.matters = true;
     }
 
-    pub(crate) fn commit(self) -> Result<(), LogErrorKind> {
-        if self.changes.is_empty() { Ok(()) } else { self.store.apply(self.changes) }
+    /// Puts what need not survive a crash: it is written together with the next change that must.
+    pub(crate) fn note(&mut self, key: Vec<u8>, value: Vec<u8>) {
+        self.changes.insert(key, Some(value));
+    }
+
+    /// Writes everything, or keeps what is only noted in `unwritten`.
+    pub(crate) fn commit(self, unwritten: &mut Changes) -> Result<(), LogErrorKind> {
+        if self.matters {
+            self.store.apply(self.changes)?;
+            unwritten.clear();
+        } else {
+            *unwritten = self.changes;
+        }
+        Ok(())
     }
 }
 
@@ -231,11 +248,11 @@ mod tests {
     fn a_step_sees_its_own_changes_and_nobody_else_does_before_it_is_committed() {
         let store = MemoryKv::default();
         let key = |n: u8| vec![n];
-        let mut step = Step::begin(&store);
+        let mut step = Step::begin(&store, Changes::new());
         (0..10).for_each(|n| step.put(key(n), key(n)));
-        step.commit().expect("memory takes all");
+        step.commit(&mut Changes::new()).expect("memory takes all");
 
-        let mut step = Step::begin(&store);
+        let mut step = Step::begin(&store, Changes::new());
         (0..5).for_each(|n| step.remove(key(n)));
         step.put(key(7), vec![70]);
         step.put(key(20), vec![20]);
@@ -247,5 +264,21 @@ mod tests {
         let all = step.scan(&key(0), &key(30), 100).expect("reads");
         assert_eq!(all.last(), Some(&(key(20), vec![20])));
         assert_eq!(store.scan(&key(0), &key(30), 100).expect("reads").len(), 10);
+    }
+
+    #[test]
+    fn what_is_only_noted_is_seen_by_later_steps_and_written_with_the_next_change() {
+        let store = MemoryKv::default();
+        let mut unwritten = Changes::new();
+        let mut step = Step::begin(&store, unwritten.clone());
+        step.note(vec![1], vec![10]);
+        step.commit(&mut unwritten).expect("nothing to write");
+        assert_eq!(store.get(&[1]), Ok(None));
+        let mut step = Step::begin(&store, unwritten.clone());
+        assert_eq!(step.get(&[1]), Ok(Some(vec![10])));
+        assert_eq!(step.keys(&[0], &[9], 9), Ok(vec![vec![1]]));
+        step.put(vec![2], vec![20]);
+        step.commit(&mut unwritten).expect("memory takes all");
+        assert_eq!((store.get(&[1]), unwritten.len()), (Ok(Some(vec![10])), 0));
     }
 }

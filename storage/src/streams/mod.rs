@@ -59,17 +59,18 @@ const FORMAT: u64 = 1;
 pub type MemoryStreams = EmbeddedStreams<MemoryKv>;
 
 /// Named streams on an embedded store. Clones share it.
-pub struct EmbeddedStreams<K> {
+pub struct EmbeddedStreams<K: Kv> {
     inner: Arc<Inner<K>>,
 }
 
-struct Inner<K> {
+struct Inner<K: Kv> {
     store: K,
     topology: Topology,
     /// What error messages call the store.
     shown: String,
-    /// One operation at a time.
-    turn: Mutex<()>,
+    /// One operation at a time, and what those before have only noted: signs of life. A crash may forget them,
+    /// because it ends the members too.
+    turn: Mutex<Changes>,
     bell: Mutex<Bell>,
 }
 
@@ -80,13 +81,23 @@ struct Bell {
     sleepers: Vec<Waker>,
 }
 
-impl<K> Clone for EmbeddedStreams<K> {
+impl<K: Kv> Drop for Inner<K> {
+    fn drop(&mut self) {
+        let unwritten = self.turn.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if !unwritten.is_empty() {
+            // A store that cannot be written any more is as good as one that crashed.
+            let _ = self.store.apply(std::mem::take(unwritten));
+        }
+    }
+}
+
+impl<K: Kv> Clone for EmbeddedStreams<K> {
     fn clone(&self) -> Self {
         Self { inner: Arc::clone(&self.inner) }
     }
 }
 
-impl<K> fmt::Debug for EmbeddedStreams<K> {
+impl<K: Kv> fmt::Debug for EmbeddedStreams<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "EmbeddedStreams({})", self.inner.shown)
     }
@@ -158,12 +169,12 @@ impl<K: Kv> EmbeddedStreams<K> {
         operation: &'static str,
         change: impl FnOnce(&mut Step<'_, K>) -> Result<T, LogErrorKind>,
     ) -> Result<T, LogError> {
-        let turn = self.inner.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut step = Step::begin(&self.inner.store);
+        let mut turn = self.inner.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut step = Step::begin(&self.inner.store, turn.clone());
         let result = change(&mut step).map_err(|kind| self.error(operation, kind, Applied::No));
         let answer = result?;
         // A store that fails while it writes does not say how far it came.
-        let committed = step.commit();
+        let committed = step.commit(&mut turn);
         drop(turn);
         committed.map_err(|kind| self.error(operation, kind, Applied::Maybe))?;
         Ok(answer)

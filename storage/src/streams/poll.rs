@@ -14,7 +14,7 @@ use silvertine_engine::{
 use super::{
     keys::{Key, Tag, behind, last_id},
     kv::{Kv, Step, corrupt},
-    records::{Pending, Place, Stored, decode},
+    records::{Pending, Place, Stored, decode, encode},
     settle::is_done,
 };
 
@@ -68,7 +68,8 @@ pub(super) fn poll<K: Kv>(
 /// Notes that a member is alive.
 pub(super) fn touch<K: Kv>(step: &mut Step<'_, K>, member: &Member, now: Nanos) {
     let key = Key::of(Tag::Member, &member.stream).group(&member.group).consumer(&member.consumer);
-    step.save(key.done(), &now);
+    // Whoever works shows it by what it changes; an idle member must not make the store sync five times a second.
+    step.note(key.done(), encode(&now));
 }
 
 impl<K: Kv> Polling<'_, '_, K> {
