@@ -121,7 +121,7 @@ impl Context {
 
     /// The message as its producer wrote it, with all headers.
     #[must_use]
-    pub const fn message(&self) -> &Message {
+    pub fn message(&self) -> &Message {
         &self.work.message
     }
 }

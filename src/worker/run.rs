@@ -9,7 +9,7 @@ use std::{
     panic::{self, AssertUnwindSafe},
     pin::{Pin, pin},
     sync::Arc,
-    task::{Context as TaskContext, Poll as Readiness},
+    task::{Context as TaskContext, Poll as Readiness, Waker},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -25,6 +25,7 @@ use silvertine_engine::{
     },
 };
 use tokio::{
+    runtime::{Handle as Runtime, RuntimeFlavor},
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
     task::AbortHandle,
     time::timeout,
@@ -175,6 +176,8 @@ impl<S: Streams, H: Service> Worker<S, H> {
             worker: &self,
             sender,
             handlers: BTreeMap::new(),
+            ended: Vec::new(),
+            alone: Runtime::current().runtime_flavor() == RuntimeFlavor::CurrentThread,
             changes: 0,
             idle_since: None,
             drained: 0,
@@ -209,6 +212,10 @@ struct Running<'w, S, H> {
     sender: UnboundedSender<Report>,
     /// Handlers that run, to be cancelled when a drain takes too long.
     handlers: BTreeMap<MessageId, AbortHandle>,
+    /// Handlers that ended at the first try, and how.
+    ended: Vec<(MessageId, Outcome)>,
+    /// Whether the runtime has one thread.
+    alone: bool,
     /// Counts what may have left something to do: deliveries, settlements.
     changes: u64,
     /// How many changes there had been when a poll was asked that found nothing, and nothing that waits.
@@ -223,7 +230,21 @@ impl<S: Streams, H: Service> Running<'_, S, H> {
     /// Carries out whatever is to be done now.
     fn act(&mut self, core: &mut Core) {
         let mut work = Vec::new();
-        while let Some(action) = core.next(now()) {
+        loop {
+            // Settled together with what else has ended by now.
+            let Some(action) = core.next(now()) else {
+                if !work.is_empty() {
+                    self.handle(std::mem::take(&mut work));
+                }
+                if self.ended.is_empty() {
+                    return;
+                }
+                let time = now();
+                for (id, outcome) in self.ended.drain(..) {
+                    core.handled(&id, outcome, time);
+                }
+                continue;
+            };
             match action {
                 Action::Handle(one) => {
                     work.push(one);
@@ -241,9 +262,6 @@ impl<S: Streams, H: Service> Running<'_, S, H> {
                 Action::Stop => {}
                 other => self.ask(other),
             }
-        }
-        if !work.is_empty() {
-            self.handle(work);
         }
     }
 
@@ -279,19 +297,28 @@ impl<S: Streams, H: Service> Running<'_, S, H> {
         });
     }
 
-    /// Starts the handler.
+    /// Starts the handler. On a runtime of one thread it is tried at once, and only what has to wait becomes a task;
+    /// where there are more threads, each call may have one of its own.
     fn handle(&mut self, work: Vec<Work>) {
         let service = Arc::clone(&self.worker.service);
         let limit = self.worker.config.group.handler_timeout;
-        let (codec, sender) = (self.worker.codec, self.sender.clone());
+        let codec = self.worker.codec;
         let ids: Vec<MessageId> = work.iter().map(|one| one.id.clone()).collect();
-        let task = tokio::spawn({
-            let ids = ids.clone();
-            async move {
-                let outcomes = handle_guarded(&*service, work, codec, limit).await;
-                let _stopped =
-                    sender.send(Report::Handled(ids.into_iter().zip(outcomes).collect()));
+        let call = async move { handle_guarded(&*service, work, codec, limit).await };
+        let mut call = Box::pin(call);
+        if self.alone {
+            let mut at_once = TaskContext::from_waker(Waker::noop());
+            if let Readiness::Ready(outcomes) = call.as_mut().poll(&mut at_once) {
+                self.ended.extend(ids.into_iter().zip(outcomes));
+                return;
             }
+        }
+        let sender = self.sender.clone();
+        let asked = ids.clone();
+        // The first thing a task does is to poll, so nobody misses the waker of the try above.
+        let task = tokio::spawn(async move {
+            let outcomes = call.await;
+            let _stopped = sender.send(Report::Handled(asked.into_iter().zip(outcomes).collect()));
         });
         for id in ids {
             self.handlers.insert(id, task.abort_handle());

@@ -20,6 +20,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
     time::Duration,
 };
 
@@ -102,7 +103,7 @@ pub struct Work {
     /// Where it stands.
     pub id: MessageId,
     /// The message, as its producer wrote it.
-    pub message: Message,
+    pub message: Arc<Message>,
     /// Names it for the outside world: the same at every delivery and replay.
     pub key: String,
     /// Which attempt this is, from one.
@@ -198,7 +199,7 @@ pub struct Core {
 
 #[derive(Debug)]
 struct Held {
-    message: Message,
+    message: Arc<Message>,
     key: String,
     origin: MessageId,
     replays: u32,
@@ -543,7 +544,7 @@ impl Core {
     fn work(id: MessageId, held: &Held) -> Action {
         Action::Handle(Work {
             id,
-            message: held.message.clone(),
+            message: Arc::clone(&held.message),
             key: held.key.clone(),
             attempt: held.tries.attempts + 1,
             replays: held.replays,
@@ -656,6 +657,7 @@ impl Core {
         };
         let done =
             done || message.field(message::KEY).is_some() && self.done_meanwhile.contains(&key);
+        let message = Arc::new(message);
         let given_back = false;
         let held = Held { message, key, origin, replays, tries, deliveries, given_back, stage };
         let verdict = if gone {
@@ -828,7 +830,7 @@ impl Core {
             build: self.config.build.clone(),
             replays: held.replays,
         };
-        let (message, state) = (held.message.clone(), DeadState::default());
+        let (message, state) = (Message::clone(&held.message), DeadState::default());
         Verdict::Dead(Box::new(DeadLetter { message, story, state }))
     }
 

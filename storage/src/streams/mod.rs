@@ -156,9 +156,6 @@ impl<K: Kv> EmbeddedStreams<K> {
                 return Ok(false);
             }
             step.remove(key);
-            let mut record = step.stream(&id.stream)?;
-            record.length -= 1;
-            step.save_stream(&id.stream, &record);
             Ok(true)
         })
     }

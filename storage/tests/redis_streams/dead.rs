@@ -32,14 +32,15 @@ fn a_dead_letter_is_the_message_untouched_with_its_story() {
 #[test]
 fn a_letter_is_replayed_to_its_group_once() {
     run(async {
-        let bed = Bed::new(spec()).await;
+        let audit = StreamName::new("system:audit").expect("a name");
+        let both = vec![spec(), StreamSpec::new(audit.clone())];
+        let bed = Bed::on(crate::redis_server::RedisServer::start(), both).await;
         bed.publish(numbered(0, 1)).await;
         let one = bed.poll_new("a").await.remove(0);
         bed.settle("a", &[dead(&one.id, one.message.clone())]).await;
         let (id, letter) = bed.dead_letters().await.remove(0);
         let replayed = DeadState { status: Status::Replayed, replays: 1, note: "ops".to_owned() };
         let replay = Publication::new(letter.replay_stream(&stream()), letter.replay());
-        let audit = StreamName::new("system:audit").expect("a name");
         let audits = [Publication::new(audit.clone(), message("replayed"))];
         let amendment = Amendment {
             id,

@@ -82,8 +82,9 @@ fn a_lost_answer_is_asked_for_again() {
 #[test]
 fn what_was_done_under_a_key_is_a_duplicate_and_emits_nothing() {
     run(async {
-        let bed = Bed::new(spec()).await;
         let out = StreamName::new("mgmt:results").expect("a name");
+        let both = vec![spec(), StreamSpec::new(out.clone())];
+        let bed = Bed::on(crate::redis_server::RedisServer::start(), both).await;
         let emit = || vec![Publication::new(out.clone(), message("result"))];
         bed.publish(vec![message("1").with_key("k"), message("2").with_key("k")]).await;
         let both = bed.poll_new("a").await;
@@ -310,5 +311,35 @@ fn declaring_again_changes_nothing() {
         let after = bed.stats().await;
         assert_eq!(before.groups[0].accounted(), after.groups[0].accounted());
         assert_eq!((after.groups[0].held, after.groups[0].done), (2, 1));
+    });
+}
+
+#[test]
+fn each_settlement_of_a_batch_that_was_settled_in_part_is_told_apart() {
+    run(async {
+        let bed = Bed::new(spec()).await;
+        bed.publish(numbered(0, 300)).await;
+        let mut held = Vec::new();
+        while held.len() < 300 {
+            held.extend(bed.poll_new("a").await);
+        }
+        let settlements: Vec<_> = held.iter().map(|one| done(&one.id)).collect();
+        for one in settlements.chunks(1).step_by(3) {
+            bed.settle("b", one).await;
+        }
+        let twice: Vec<_> = settlements.iter().chain(&settlements[..1]).cloned().collect();
+        let settled = bed.settle("a", &twice).await;
+        for (at, settled) in settled.iter().enumerate() {
+            let lost = at % 3 == 0;
+            assert_eq!(*settled, if lost { Settled::Lost } else { Settled::Applied }, "{at}");
+        }
+        bed.publish(numbered(0, 1)).await;
+        let one = done(&bed.poll_new("a").await[0].id);
+        assert_eq!(
+            bed.settle("a", &[one.clone(), one.clone()]).await,
+            [Settled::Applied, Settled::Lost]
+        );
+        assert_eq!(bed.settle("a", &[one.clone(), one]).await, [Settled::Lost; 2]);
+        assert_eq!(bed.counts().await.done, 301);
     });
 }

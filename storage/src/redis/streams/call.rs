@@ -68,12 +68,7 @@ impl Call {
     /// The part that `append.lua` takes.
     pub(super) fn targets(&mut self, targets: &Targets<'_>) {
         self.arg(targets.0.len());
-        for (stream, managed) in &targets.0 {
-            let Some((spec, keys)) = managed else {
-                self.key(stream.as_str()).key(stream.as_str());
-                self.bytes(b"").arg(0).arg("grow").bytes(b"").arg(0);
-                continue;
-            };
+        for (stream, spec, keys) in &targets.0 {
             self.key(stream.as_str()).key(&keys.counts);
             self.option(spec.max_len);
             self.arg(if spec.trim == Trim::Approximate { SLACK } else { 0 });
@@ -130,27 +125,28 @@ impl Write for Text<'_> {
 }
 
 /// The streams that one call appends to, each once.
-pub(super) struct Targets<'a>(Vec<(&'a StreamName, Option<(&'a StreamSpec, &'a StreamKeys)>)>);
+pub(super) struct Targets<'a>(Vec<(&'a StreamName, &'a StreamSpec, &'a StreamKeys)>);
 
 impl<'a> Targets<'a> {
+    /// The stream that is in no topology is the error.
     pub(super) fn of(
         topology: &'a Topology,
         keys: &'a super::Keys,
         publications: impl Iterator<Item = &'a Publication>,
-    ) -> Self {
-        let mut targets: Vec<(&StreamName, _)> = Vec::new();
+    ) -> Result<Self, &'a StreamName> {
+        let mut targets: Vec<(&StreamName, _, _)> = Vec::new();
         for Publication { stream, .. } in publications {
-            if !targets.iter().any(|(known, _)| *known == stream) {
-                let spec = topology.owner_of(stream);
-                targets.push((stream, spec.and_then(|spec| Some((spec, keys.get(&spec.name)?)))));
+            if !targets.iter().any(|(known, ..)| *known == stream) {
+                let spec = topology.owner_of(stream).ok_or(stream)?;
+                targets.push((stream, spec, keys.get(&spec.name).ok_or(stream)?));
             }
         }
-        Self(targets)
+        Ok(Self(targets))
     }
 
     /// A stream's number among them, from one.
     pub(super) fn number(&self, stream: &StreamName) -> usize {
-        let at = self.0.iter().position(|(known, _)| *known == stream);
+        let at = self.0.iter().position(|(known, ..)| *known == stream);
         at.expect("targets are gathered from the same publications") + 1
     }
 }

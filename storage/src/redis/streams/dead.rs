@@ -34,7 +34,7 @@ impl RedisStreams {
     ) -> Result<Vec<(Pos, DeadLetter)>, LogError> {
         const OPERATION: &str = "dead letters";
         let (_, keys) = self.spec(OPERATION, stream)?;
-        let letters = self.read_messages(&keys.dead, after, limit).await?;
+        let letters = self.read_entries(&keys.dead, after, limit).await?;
         if letters.is_empty() {
             return Ok(Vec::new());
         }
@@ -90,7 +90,7 @@ impl RedisStreams {
         });
         let publications = || sent.clone().chain(audit);
         self.check_messages(OPERATION, publications())?;
-        let (mut call, targets) = self.append_call(publications());
+        let (mut call, targets) = self.append_call(OPERATION, publications())?;
         call.dead_letters(spec, keys);
         call.bytes(&state(&DeadState::default())).arg(amendments.len());
         for Amendment { id, expected, change } in amendments {

@@ -193,9 +193,12 @@ impl RedisStreams {
         stream: &StreamName,
     ) -> Result<(&StreamSpec, &StreamKeys), LogError> {
         let spec = self.inner.topology.stream(stream);
-        spec.zip(self.inner.keys.get(stream)).ok_or_else(|| {
-            self.invalid(operation, format!("there is no stream {stream} in this topology"))
-        })
+        let known = spec.zip(self.inner.keys.get(stream));
+        known.ok_or_else(|| self.unknown(operation, stream))
+    }
+
+    fn unknown(&self, operation: &'static str, stream: &StreamName) -> LogError {
+        self.invalid(operation, format!("there is no stream {stream} in this topology"))
     }
 
     /// What the topology says about a member's stream and group.

@@ -63,7 +63,11 @@ impl RedisStreams {
         let room = poll.limit.saturating_sub(polled.deliveries.len());
         if plain && room > 0 {
             let taken = self.take_new(place, room).await;
-            polled.deliveries.extend(taken.map_err(|error| maybe(error, &polled))?);
+            let taken = taken.map_err(|error| maybe(error, &polled))?;
+            if taken.is_empty() && !poll.own && !poll.tend {
+                self.touch(place).await?;
+            }
+            polled.deliveries.extend(taken);
         }
         let wait = polled.next_due.map_or(poll.wait, |due| poll.wait.min(due.duration()));
         // A block of zero would be one for ever.
@@ -82,7 +86,10 @@ impl RedisStreams {
         let mut look = look;
         loop {
             let mut call = place.call();
-            call.arg(poll.limit).flag(look.own).flag(poll.tend).flag(look.new);
+            // Who waits is to see at once that an ordering key is free.
+            let waits = place.spec.order_by.is_some() && poll.wait > Duration::ZERO;
+            call.arg(poll.limit).flag(look.own).flag(poll.tend).flag(poll.tend || waits);
+            call.flag(look.new);
             call.flag(poll.reverse).flag(look.cursors);
             call.arg(poll.reclaim_after.as_millis());
             call.arg(place.spec.idempotency_window.as_millis());
@@ -125,6 +132,15 @@ impl RedisStreams {
         };
         let answer = answer.map_err(|failed| self.failed(OPERATION, failed))?;
         self.new_deliveries(place, answer).await
+    }
+
+    /// Shows a sign of life: Redis 7.0 takes no notice of a member that it has nothing for.
+    async fn touch(&self, place: Place<'_>) -> Result<(), LogError> {
+        let mut command = read_group(place, 1);
+        command.arg("STREAMS").arg(place.stream.name.as_str());
+        command.arg(format!("{}-{}", u64::MAX, u64::MAX - 1));
+        let touched = self.inner.commands.call(&command).await;
+        touched.map(|_| ()).map_err(|failed| self.failed(OPERATION, failed))
     }
 
     /// Waits for new messages of all lanes and of the replays, and takes them.

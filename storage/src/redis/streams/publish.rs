@@ -20,7 +20,7 @@ impl RedisStreams {
             return Ok(Vec::new());
         }
         self.check_messages(OPERATION, publications.iter())?;
-        let (mut call, targets) = self.append_call(publications.iter());
+        let (mut call, targets) = self.append_call(OPERATION, publications.iter())?;
         call.arg(publications.len());
         for publication in publications {
             call.arg(targets.number(&publication.stream)).fields(&publication.message);
@@ -40,7 +40,7 @@ impl RedisStreams {
         }
         let publications = || messages.iter().map(|(_, publication)| publication);
         self.check_messages(OPERATION, publications())?;
-        let (mut call, targets) = self.append_call(publications());
+        let (mut call, targets) = self.append_call(OPERATION, publications())?;
         call.arg(messages.len());
         for (id, publication) in messages {
             call.arg(targets.number(&publication.stream)).arg(id).fields(&publication.message);
@@ -64,15 +64,38 @@ impl RedisStreams {
     /// A call that begins with the streams that these messages go to.
     pub(super) fn append_call<'a>(
         &'a self,
+        operation: &'static str,
         publications: impl Iterator<Item = &'a Publication>,
-    ) -> (Call, Targets<'a>) {
+    ) -> Result<(Call, Targets<'a>), LogError> {
         let mut call = Call::default();
-        let targets = Targets::of(&self.inner.topology, &self.inner.keys, publications);
+        let targets = self.targets(operation, publications)?;
         call.targets(&targets);
-        (call, targets)
+        Ok((call, targets))
+    }
+
+    /// The streams that these messages go to.
+    pub(super) fn targets<'a>(
+        &'a self,
+        operation: &'static str,
+        publications: impl Iterator<Item = &'a Publication>,
+    ) -> Result<Targets<'a>, LogError> {
+        let targets = Targets::of(&self.inner.topology, &self.inner.keys, publications);
+        targets.map_err(|stream| self.unknown(operation, stream))
     }
 
     pub(super) async fn read_messages(
+        &self,
+        stream: &StreamName,
+        after: Pos,
+        limit: usize,
+    ) -> Result<Vec<(Pos, Message)>, LogError> {
+        match self.inner.topology.owner_of(stream) {
+            Some(_) => self.read_entries(stream, after, limit).await,
+            None => Err(self.unknown("read", stream)),
+        }
+    }
+
+    pub(super) async fn read_entries(
         &self,
         stream: &StreamName,
         after: Pos,

@@ -25,11 +25,8 @@ impl RedisStreams {
         let place = self.place(OPERATION, member)?;
         self.check_settlements(settlements)?;
         let batch = Batch::of(place, settlements);
-        if batch.plain.iter().all(|(_, at)| at.is_empty()) && batch.others.is_empty() {
-            return Ok(vec![Settled::Lost; settlements.len()]);
-        }
         let outputs = batch.others.iter().flat_map(|&(_, at)| emitted(&settlements[at].verdict));
-        let targets = Targets::of(&self.inner.topology, &self.inner.keys, outputs);
+        let targets = self.targets(OPERATION, outputs)?;
         let mut call = place.call();
         call.targets(&targets);
         call.dead_letters(place.stream, place.stream_keys);

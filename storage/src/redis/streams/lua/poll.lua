@@ -1,11 +1,12 @@
 
 -- Hands messages to a member. The last lane holds the group's replays. ARGV: limit, then as 1 or 0: what the
--- member held, retries and dead members, new messages, least urgent lane first, where the lanes stand; then
--- milliseconds after which a member has died, milliseconds that keys are remembered.
+-- member held, dead members and replays, retries, new messages, least urgent lane first, where the lanes stand; then
+-- milliseconds after which a member has died, milliseconds that keys are remembered. Retries are looked for without
+-- the rest by those who wait for an ordering key to be free.
 -- Answers messages {lane, id, fields, why, tries, deliveries, done}; in how many milliseconds the next retry
 -- is due (-1: none); whether there is more to look through; where each lane and the bell stand.
 local PAGE, PARK_MAX, HEAL_MAX, FORGET_AFTER = 1000, 1000, 10000, 3600 * 1000
-local limit, own, tend, new = number(), take() == '1', take() == '1', take() == '1'
+local limit, own, tend, retries, new = number(), take() == '1', take() == '1', take() == '1', take() == '1'
 local reverse, cursors = take() == '1', take() == '1'
 local reclaim_after, window = number(), number()
 local replays = #lanes
@@ -28,6 +29,7 @@ if tend or own then
   end
   -- Everything up to there is handled: where the group begins should somebody remove it.
   for _, lane in ipairs(lanes) do
+    touch(lane)
     if lane.floor then call('HSET', lane.n, 'floor', lane.floor) end
   end
 end
@@ -96,7 +98,7 @@ end
 -- A server that was down has heard of nobody for a while, and that is no reason to take anything away.
 local function is_up_for(ms)
   local seconds = string.match(call('INFO', 'server'), 'uptime_in_seconds:(%d+)')
-  return not seconds or tonumber(seconds) * 1000 >= ms
+  return not seconds or (tonumber(seconds) + 1) * 1000 >= ms
 end
 
 -- Takes over what members hold that have died. One look serves all members for a while.
@@ -172,7 +174,7 @@ if own then
   for _, i in ipairs(sorted) do take_own(i) end
 end
 if tend then reclaim() end
-if tend or order_by ~= '' then
+if retries then
   for _, i in ipairs(sorted) do take_due(i) end
 end
 if tend then take_new(replays) end
