@@ -12,6 +12,7 @@ mod kills;
 mod live;
 mod owners;
 mod stops;
+mod workers;
 
 use std::path::{Path, PathBuf};
 

@@ -38,7 +38,9 @@ impl From<Output> for Finished {
 fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_silvertine"));
     command.args(args).current_dir(root()).stdin(Stdio::null());
-    command.env_remove("SILVERTINE_LOG").env_remove("SILVERTINE_DATA");
+    for variable in ["LOG", "DATA", "STREAMS", "TOPOLOGY"] {
+        command.env_remove(format!("SILVERTINE_{variable}"));
+    }
     command
 }
 
@@ -56,6 +58,18 @@ pub fn silvertine_onto(
     let mut command = command(args);
     let child = command.stdout(stdout).stderr(stderr).spawn();
     finish(child.expect("the program starts"))
+}
+
+/// Runs a command to its end with this text on stdin.
+pub fn feed(args: &[&str], text: &str) -> Finished {
+    let mut command = command(args);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the program starts");
+    let mut stdin = child.stdin.take().expect("piped");
+    // A command that refuses its arguments does not read.
+    let _unread = std::io::Write::write_all(&mut stdin, text.as_bytes());
+    drop(stdin);
+    finish(child)
 }
 
 /// Starts a command and leaves it running.
