@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use silvertine::{engine::text::Name, storage::LogAddress};
+use silvertine::{
+    engine::{log::Pos, text::Name},
+    storage::LogAddress,
+};
 
 use crate::{
     clock::Speed,
@@ -16,7 +19,7 @@ use crate::{
 #[command(
     after_help = "Exit codes: 0 good · 2 usage · 3 scenario · 4 empty input · 10 diverged · 11 expectation \
 missed · 12 promise broken under faults · 13 recovery failed · 14 not deterministic · 15 not reached · 20 log unreachable or refusing · 21 log corrupt, foreign or newer · 22 input \
-refused · 23 output not writable · 24 fenced · 25 acknowledged entries lost · 30 stopped by a signal"
+refused · 23 output not writable · 24 fenced · 25 acknowledged entries lost · 30 stopped by a signal · 31 halted by a failing handler"
 )]
 pub(crate) struct Cli {
     /// What to do.
@@ -67,6 +70,9 @@ pub(crate) struct RunArgs {
     /// Go on where an earlier run stopped or crashed.
     #[arg(long)]
     pub resume: bool,
+    /// Go on behind the halt recorded at this position, and say so in the log; stops at any other.
+    #[arg(long, requires = "resume", value_name = "POSITION")]
+    pub past_halt: Option<Pos>,
     /// Pace of a virtual clock: max, or a multiple of recorded time such as 1x, 10x.
     #[arg(long, default_value = "max", value_name = "SPEED")]
     pub speed: Speed,

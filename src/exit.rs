@@ -57,6 +57,8 @@ pub(crate) enum Exit {
     LostEntries = 25,
     /// A signal asked to stop; everything is committed and `--resume` goes on.
     Stopped = 30,
+    /// A handler failed where the scenario says to halt; everything up to the failure is committed.
+    Halted = 31,
 }
 
 impl From<Exit> for ExitCode {
@@ -154,6 +156,13 @@ impl From<RunError> for Failure {
                 let Self { exit, message } = error.into();
                 Self::new(exit, format!("recovery: {message}"))
             }
+            RunError::Halted(halt) => Self::new(
+                Exit::Halted,
+                format!(
+                    "{halt}; all up to there is committed and nothing later was handled; when the handler is mended, --resume --past-halt {} goes on behind the event, which stays unhandled by {}",
+                    halt.pos, halt.handler
+                ),
+            ),
             RunError::LostTail { .. } => Self::new(
                 Exit::LostEntries,
                 format!("{error}; run again with --resume to continue from what is there"),

@@ -49,6 +49,7 @@ pub(crate) fn run(args: RunArgs) -> Result<Exit, Failure> {
     let runner = Runner {
         data: args.data.clone(),
         resume: args.resume,
+        past_halt: args.past_halt,
         owner: new_owner(),
         ..Runner::default()
     };

@@ -4,8 +4,9 @@ use serde_json::json;
 use silvertine::{
     engine::{
         digest::Digest,
+        halt::Halt,
         log::{EventLog, LogError, Pos},
-        recovery::{self, ReplayError, Replayed},
+        recovery::{self, DeadLetter, ReplayError, Replayed},
         text::Name,
     },
     scenarios::{handlers::Registry, manifest::Manifest},
@@ -24,18 +25,31 @@ struct Verified {
     head: Pos,
     digest: Digest,
     replayed: Replayed,
+    /// Events that handlers failed on, since the log began.
+    given_up: u64,
+    /// The first of them that is kept.
+    first_given_up: Option<DeadLetter>,
+    halt: Option<Halt>,
 }
 
 /// Verifies a log.
 pub(crate) fn verify(args: VerifyArgs) -> Result<Exit, Failure> {
     let log = open_existing(&args.log)?;
     let verified = runtime()?.block_on(check(&args.log, &log))?;
-    let Verified { scenario, head, digest, replayed } = verified;
+    let Verified { scenario, head, digest, replayed, given_up, first_given_up, halt } = verified;
     if args.json {
         let object = json!({
             "schema_version": 1, "log": args.log.to_string(), "scenario": scenario, "good": true,
             "entries": replayed.entries, "from": replayed.from.to_string(), "head": head.to_string(),
-            "digest": digest.to_string(),
+            "digest": digest.to_string(), "given_up": given_up,
+            "first_given_up": first_given_up.as_ref().map(|letter| json!({
+                "pos": letter.pos.to_string(), "handler": letter.handler,
+                "event": letter.event, "reason": letter.reason,
+            })),
+            "halted": halt.as_ref().map(|halt| json!({
+                "pos": halt.pos.to_string(), "handler": halt.handler, "topic": halt.topic,
+                "event": halt.event.to_string(), "reason": halt.reason,
+            })),
         });
         println!("{object}");
     } else {
@@ -45,6 +59,14 @@ pub(crate) fn verify(args: VerifyArgs) -> Result<Exit, Failure> {
         };
         println!("good: {} entries of {scenario} re-executed from {from}", replayed.entries);
         println!("  head    {head}\n  digest  {digest}");
+        if let Some(DeadLetter { pos, handler, reason, .. }) = first_given_up {
+            println!(
+                "  events given up: {given_up}, the first at {pos} by {handler}: {reason}"
+            );
+        }
+        if let Some(halt) = halt {
+            println!("  {halt}");
+        }
     }
     Ok(Exit::Good)
 }
@@ -82,6 +104,12 @@ async fn check(address: &LogAddress, log: &AnyLog) -> Result<Verified, Failure> 
         recovery::load_snapshot(&mut engine, log, oldest).await?;
     }
     let replayed = recovery::replay(&mut engine, log, &head, |_| {}).await?;
+    let given_up = engine.counts().handler_failures;
+    let first_given_up = match given_up {
+        0 => None,
+        _ => recovery::dead_letters(log, replayed.from, 1).await?.pop(),
+    };
+    let (scenario, halt) = (manifest.scenario, engine.halted().cloned());
     let (head, digest) = (head.pos, head.digest);
-    Ok(Verified { scenario: manifest.scenario, head, digest, replayed })
+    Ok(Verified { scenario, head, digest, replayed, given_up, first_given_up, halt })
 }

@@ -22,6 +22,7 @@ use crate::{
     digest::Digest,
     engine::{Engine, EngineError, Stepped},
     feed::{Feed, FeedError, Polled},
+    halt::Halt,
     log::{
         Acquired, Advice, Batch, Commit, CommitId, EventLog, Lease, LogError, LogErrorKind,
         OwnerId, Pos, Snapshot,
@@ -189,6 +190,10 @@ pub enum RunError {
     /// The engine failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// A handler failed on an event whose failures halt, now or in an earlier run. Everything up to the record of
+    /// it is committed, and nothing later is handled before a [`RunRequest::past_halt`].
+    #[error("{0}")]
+    Halted(Box<Halt>),
     /// Recovery failed.
     #[error("recovery: {0}")]
     Replay(#[from] ReplayError),
@@ -228,6 +233,9 @@ pub struct RunRequest {
     pub manifest: Vec<u8>,
     /// Go on with a log that is not empty.
     pub resume: bool,
+    /// The halt that a resumed run may go on behind, by the position of its record. It says so in the log; it
+    /// lets no other halt pass.
+    pub past_halt: Option<Pos>,
 }
 
 /// Stored with every commit.
@@ -296,7 +304,15 @@ impl<L: EventLog, F: Feed, C: Clock, O: Observer> Driver<L, F, C, O> {
             return Err(RunError::NotEmpty { head });
         }
         let replayed = if head == Pos::ZERO { None } else { Some(self.recover(&acquired).await?) };
+        let halt = self.engine.halted().cloned();
+        if let Some(halt) = halt.clone().filter(|halt| request.past_halt != Some(halt.pos)) {
+            return Err(RunError::Halted(Box::new(halt)));
+        }
         let mut run = self.begin(acquired)?;
+        if halt.is_some() {
+            let now = self.clock.stamp(self.engine.time());
+            self.engine.go_past_halt(now, &mut run.batch);
+        }
         let ended = self.pump(&mut run, stop).await;
         let may_commit = match &ended {
             Err(RunError::Log(_) | RunError::LostTail { .. }) => false,
@@ -426,7 +442,13 @@ impl<L: EventLog, F: Feed, C: Clock, O: Observer> Driver<L, F, C, O> {
 
     /// Takes inputs and commits until there are none left or a stop is requested.
     async fn pump(&mut self, run: &mut Run, stop: &StopFlag) -> Result<End, RunError> {
-        while !stop.is_requested() {
+        loop {
+            if let Some(halt) = self.engine.halted() {
+                return Err(RunError::Halted(Box::new(halt.clone())));
+            }
+            if stop.is_requested() {
+                return Ok(End::Stopped);
+            }
             // With work in hand there is nothing to wait for: it would only be committed later.
             let wait = if run.batch.is_empty() { PATIENCE } else { Duration::ZERO };
             match self.poll_patiently(run, wait).await? {
@@ -455,7 +477,6 @@ impl<L: EventLog, F: Feed, C: Clock, O: Observer> Driver<L, F, C, O> {
                 Polled::End => return Ok(End::Finished),
             }
         }
-        Ok(End::Stopped)
     }
 
     /// Who commits learns that the log lost its tail; who has nothing to commit must look.
@@ -493,6 +514,11 @@ impl<L: EventLog, F: Feed, C: Clock, O: Observer> Driver<L, F, C, O> {
     fn handle_next(&mut self, run: &mut Run, recv_time: Nanos) {
         self.observer.taken();
         let at = self.clock.stamp(recv_time);
+        self.engine.advance(at, &mut run.batch);
+        if self.engine.halted().is_some() {
+            // The input stays with the feed: who goes on behind the halt handles it.
+            return;
+        }
         let mut input = self.feed.take();
         if input.recv_time == Nanos::ZERO {
             input.recv_time = at;
@@ -500,6 +526,9 @@ impl<L: EventLog, F: Feed, C: Clock, O: Observer> Driver<L, F, C, O> {
         match self.engine.step(input, at, &mut run.batch) {
             Stepped::Handled => run.inputs_here += 1,
             Stepped::Duplicate => run.duplicates += 1,
+            Stepped::Halted => {
+                unreachable!("no input is taken from the feed while it stands still")
+            }
         }
     }
 
@@ -507,7 +536,10 @@ impl<L: EventLog, F: Feed, C: Clock, O: Observer> Driver<L, F, C, O> {
     /// that the newest snapshot does not cover).
     async fn commit(&mut self, run: &mut Run, last: bool) -> Result<(), RunError> {
         let head = self.engine.head();
-        let snapshot_due = if last {
+        let snapshot_due = if self.engine.halted().is_some() {
+            // Recovery must begin before the cascade, so that it does not meet what the failed call left behind.
+            false
+        } else if last {
             head.seq > run.last_snapshot.0
         } else {
             !run.batch.is_empty() && self.snapshot_due(run)

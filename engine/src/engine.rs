@@ -10,13 +10,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     bus::{
-        CircuitConfig, Figure, Handler, HandlerError, Priority, Slot, SlotState, Staged,
-        TimerChange, Verdict,
+        CircuitConfig, FailurePolicy, Figure, Handler, HandlerError, Priority, Slot, SlotState,
+        Staged, TimerChange, Verdict,
     },
     counts::Counts,
     dedup::{Dedup, DedupConfig},
     digest::Digest,
-    event::{Body, Event, EventId, Header, Origin, System, Topic},
+    event::{Body, Event, EventId, Header, OperatorAction, Origin, System, Topic, TopicSet},
+    halt::{Dispatch, Foretold, Halt, Standstill},
     log::{Batch, Pos},
     source::Input,
     text::Name,
@@ -29,6 +30,8 @@ const SNAPSHOT_VERSION: u32 = 2;
 /// Ordinals from here on belong to what the engine records about a handler, so that their ids never
 /// meet those of the handler's own emissions.
 const OUTCOME_ORDINALS: u64 = 1 << 63;
+/// The source of what operators do to an engine that stands still.
+const OPERATOR: &str = "operator";
 
 /// What shapes an engine's behaviour. Part of what makes two runs the same run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +42,8 @@ pub struct EngineConfig {
     pub cascade_limit: usize,
     /// When a failing handler is passed over.
     pub circuit: CircuitConfig,
+    /// What follows when a handler fails.
+    pub on_failure: FailurePolicy,
     /// How long the ids that producers bring along are remembered.
     pub dedup: DedupConfig,
 }
@@ -49,6 +54,7 @@ impl Default for EngineConfig {
             seed: 0,
             cascade_limit: 1024,
             circuit: CircuitConfig::default(),
+            on_failure: FailurePolicy::default(),
             dedup: DedupConfig::default(),
         }
     }
@@ -67,9 +73,15 @@ pub struct Engine {
     counts: Counts,
     timers: Timers,
     dedup: Dedup,
-    /// Empty between steps.
+    /// Empty between steps, unless the engine stands still.
     queue: VecDeque<Queued>,
     staged: Staged,
+    /// The topics on whose events a failure halts.
+    halting: TopicSet,
+    /// Where it stopped in the middle of a cascade.
+    standstill: Option<Box<Standstill>>,
+    /// The failure that ends the cascade which replay is about to execute again.
+    foretold: Option<Box<Foretold>>,
 }
 
 /// An event of the running cascade that waits for its turn.
@@ -86,6 +98,28 @@ impl Queued {
         let event = Event { pos: Pos::ZERO, time: Nanos::ZERO, origin, header, body };
         Self { event, dispatched: true }
     }
+
+    fn of_input(input: Input) -> Self {
+        let id = input.id.unwrap_or_else(|| EventId::of_input(&input.source, input.source_seq));
+        let header = Header {
+            id,
+            event_time: input.event_time,
+            recv_time: input.recv_time,
+            source: input.source,
+            source_seq: input.source_seq,
+            correlation: id,
+            causation: None,
+        };
+        Self::new(Origin::Input, header, input.body)
+    }
+}
+
+/// A failure that halts, on its way out of the dispatch.
+struct Halting {
+    handler: Name,
+    /// How many of the event's handlers had their turn.
+    next: usize,
+    outcomes: Vec<System>,
 }
 
 /// What became of an input.
@@ -95,6 +129,8 @@ pub enum Stepped {
     Handled,
     /// It had been seen before; nothing happened but the timers that came due.
     Duplicate,
+    /// The engine stands still, perhaps because of a timer that came due first: the input was not handled.
+    Halted,
 }
 
 /// Why an engine cannot be built, saved or restored.
@@ -111,6 +147,9 @@ pub enum EngineError {
         /// Why.
         why: String,
     },
+    /// The engine stands still in the middle of a cascade; the newest snapshot before it stays the newest.
+    #[error("there is no snapshot of an engine that stands still: {0}")]
+    Halted(Halt),
     /// The snapshot is of other handlers, another version, or no snapshot at all.
     #[error("snapshot does not fit this engine: {0}")]
     Snapshot(String),
@@ -171,6 +210,9 @@ impl EngineBuilder {
             dedup: Dedup::default(),
             queue: VecDeque::new(),
             staged: Staged::default(),
+            halting: config.on_failure.halting(),
+            standstill: None,
+            foretold: None,
         })
     }
 }
@@ -184,39 +226,77 @@ impl Engine {
 
     /// Handles one input at engine time `max(time so far, at)` and appends to `batch` every entry that
     /// comes of it. Timers that are due by then fire first.
+    ///
+    /// An engine that stands still takes one input only: an operator's [`OperatorAction::PastHalt`].
     pub fn step(&mut self, input: Input, at: Nanos, batch: &mut Batch) -> Stepped {
+        if self.standstill.is_some() {
+            return self.step_past_halt(input, at, batch);
+        }
         self.advance(at, batch);
+        if self.standstill.is_some() {
+            return Stepped::Halted;
+        }
         let now = self.time.max(at);
         if !self.dedup.admit(&input, now, &self.config.dedup) {
             // Not even time moves: a duplicate is no entry, so replay could not move it again.
             return Stepped::Duplicate;
         }
         self.time = now;
-        let id = input.id.unwrap_or_else(|| EventId::of_input(&input.source, input.source_seq));
-        let header = Header {
-            id,
-            event_time: input.event_time,
-            recv_time: input.recv_time,
-            source: input.source,
-            source_seq: input.source_seq,
-            correlation: id,
-            causation: None,
-        };
-        self.run_cascade(Queued::new(Origin::Input, header, input.body), batch);
+        self.run_cascade(Queued::of_input(input), self.config.cascade_limit, batch);
         Stepped::Handled
     }
 
+    /// Goes on where a cascade was left, in the order of positions: the failed event's other handlers, the
+    /// operator's action, what had been emitted before. The failed event itself is not handed out again.
+    #[cold]
+    fn step_past_halt(&mut self, input: Input, at: Nanos, batch: &mut Batch) -> Stepped {
+        let goes_on = matches!(
+            input.body,
+            Body::System(System::Operator { action: OperatorAction::PastHalt, .. })
+        );
+        let Some(standstill) = self.standstill.take_if(|_| goes_on) else { return Stepped::Halted };
+        let Standstill { mut unfinished, mut room, .. } = *standstill;
+        self.time = self.time.max(at);
+        let Queued { mut event, .. } = Queued::of_input(input);
+        self.append(&mut event, batch);
+        unfinished.push_back(Dispatch { event, from: 0 });
+        while let Some(Dispatch { event, from }) = unfinished.pop_front() {
+            if let Err(failed) = self.dispatch(&event, from, &mut room) {
+                self.stand_still(failed, event, unfinished, room, batch);
+                return Stepped::Handled;
+            }
+        }
+        if let Some(next) = self.queue.pop_front() {
+            self.run_cascade(next, room, batch);
+        }
+        Stepped::Handled
+    }
+
+    /// Lets an engine that stands still go on behind the failed event: the operator's action becomes an
+    /// entry, and then the cascade runs on. `recv_time` is when the operator acted. Without a halt it does nothing.
+    pub fn go_past_halt(&mut self, recv_time: Nanos, batch: &mut Batch) {
+        let Some(halt) = self.halted() else { return };
+        let by = Name::new(OPERATOR).expect("a short name");
+        // Positions strictly increase, and so no two overrides share a number.
+        let source_seq = halt.pos.seq;
+        let body = System::Operator { action: OperatorAction::PastHalt, by }.into();
+        let event_time = recv_time;
+        let input = Input { source: by, source_seq, id: None, event_time, recv_time, body };
+        self.step(input, self.time, batch);
+    }
+
     /// Fires every timer that is due at `to` or before, each with its own cascade, and appends the
-    /// entries to `batch`. Time moves to the last one that fired.
+    /// entries to `batch`. Time moves to the last one that fired. An engine that stands still fires none.
     #[inline]
     pub fn advance(&mut self, to: Nanos, batch: &mut Batch) {
-        while self.timers.next_due().is_some_and(|due| due <= to) {
+        while self.timers.next_due().is_some_and(|due| due <= to) && self.standstill.is_none() {
             self.fire_next_timer(to, batch);
         }
     }
 
+    /// Fires the first timer that is due at `to` or before.
     #[cold]
-    fn fire_next_timer(&mut self, to: Nanos, batch: &mut Batch) {
+    pub(crate) fn fire_next_timer(&mut self, to: Nanos, batch: &mut Batch) {
         let Some((due, created, timer)) = self.timers.pop_due(to) else { return };
         self.time = self.time.max(due);
         let TimerKey { handler, key } = timer.key;
@@ -231,22 +311,51 @@ impl Engine {
             causation: Some(timer.set_by),
         };
         let body = System::TimerFired { handler, key }.into();
-        self.run_cascade(Queued::new(Origin::Timer, header, body), batch);
+        let fired = Queued::new(Origin::Timer, header, body);
+        self.run_cascade(fired, self.config.cascade_limit, batch);
     }
 
-    fn run_cascade(&mut self, first: Queued, batch: &mut Batch) {
-        let mut room = self.config.cascade_limit;
+    fn run_cascade(&mut self, first: Queued, mut room: usize, batch: &mut Batch) {
         let mut queued = first;
         loop {
             self.append(&mut queued.event, batch);
-            if queued.dispatched {
-                self.dispatch(&queued.event, &mut room);
+            if queued.dispatched
+                && let Err(failed) = self.dispatch(&queued.event, 0, &mut room)
+            {
+                self.stand_still(failed, queued.event, VecDeque::new(), room, batch);
+                return;
             }
             match self.queue.pop_front() {
                 Some(next) => queued = next,
                 None => return,
             }
         }
+    }
+
+    /// Records a failure that halts, ahead of all that waits, and stops. Nobody is handed the record: handlers
+    /// are told of the halt by the operator's action that ends it.
+    #[cold]
+    fn stand_still(
+        &mut self,
+        failed: Halting,
+        event: Event,
+        mut unfinished: VecDeque<Dispatch>,
+        room: usize,
+        batch: &mut Batch,
+    ) {
+        let Halting { handler, next, outcomes } = failed;
+        let mut why = String::new();
+        for (n, system) in outcomes.into_iter().enumerate() {
+            if let System::HandlerFailed { reason, .. } = &system {
+                why.clone_from(reason);
+            }
+            let mut outcome = self.outcome(&event, handler, n, system);
+            self.append(&mut outcome.event, batch);
+        }
+        let topic = event.body.topic();
+        let halt = Halt { pos: self.head, handler, event: event.pos, topic, reason: why };
+        unfinished.push_front(Dispatch { event, from: next });
+        self.standstill = Some(Box::new(Standstill { halt, unfinished, room }));
     }
 
     /// Gives an event its position, writes it down and counts it.
@@ -258,46 +367,72 @@ impl Engine {
         self.counts.note(event);
     }
 
+    /// Hands an event to its handlers, but for the first `from` of them. An error is a failure that halts.
     #[inline]
-    fn dispatch(&mut self, event: &Event, room: &mut usize) {
+    fn dispatch(&mut self, event: &Event, from: usize, room: &mut usize) -> Result<(), Halting> {
         let topic = event.body.topic();
         if let Body::System(System::TimerFired { handler, .. }) = &event.body {
-            self.dispatch_timer(event, *handler, room);
-            return;
+            return self.dispatch_timer(event, *handler, from, room);
         }
-        for at in 0..self.routes[topic.index()].len() {
-            self.deliver(self.routes[topic.index()][at], event, room);
+        for nth in from..self.routes[topic.index()].len() {
+            let at = self.routes[topic.index()][nth];
+            if let Err(outcomes) = self.deliver(at, event, room) {
+                return Err(Halting { handler: self.slots[at].name, next: nth + 1, outcomes });
+            }
         }
+        Ok(())
     }
 
     /// A timer reaches its owner and whoever subscribes to `system`, in the usual order.
-    fn dispatch_timer(&mut self, event: &Event, owner: Name, room: &mut usize) {
-        for at in 0..self.slots.len() {
+    fn dispatch_timer(
+        &mut self,
+        event: &Event,
+        owner: Name,
+        from: usize,
+        room: &mut usize,
+    ) -> Result<(), Halting> {
+        for at in from..self.slots.len() {
+            let handler = self.slots[at].name;
             let subscribed = self.routes[Topic::System.index()].contains(&at);
-            if subscribed || self.slots[at].name == owner {
-                self.deliver(at, event, room);
+            if (subscribed || handler == owner)
+                && let Err(outcomes) = self.deliver(at, event, room)
+            {
+                return Err(Halting { handler, next: at + 1, outcomes });
             }
         }
+        Ok(())
     }
 
+    /// Hands an event to one handler. An error is what to record of a failure that halts.
     #[inline]
-    fn deliver(&mut self, at: usize, event: &Event, room: &mut usize) {
+    fn deliver(&mut self, at: usize, event: &Event, room: &mut usize) -> Result<(), Vec<System>> {
         let slot = &mut self.slots[at];
         let handler = slot.name;
         let config = &self.config;
-        match slot.deliver(event, config.seed, *room, &mut self.staged, &config.circuit) {
+        let halts = self.halting.contains(event.body.topic());
+        let circuit = (!halts).then_some(&config.circuit);
+        let foretold = self.foretold.as_ref().filter(|failure| halts && failure.is(event, handler));
+        let verdict = match foretold {
+            None => slot.deliver(event, config.seed, *room, &mut self.staged, circuit),
+            Some(failure) => slot.fail_again(event, failure.reason.clone()),
+        };
+        match verdict {
             Verdict::PassedOver => {}
             Verdict::Done if self.staged.is_empty() => {}
             Verdict::Done => self.release_staged(event, handler, room),
-            Verdict::Noted { succeeded, outcomes } => {
+            Verdict::Noted { succeeded: true, outcomes } => {
                 self.queue_outcomes(event, handler, outcomes);
-                if succeeded {
-                    self.release_staged(event, handler, room);
-                } else {
-                    self.staged.clear();
+                self.release_staged(event, handler, room);
+            }
+            Verdict::Noted { succeeded: false, outcomes } => {
+                self.staged.clear();
+                if halts {
+                    return Err(outcomes);
                 }
+                self.queue_outcomes(event, handler, outcomes);
             }
         }
+        Ok(())
     }
 
     /// Lets what a handler staged take effect.
@@ -324,13 +459,18 @@ impl Engine {
     #[cold]
     fn queue_outcomes(&mut self, event: &Event, handler: Name, outcomes: Vec<System>) {
         for (n, system) in outcomes.into_iter().enumerate() {
-            let ordinal = OUTCOME_ORDINALS + n as u64;
-            let id = EventId::of_emitted(event.header.id, &handler, ordinal);
-            let header = self.caused_header(event, id, handler, ordinal);
-            let queued = Queued::new(Origin::Outcome, header, system.into());
-            let dispatched = event.origin != Origin::Outcome;
-            self.queue.push_back(Queued { dispatched, ..queued });
+            let outcome = self.outcome(event, handler, n, system);
+            self.queue.push_back(outcome);
         }
+    }
+
+    /// The record of what became of a handler that was handed `event`, the `n`th from zero.
+    fn outcome(&self, event: &Event, handler: Name, n: usize, system: System) -> Queued {
+        let ordinal = OUTCOME_ORDINALS + n as u64;
+        let id = EventId::of_emitted(event.header.id, &handler, ordinal);
+        let header = self.caused_header(event, id, handler, ordinal);
+        let dispatched = event.origin != Origin::Outcome;
+        Queued { dispatched, ..Queued::new(Origin::Outcome, header, system.into()) }
     }
 
     fn caused_header(&self, cause: &Event, id: EventId, handler: Name, ordinal: u64) -> Header {
@@ -375,6 +515,18 @@ impl Engine {
         &self.counts
     }
 
+    /// Why it stands still, if it does.
+    #[inline]
+    #[must_use]
+    pub fn halted(&self) -> Option<&Halt> {
+        self.standstill.as_ref().map(|standstill| &standstill.halt)
+    }
+
+    /// Says beforehand which failure ends the cascade that replay executes next, or that none does.
+    pub(crate) fn foretell(&mut self, failure: Option<Foretold>) {
+        self.foretold = failure.map(Box::new);
+    }
+
     /// When the next timer is due.
     #[must_use]
     pub fn next_timer(&self) -> Option<Nanos> {
@@ -394,8 +546,12 @@ impl Engine {
     /// Everything the engine needs to go on from here.
     ///
     /// # Errors
-    /// [`EngineError::HandlerState`] when a handler cannot write its state.
+    /// [`EngineError::HandlerState`] when a handler cannot write its state, [`EngineError::Halted`] when it
+    /// stands still.
     pub fn save(&self) -> Result<Vec<u8>, EngineError> {
+        if let Some(halt) = self.halted() {
+            return Err(EngineError::Halted(halt.clone()));
+        }
         debug_assert!(self.queue.is_empty(), "a snapshot stands between steps");
         let save = |slot: &Slot| slot.save().map_err(|why| state_error(slot.name, &why));
         let slots = self.slots.iter().map(save).collect::<Result<Vec<_>, _>>()?;
@@ -455,6 +611,8 @@ impl Engine {
         self.counts = saved.counts;
         self.timers = saved.timers;
         self.dedup = saved.dedup;
+        self.queue.clear();
+        self.standstill = None;
         Ok(())
     }
 }

@@ -17,6 +17,7 @@ pub mod driver;
 pub mod engine;
 pub mod event;
 pub mod feed;
+pub mod halt;
 pub mod log;
 pub mod numbers;
 pub mod recovery;

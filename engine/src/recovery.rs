@@ -1,11 +1,13 @@
 //! Recovery is replay: re-execute the log and compare every byte the handlers produce with what it holds.
 
 use crate::{
-    codec::{DecodeError, decode_entry},
+    codec::{DecodeError, decode_entry, peek_entry},
     engine::{Engine, EngineError, Stepped},
-    event::{Event, Origin},
+    event::{Event, EventId, Origin, Topic, TopicSet},
+    halt::Foretold,
     log::{Batch, EventLog, Head, LogError, Page, Pos, RangeQuery},
     source::Input,
+    text::Name,
 };
 
 /// What a replay did.
@@ -137,7 +139,42 @@ pub struct Replay {
     from: Pos,
     after: Pos,
     entries: u64,
+    cascade: Cascade,
     comparison: Comparison,
+}
+
+/// Entries from an input or timer up to the next one. They are executed together, because how they end
+/// (with a failure that halts) is needed where they begin.
+#[derive(Default)]
+struct Cascade {
+    bytes: Vec<u8>,
+    /// Where each entry stands, and where its bytes end.
+    index: Vec<(Pos, usize)>,
+}
+
+impl Cascade {
+    fn push(&mut self, pos: Pos, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+        self.index.push((pos, self.bytes.len()));
+    }
+
+    fn get(&self, at: usize) -> (Pos, &[u8]) {
+        let (pos, end) = self.index[at];
+        let start = if at == 0 { 0 } else { self.index[at - 1].1 };
+        (pos, &self.bytes[start..end])
+    }
+
+    /// The failure that it ends with, if it does.
+    fn last_failure(&self) -> Option<Foretold> {
+        let (_, bytes) = self.get(self.index.len().checked_sub(1)?);
+        let is_outcome = peek_entry(bytes).is_ok_and(|peek| peek.origin == Origin::Outcome);
+        decode_entry(bytes).ok().filter(|_| is_outcome).and_then(Foretold::of)
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.index.clear();
+    }
 }
 
 impl Replay {
@@ -150,7 +187,8 @@ impl Replay {
         if from.seq < head.trimmed.seq {
             return Err(ReplayError::NoSnapshot { through: head.trimmed });
         }
-        Ok(Self { head: *head, from, after: from, entries: 0, comparison: Comparison::default() })
+        let (cascade, comparison) = Default::default();
+        Ok(Self { head: *head, from, after: from, entries: 0, cascade, comparison })
     }
 
     /// What to read next; `None` at the head.
@@ -159,20 +197,38 @@ impl Replay {
         (self.after.seq < self.head.pos.seq).then(|| RangeQuery::all_after(self.after))
     }
 
-    /// Executes a page again and returns the position reached.
+    /// Executes a page again, but for a cascade that may go on behind it, and returns the position reached.
     ///
     /// # Errors
     /// The first position that differs, or [`ReplayError::LostTail`] when the log ends before its head.
     pub fn absorb(&mut self, engine: &mut Engine, page: &Page) -> Result<Pos, ReplayError> {
-        for entry in page.entries.iter().take_while(|entry| entry.pos <= self.head.pos) {
-            self.comparison.check(engine, entry.pos, entry.bytes)?;
+        let head = self.head.pos;
+        for entry in page.entries.iter().take_while(|entry| entry.pos <= head) {
+            if !peek_entry(entry.bytes).is_ok_and(|peek| peek.origin.is_caused()) {
+                self.execute_cascade(engine)?;
+            }
+            self.cascade.push(entry.pos, entry.bytes);
             self.entries += 1;
             self.after = entry.pos;
+        }
+        if self.wanted().is_none() {
+            self.execute_cascade(engine)?;
         }
         if page.next.is_none() && self.after.seq < self.head.pos.seq {
             return Err(ReplayError::LostTail { expected: self.head.pos, head: self.after });
         }
         Ok(self.after)
+    }
+
+    fn execute_cascade(&mut self, engine: &mut Engine) -> Result<(), ReplayError> {
+        engine.foretell(self.cascade.last_failure());
+        for at in 0..self.cascade.index.len() {
+            let (pos, bytes) = self.cascade.get(at);
+            self.comparison.check(engine, pos, bytes)?;
+        }
+        engine.foretell(None);
+        self.cascade.clear();
+        Ok(())
     }
 
     /// Compares the end: nothing left over, and the digest.
@@ -188,6 +244,47 @@ impl Replay {
         }
         Ok(Replayed { from, entries })
     }
+}
+
+/// A handler's failure as the log records it: the event was given up for that handler.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// The entry that records it; the event stands shortly before.
+    pub pos: Pos,
+    /// Which handler failed.
+    pub handler: Name,
+    /// On which event.
+    pub event: EventId,
+    /// Why.
+    pub reason: String,
+}
+
+/// The first `limit` failures of handlers that a log records behind `after`.
+///
+/// # Errors
+/// The log cannot be read, or an entry does not decode.
+pub async fn dead_letters<L: EventLog>(
+    log: &L,
+    after: Pos,
+    limit: usize,
+) -> Result<Vec<DeadLetter>, ReplayError> {
+    let mut letters = Vec::new();
+    let mut next = Some(after);
+    while let Some(after) = next.filter(|_| letters.len() < limit) {
+        let topics = TopicSet::of(&[Topic::System]);
+        let page = log.range(RangeQuery { topics, ..RangeQuery::all_after(after) }).await?;
+        for entry in page.entries.iter() {
+            let pos = entry.pos;
+            let decoded = decode_entry(entry.bytes);
+            let event = decoded.map_err(|why| ReplayError::Undecodable { pos, why })?;
+            if let Some(Foretold { handler, event, reason }) = Foretold::of(event) {
+                letters.push(DeadLetter { pos, handler, event, reason });
+            }
+        }
+        next = page.next;
+    }
+    letters.truncate(limit);
+    Ok(letters)
 }
 
 /// What the engine produced for the last input, and how far the log has confirmed it.
@@ -237,7 +334,11 @@ impl Comparison {
                     "a duplicate produces nothing"
                 );
             }
-            Origin::Timer => engine.advance(event.time, &mut self.produced),
+            // One of them: each timer that fired stands in the log.
+            Origin::Timer if engine.halted().is_none() => {
+                engine.fire_next_timer(event.time, &mut self.produced);
+            }
+            Origin::Timer => {}
             Origin::Decision | Origin::Outcome => {}
         }
     }

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 use silvertine_engine::{
+    bus::FailurePolicy,
     engine::{Engine, EngineError},
     text::{Name, one_line},
 };
@@ -28,8 +29,19 @@ pub struct Manifest {
     pub seed: u64,
     clock: ClockMode,
     engine: EngineSection,
+    /// Absent where no failure halts, as in logs from before there was a choice.
+    #[serde(default = "no_halts", skip_serializing_if = "never_halts")]
+    on_failure: FailurePolicy,
     sources: Vec<SourceSection>,
     handlers: Vec<HandlerSection>,
+}
+
+const fn no_halts() -> FailurePolicy {
+    FailurePolicy::DEAD_LETTER
+}
+
+fn never_halts(policy: &FailurePolicy) -> bool {
+    *policy == FailurePolicy::DEAD_LETTER
 }
 
 /// Why no engine comes of a manifest.
@@ -59,6 +71,7 @@ impl Manifest {
             seed: scenario.seed,
             clock: scenario.clock,
             engine: scenario.engine,
+            on_failure: scenario.on_failure,
             sources: scenario.sources.clone(),
             handlers: scenario.handlers.clone(),
         }
@@ -105,7 +118,7 @@ impl Manifest {
         registry: &Registry,
         wrap: &mut Wrap<'_>,
     ) -> Result<Engine, ManifestError> {
-        let mut builder = Engine::builder(self.engine.config(self.seed));
+        let mut builder = Engine::builder(self.engine.config(self.seed, self.on_failure));
         for section in &self.handlers {
             let (handler, default_priority) = registry
                 .build(&section.kind, section.params.clone())

@@ -10,7 +10,7 @@ use silvertine_engine::{
     driver::{Driver, Observer, Outcome, RunError, RunRequest, StopFlag},
     engine::EngineError,
     feed::{Feed, FeedError, IngressFeed, Merge, MergedSource, Polled},
-    log::{EventLog, IngressCursor, Lease, OwnerId},
+    log::{EventLog, IngressCursor, Lease, OwnerId, Pos},
     numbers::Money,
     source::{Input, SourceError},
     text::Name,
@@ -31,6 +31,8 @@ pub struct Runner {
     pub data: Option<PathBuf>,
     /// Go on with a log that is not empty.
     pub resume: bool,
+    /// The halt that a resumed run may go on behind; see [`RunRequest::past_halt`].
+    pub past_halt: Option<Pos>,
     /// Who owns the partition meanwhile: a value no two processes share.
     pub owner: OwnerId,
 }
@@ -38,7 +40,7 @@ pub struct Runner {
 impl Default for Runner {
     fn default() -> Self {
         let registry = Registry::standard();
-        Self { registry, data: None, resume: false, owner: OwnerId(1) }
+        Self { registry, data: None, resume: false, past_halt: None, owner: OwnerId(1) }
     }
 }
 
@@ -153,8 +155,8 @@ impl Runner {
         let feed = self.feed(scenario, &log)?;
         let config = scenario.run.driver();
         let mut driver = Driver { log, feed, clock, observer, engine, config };
-        let request =
-            RunRequest { owner: self.owner, manifest: manifest.to_bytes(), resume: self.resume };
+        let Self { owner, resume, past_halt, .. } = *self;
+        let request = RunRequest { owner, manifest: manifest.to_bytes(), resume, past_halt };
         let outcome = driver.run(&request, stop).await?;
         let figures = driver.engine.figures();
         let report = Report { scenario: scenario.name, seed: scenario.seed, outcome, figures };

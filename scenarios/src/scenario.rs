@@ -10,7 +10,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use silvertine_engine::{
     DedupConfig,
-    bus::{CircuitConfig, Priority},
+    bus::{CircuitConfig, FailurePolicy, Priority},
     driver::{DriverConfig, RetryConfig},
     engine::EngineConfig,
     numbers::Money,
@@ -62,6 +62,9 @@ pub struct Scenario {
     /// What shapes the engine.
     #[serde(default)]
     pub engine: EngineSection,
+    /// What follows when a handler fails, by the topic of the event.
+    #[serde(default)]
+    pub on_failure: FailurePolicy,
     /// How it is driven; changes nothing that is computed.
     #[serde(default)]
     pub run: RunSection,
@@ -125,7 +128,7 @@ impl Default for EngineSection {
 }
 
 impl EngineSection {
-    pub(crate) fn config(&self, seed: u64) -> EngineConfig {
+    pub(crate) fn config(&self, seed: u64, on_failure: FailurePolicy) -> EngineConfig {
         EngineConfig {
             seed,
             cascade_limit: self.cascade_limit,
@@ -133,6 +136,7 @@ impl EngineSection {
                 failure_threshold: self.circuit_failures,
                 reset_after: Duration::from_millis(self.circuit_reset_ms),
             },
+            on_failure,
             dedup: DedupConfig {
                 window: Duration::from_millis(self.dedup_window_ms),
                 capacity: self.dedup_capacity,

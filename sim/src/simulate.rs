@@ -389,7 +389,8 @@ impl<S: Subject> Run<'_, S> {
             config: self.config,
         };
         let stop = world.lock().processes[process].stop.clone();
-        let request = RunRequest { owner, manifest: self.manifest.clone(), resume: true };
+        let manifest = self.manifest.clone();
+        let request = RunRequest { owner, manifest, resume: true, past_halt: None };
         self.futures.push(Some(Box::pin(async move {
             let result = driver.run(&request, &stop).await;
             Ended::Owner(Box::new((result, driver.engine)))

@@ -148,6 +148,18 @@ fn a_scenario_that_makes_no_sense_is_refused_with_its_line() {
     refused(&format!("name = \"x\"\n{source}evnets = 3\n"), &["evnets"]);
     refused(&format!("name = \"x\"\n{source}tick = \"0\"\n"), &["source g", "tick"]);
     refused(&format!("name = \"x\"\n[run]\nbatch_entries = 0\n{source}"), &["batch_entries"]);
+    let policy = |text: &str| format!("name = \"x\"\n[on_failure]\n{text}\n{source}");
+    for (text, says) in [
+        ("order = \"park-key\"", "\"park-key\" is not supported yet; it is halt or dead-letter"),
+        ("order = \"Halt\"", "\"Halt\" is no answer to a failure"),
+        ("order = \"\"", "it is halt or dead-letter"),
+        ("order = true", "invalid type"),
+        ("orders = \"halt\"", "orders"),
+        ("order = \"halt\"\norder = \"halt\"", "duplicate"),
+    ] {
+        refused(&policy(text), &["scenario.toml:", says]);
+    }
+    refused(&format!("name = \"x\"\non_failure = \"halt\"\n{source}"), &["scenario.toml:2"]);
     refused(
         "name = \"x\"\n[[source]]\nkind = \"binance\"\nname = \"b\"\npath = \"${data}/f\"\n",
         &["--data"],

@@ -4,9 +4,12 @@
 
 #[path = "../support/cli.rs"]
 mod cli;
+#[path = "../support/halting.rs"]
+mod halting;
 #[path = "../support/redis_server.rs"]
 mod redis_server;
 
+mod halts;
 mod hostile_input;
 mod hostile_logs;
 mod output;

@@ -113,6 +113,8 @@ fn mistakes_on_the_command_line_end_with_code_two() {
         &["verify", "memory"],
         &["verify", "redis://127.0.0.1:1"],
         &["run", "scenarios/ema-cross.toml", "--batch", "0"],
+        &["run", "scenarios/ema-cross.toml", "--past-halt", "1-1"],
+        &["run", "scenarios/ema-cross.toml", "--resume", "--past-halt", "here"],
         &["bench", "--events", "0"],
     ] {
         let finished = silvertine(args);

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     cli::{recorded_data, root, silvertine},
-    folder,
+    folder, halting,
     redis_server::RedisServer,
     text,
 };
@@ -51,6 +51,22 @@ fn check_everywhere(scenario: &Path, data: Option<&Path>, paced: Option<&str>) {
         let on_redis = ["--speed", speed, "--log", &server.url(), "--partition", "paced"];
         assert_eq!(run(&on_redis), expected, "redis at {speed}");
     }
+}
+
+#[test]
+fn a_run_that_halts_and_goes_on_has_one_digest_on_redis_too() {
+    let (folder, server) = (folder(), RedisServer::start());
+    let scenario = halting::scenario(folder.path(), "market_data = \"halt\"");
+    let on_sled = format!("sled:{}", folder.path().join("log").display());
+    let (sled, halts) = halting::run_past_all(&scenario, &on_sled, &[]);
+    let on_redis = format!("{}#halting", server.url());
+    let (redis, halts_there) = halting::run_past_all(&scenario, &on_redis, &[]);
+    assert!(halts > 1, "a scenario that hardly halts proves little");
+    assert_eq!((facts(&redis), halts_there), (facts(&sled), halts));
+    let same = silvertine(&["diff", &on_redis, &on_sled]);
+    assert_eq!(same.code, Some(0), "{same:?}");
+    let verified = silvertine(&["verify", &on_redis, "--json"]).json();
+    assert_eq!(verified["digest"], redis["digest"]);
 }
 
 #[test]

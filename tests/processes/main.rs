@@ -4,6 +4,8 @@
 
 #[path = "../support/cli.rs"]
 mod cli;
+#[path = "../support/halting.rs"]
+mod halting;
 #[path = "../support/redis_server.rs"]
 mod redis_server;
 

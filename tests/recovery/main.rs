@@ -1,6 +1,7 @@
 //! Recovery by replay, and the driver's way with unknown outcomes, through the library alone.
 
 mod faulty;
+mod halts;
 
 use std::path::PathBuf;
 

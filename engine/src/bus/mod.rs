@@ -3,12 +3,14 @@
 mod circuit;
 mod context;
 mod handler;
+mod policy;
 mod slot;
 
 pub use self::{
     circuit::CircuitConfig,
     context::Context,
     handler::{Figure, Handler, HandlerError, Priority, decode_state, encode_state},
+    policy::{FailurePolicy, OnFailure},
 };
 pub(crate) use self::{
     circuit::{Admission, Circuit, Transition},

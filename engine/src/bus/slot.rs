@@ -52,7 +52,8 @@ impl Slot {
         Self { name, priority, handler, circuit: Circuit::default() }
     }
 
-    /// Hands `event` to the handler. A panic ends here.
+    /// Hands `event` to the handler. A panic ends here. Without a `circuit`, a failure halts the engine: what
+    /// the circuit counts is what it goes on behind.
     #[inline]
     pub(crate) fn deliver(
         &mut self,
@@ -60,7 +61,7 @@ impl Slot {
         seed: u64,
         room: usize,
         staged: &mut Staged,
-        config: &CircuitConfig,
+        circuit: Option<&CircuitConfig>,
     ) -> Verdict {
         let admission = self.circuit.admit(event.time);
         if admission == Admission::Refuse {
@@ -79,7 +80,17 @@ impl Slot {
         match failure {
             None if admission == Admission::Pass && self.is_calm() => Verdict::Done,
             None => self.note_success(admission),
-            Some(reason) => self.note_failure(event, admission, reason, config),
+            Some(reason) => self.note_failure(event, admission, reason, circuit),
+        }
+    }
+
+    /// Fails as the log says it did, and halted the engine, without being called: it may be mended by now, and
+    /// what a failed call did to its state is not the log's to tell.
+    #[cold]
+    pub(crate) fn fail_again(&mut self, event: &Event, reason: String) -> Verdict {
+        match self.circuit.admit(event.time) {
+            Admission::Refuse => Verdict::PassedOver,
+            admission => self.note_failure(event, admission, reason, None),
         }
     }
 
@@ -104,13 +115,15 @@ impl Slot {
         event: &Event,
         admission: Admission,
         reason: String,
-        config: &CircuitConfig,
+        circuit: Option<&CircuitConfig>,
     ) -> Verdict {
         tracing::warn!(handler = %self.name, pos = %event.pos, %reason, "handler failed");
         let mut outcomes = self.half_open_note(admission);
         let handler = self.name;
         outcomes.push(System::HandlerFailed { handler, event: event.header.id, reason });
-        if let Transition::Opened { until } = self.circuit.fail(event.time, config) {
+        if let Some(config) = circuit
+            && let Transition::Opened { until } = self.circuit.fail(event.time, config)
+        {
             outcomes.push(System::CircuitOpened { handler, until });
         }
         Verdict::Noted { succeeded: false, outcomes }

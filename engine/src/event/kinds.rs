@@ -432,6 +432,9 @@ pub enum OperatorAction {
     Kill,
     /// Take the kill switch back.
     Resume,
+    /// Let an engine that stands still since a handler failed go on behind the failed event. Anywhere else it
+    /// changes nothing.
+    PastHalt,
 }
 
 macro_rules! body_from {

@@ -58,6 +58,12 @@ impl Origin {
             _ => None,
         }
     }
+
+    /// Whether it belongs to the cascade of an entry before it.
+    #[must_use]
+    pub const fn is_caused(self) -> bool {
+        matches!(self, Self::Decision | Self::Outcome)
+    }
 }
 
 /// Who said it, when, and why.
