@@ -184,6 +184,9 @@ impl<L: EventLog + Default> UnderFaults<L> {
         scenario.engine.dedup_capacity = knobs.dedup_capacity;
         scenario.engine.circuit_failures = knobs.circuit_failures;
         scenario.engine.circuit_reset_ms = knobs.circuit_reset_ms;
+        if let Some(on_failure) = knobs.on_failure {
+            scenario.on_failure = on_failure;
+        }
         scenario.faults.clone_from(&plan.faults);
         scenario.sim.seed = plan.seed;
         scenario.expect = Default::default();

@@ -70,6 +70,8 @@ named! {
     HandlerFailed "handler_failed" "A handler failed";
     CircuitOpened "circuit_opened" "A circuit opened";
     CircuitClosed "circuit_closed" "A circuit closed again";
+    Halted "halted" "An owner stopped because a handler failed where that halts";
+    WentPastHalt "went_past_halt" "An owner went on behind a halt when an operator let it";
     TimerFired "timer_fired" "A timer fired";
     MessageRepeated "message_repeated" "A published message was recognised as a duplicate";
     TwoOwners "two_owners" "Two owners were at work at once";

@@ -47,6 +47,7 @@ pub fn bases(mode: Exhaustive, shape: &Shape) -> Vec<Plan> {
             dedup_capacity: 100_000,
             circuit_failures: 2,
             circuit_reset_ms: 50,
+            on_failure: None,
         },
         faults: Vec::new(),
         without_handlers: Vec::new(),

@@ -8,6 +8,7 @@
 use std::ops::Range;
 
 use silvertine_engine::{
+    bus::{FailurePolicy, OnFailure},
     numbers::Price,
     text::{Name, Symbol},
 };
@@ -70,6 +71,8 @@ pub struct Knobs {
     pub circuit_failures: u32,
     /// Engine time until a handler behind an open circuit is tried again, in milliseconds.
     pub circuit_reset_ms: u64,
+    /// What follows failures, where it is not left to the scenario.
+    pub on_failure: Option<FailurePolicy>,
 }
 
 /// The last seed: a plan that breaks a promise is written as TOML, which knows no greater number.
@@ -95,7 +98,8 @@ impl Plan {
         let mut knob_rng = Rng::new(seed ^ 0x4b4e_4f42);
         let mut fault_rng = Rng::new(seed ^ 0x4641_554c_5453);
         let workloads = draw_workloads(&mut workload_rng, shape);
-        let knobs = draw_knobs(&mut knob_rng);
+        let mut knobs = draw_knobs(&mut knob_rng);
+        knobs.on_failure = draw_policy(&mut Rng::new(seed ^ 0x4841_4c54));
         let live = workloads.iter().any(|(_, workload)| workload.publish);
         let events = workloads.iter().map(|(_, workload)| workload.events).sum();
         let faults = draw_faults(&mut fault_rng, live, events, &knobs);
@@ -169,7 +173,18 @@ fn draw_knobs(rng: &mut Rng) -> Knobs {
         dedup_capacity: pick(rng, &[3, 50, 100_000]),
         circuit_failures: pick(rng, &[1, 2, 5]),
         circuit_reset_ms: pick(rng, &[10, 100, 60_000]),
+        on_failure: None,
     }
+}
+
+/// One time in eight failures halt: on some topics, so that both kinds meet in one run, or on all.
+fn draw_policy(rng: &mut Rng) -> Option<FailurePolicy> {
+    if rng.below(8) > 0 {
+        return None;
+    }
+    let mut draw = || pick(rng, &[OnFailure::Halt, OnFailure::DeadLetter]);
+    let (market_data, signal, system) = (draw(), draw(), draw());
+    Some(FailurePolicy { market_data, signal, system, ..FailurePolicy::default() })
 }
 
 /// A random subset of the kinds of faults (swarm testing: a run with few kinds goes deeper than one with

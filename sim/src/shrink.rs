@@ -130,6 +130,7 @@ impl Shrinking<'_> {
             dedup_capacity: 100_000,
             circuit_failures: 5,
             circuit_reset_ms: 60_000,
+            on_failure: None,
         };
         if self.with(|plan| plan.knobs = usual) {
             return;
@@ -142,6 +143,7 @@ impl Shrinking<'_> {
         self.with(|plan| plan.knobs.dedup_capacity = usual.dedup_capacity);
         self.with(|plan| plan.knobs.circuit_failures = usual.circuit_failures);
         self.with(|plan| plan.knobs.circuit_reset_ms = usual.circuit_reset_ms);
+        self.with(|plan| plan.knobs.on_failure = usual.on_failure);
     }
 
     fn plainer_faults(&mut self) {

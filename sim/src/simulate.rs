@@ -36,7 +36,7 @@ use crate::{
     fault::{Fault, FaultKind, OpKind, Scope},
     oracle::{
         Oracle, Violation,
-        audit::{CallLog, audit, recount},
+        audit::{CallLog, audit, is_past_halt, recount},
         explain::explain,
         same, same_bytes,
     },
@@ -143,6 +143,7 @@ pub fn simulate_until<S: Subject>(
         manifest: subject.manifest(),
         config: subject.driver(),
         twin,
+        past_halt: None,
         finished: None,
         stop,
         stopped: false,
@@ -172,10 +173,18 @@ impl Twin {
         while let Polled::Ready(recv_time) =
             block_on(feed.poll(Duration::ZERO)).map_err(|error| error.to_string())?
         {
-            let input = feed.take();
             let latest = engine.time().max(recv_time);
+            engine.advance(recv_time, &mut log);
+            while engine.halted().is_some() {
+                engine.go_past_halt(engine.time(), &mut log);
+                engine.advance(recv_time, &mut log);
+            }
+            let input = feed.take();
             if engine.step(input, recv_time, &mut log) == Stepped::Duplicate {
                 duplicates += 1;
+            }
+            while engine.halted().is_some() {
+                engine.go_past_halt(engine.time(), &mut log);
             }
             if engine.time() > latest && violation.is_none() {
                 let what = "engine time runs ahead of the inputs";
@@ -216,6 +225,8 @@ struct Run<'a, S: Subject> {
     manifest: Vec<u8>,
     config: DriverConfig,
     twin: Option<Twin>,
+    /// The newest halt that an owner reported; an operator lets the next one go on behind it.
+    past_halt: Option<Pos>,
     finished: Option<(Outcome, Engine)>,
     stop: &'a AtomicBool,
     stopped: bool,
@@ -390,7 +401,7 @@ impl<S: Subject> Run<'_, S> {
         };
         let stop = world.lock().processes[process].stop.clone();
         let manifest = self.manifest.clone();
-        let request = RunRequest { owner, manifest, resume: true, past_halt: None };
+        let request = RunRequest { owner, manifest, resume: true, past_halt: self.past_halt };
         self.futures.push(Some(Box::pin(async move {
             let result = driver.run(&request, &stop).await;
             Ended::Owner(Box::new((result, driver.engine)))
@@ -456,6 +467,9 @@ impl<S: Subject> Run<'_, S> {
         match result {
             Ok(outcome) => self.conclude_well(process, outcome, engine),
             Err(error) => {
+                if let RunError::Halted(halt) = &error {
+                    self.past_halt = Some(halt.pos);
+                }
                 let mut world = self.world.lock();
                 let retry = &self.config.retry;
                 match explain(&error, &world.processes[process], &world.server, retry) {
@@ -610,16 +624,19 @@ impl<S: Subject> Run<'_, S> {
             &save(&engine)?,
             state,
         )?;
-        let circuit = engine.config().circuit;
+        let config = *engine.config();
         // What watched it hands in its notes.
         drop(engine);
-        audit(&events, &calls.take(), &circuit)?;
-        self.see_circuits(&events);
+        audit(&events, &calls.take(), &config)?;
+        self.see_outcomes(&events);
         Ok((events, begin == Pos::ZERO))
     }
 
-    fn see_circuits(&self, events: &[Event]) {
+    fn see_outcomes(&self, events: &[Event]) {
         let mut world = self.world.lock();
+        if events.iter().any(is_past_halt) {
+            world.coverage.see(Sight::WentPastHalt);
+        }
         for event in events.iter().filter(|event| event.origin == Origin::Outcome) {
             match &event.body {
                 Body::System(System::CircuitOpened { .. }) => {
@@ -651,7 +668,8 @@ impl<S: Subject> Run<'_, S> {
             }
         }
         if self.is_live() {
-            let accounted = inputs.len() as u64 + outcome.duplicates;
+            let messages = inputs.iter().filter(|input| !is_past_halt(input)).count() as u64;
+            let accounted = messages + outcome.duplicates;
             let what = "every message accepted is an entry or a duplicate";
             if self.world.lock().server.lost_writes && accounted > accepted {
                 // The engine had read a message that the server then lost; it is handled once.

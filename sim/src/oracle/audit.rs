@@ -11,8 +11,9 @@ use std::{
 
 use silvertine_engine::{
     Counts,
-    bus::{CircuitConfig, Context, Figure, Handler, HandlerError, Priority},
-    event::{Body, Event, EventId, OrderStatus, Origin, System, TopicSet},
+    bus::{Context, Figure, Handler, HandlerError, Priority},
+    engine::EngineConfig,
+    event::{Body, Event, EventId, OperatorAction, OrderStatus, Origin, System, TopicSet},
     text::Name,
     time::Nanos,
 };
@@ -119,7 +120,7 @@ impl Handler for Watched {
 }
 
 /// Checks a log from its first kept entry on, with the calls of its re-execution from there.
-pub(crate) fn audit(events: &[Event], calls: &Calls, circuit: &CircuitConfig) -> Check {
+pub(crate) fn audit(events: &[Event], calls: &Calls, config: &EngineConfig) -> Check {
     let by_id = index(events)?;
     // The newest entry of that id before `at`: beyond its window, a producer's id may come again.
     let find = |id: EventId, at: usize| -> Option<usize> {
@@ -137,7 +138,13 @@ pub(crate) fn audit(events: &[Event], calls: &Calls, circuit: &CircuitConfig) ->
         }
     }
     timers_in_order(events)?;
-    Deliveries::new(events, &causes, calls, circuit).check(&find, whole)
+    Deliveries::new(events, &causes, calls, config).check(&find, whole)
+}
+
+/// Whether it is an operator's permission to go on behind a halt.
+pub(crate) fn is_past_halt(event: &Event) -> bool {
+    let Body::System(System::Operator { action, .. }) = &event.body else { return false };
+    event.origin == Origin::Input && *action == OperatorAction::PastHalt
 }
 
 type Find<'a> = dyn Fn(EventId, usize) -> Option<usize> + 'a;
@@ -185,7 +192,8 @@ fn timer(events: &[Event], at: usize, set_by: Option<usize>, whole: bool) -> Che
         let violation = Violation::new(Oracle::Integrity, what, "an entry that set it", "none");
         return if whole { Err(violation) } else { Ok(()) };
     };
-    let overtook = |event: &&Event| event.origin == Origin::Input && event.time >= due;
+    let overtook =
+        |event: &&Event| event.origin == Origin::Input && event.time >= due && !is_past_halt(event);
     match events[(set_by + 1).min(at)..at].iter().find(overtook) {
         None => Ok(()),
         Some(input) => {
@@ -218,7 +226,9 @@ struct Deliveries<'a> {
     /// Of each entry, the place of the one that caused it.
     causes: &'a [Option<usize>],
     calls: &'a Calls,
-    circuit: &'a CircuitConfig,
+    config: &'a EngineConfig,
+    /// The topics on whose events a failure halts.
+    halting: TopicSet,
     /// Handlers in the order in which they must be called.
     order: Vec<usize>,
     /// By entry, then handler: whether its call ended well, where there was one.
@@ -241,12 +251,13 @@ impl<'a> Deliveries<'a> {
         events: &'a [Event],
         causes: &'a [Option<usize>],
         calls: &'a Calls,
-        circuit: &'a CircuitConfig,
+        config: &'a EngineConfig,
     ) -> Self {
         let mut order: Vec<usize> = (0..calls.handlers.len()).collect();
         order.sort_by_key(|&handler| calls.handlers[handler].priority);
         let ends = vec![None; events.len() * order.len()];
-        Self { events, causes, calls, circuit, order, ends }
+        let halting = config.on_failure.halting();
+        Self { events, causes, calls, config, halting, order, ends }
     }
 
     fn check(mut self, find: &Find<'_>, whole: bool) -> Check {
@@ -258,8 +269,11 @@ impl<'a> Deliveries<'a> {
             self.nothing_of_a_failure(event, at, find)?;
             let cause = self.causes[at];
             turn = self.in_turn(event, cause, turn)?;
+            let halts = self.tells_of_halt(at, cause);
+            self.nothing_behind_a_halt(at, halts)?;
             let silent = event.origin == Origin::Outcome
-                && cause.is_some_and(|cause| self.events[cause].origin == Origin::Outcome);
+                && (halts
+                    || cause.is_some_and(|cause| self.events[cause].origin == Origin::Outcome));
             for &handler in &self.order {
                 let called =
                     calls.next_if(|call| call.seq == event.pos.seq && call.handler == handler);
@@ -298,6 +312,42 @@ impl<'a> Deliveries<'a> {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether the entry is part of the record of a failure that halts: the failure, or just before it that the
+    /// handler was tried.
+    fn tells_of_halt(&self, at: usize, cause: Option<usize>) -> bool {
+        let event = &self.events[at];
+        let halts = cause.is_some_and(|at| self.halting.contains(self.events[at].body.topic()));
+        let fails = |event: &Event| {
+            let failed = matches!(&event.body, Body::System(System::HandlerFailed { .. }));
+            failed && event.origin == Origin::Outcome
+        };
+        let same_call = |next: &&Event| {
+            next.header.causation == event.header.causation
+                && next.header.source == event.header.source
+        };
+        let tried = matches!(&event.body, Body::System(System::CircuitHalfOpened { .. }));
+        halts
+            && (fails(event)
+                || tried && self.events.get(at + 1).filter(same_call).is_some_and(fails))
+    }
+
+    /// Behind a failure that halts comes the operator's permission, and it comes nowhere else.
+    fn nothing_behind_a_halt(&self, at: usize, halts: bool) -> Check {
+        let (event, next) = (&self.events[at], self.events.get(at + 1));
+        let failed = matches!(&event.body, Body::System(System::HandlerFailed { .. })) && halts;
+        let permitted = next.is_some_and(is_past_halt);
+        if next.is_none() || failed == permitted {
+            return Ok(());
+        }
+        let what = format!("the entry behind the one at {}", event.pos);
+        let (expected, actual) = if failed {
+            ("an operator's permission: the failure halts", "something else")
+        } else {
+            ("no permission to go past a halt: there is none", "one")
+        };
+        Err(Violation::new(Oracle::Poison, what, expected, actual))
     }
 
     /// Within a cascade, what was caused first comes first, and what one event causes comes in the order
@@ -343,6 +393,14 @@ impl<'a> Deliveries<'a> {
             Err(Violation::new(Oracle::Dispatch, what, expected, actual))
         };
         let is_open = matches!(*standing, Standing::Open { until } if event.time < until);
+        let failed = |system: &System| matches!(system, System::HandlerFailed { handler, .. } if *handler == name);
+        if self.halting.contains(event.body.topic()) && self.outcomes(event).any(failed) {
+            // Whoever executes the log again takes the failure from there, and circuits know nothing of it.
+            return match call {
+                None => Ok(Some(false)),
+                Some(_) => broken("not called again: its failure halted the run", "called"),
+            };
+        }
         let Some(call) = call else {
             if wanted && !is_open && !matches!(standing, Standing::Unknown) {
                 return broken(
@@ -358,9 +416,7 @@ impl<'a> Deliveries<'a> {
         if is_open {
             return broken("passed over: its circuit is open", "called");
         }
-        let recorded = self.outcomes(event).any(
-            |system| matches!(system, System::HandlerFailed { handler, .. } if *handler == name),
-        );
+        let recorded = self.outcomes(event).any(failed);
         if !call.ended_well && !recorded {
             let what = format!("{name} fails on the entry at {}", event.pos);
             return Err(Violation::new(Oracle::Poison, what, "a recorded failure", "none"));
@@ -390,10 +446,11 @@ impl<'a> Deliveries<'a> {
         well: bool,
         opened: Option<Nanos>,
     ) -> Standing {
-        let opens = Standing::Open { until: event.time.saturating_add(self.circuit.reset_after) };
+        let circuit = &self.config.circuit;
+        let opens = Standing::Open { until: event.time.saturating_add(circuit.reset_after) };
         match standing {
             _ if well => Standing::Closed { failures: 0 },
-            Standing::Closed { failures } if failures + 1 < self.circuit.failure_threshold => {
+            Standing::Closed { failures } if failures + 1 < circuit.failure_threshold => {
                 Standing::Closed { failures: failures + 1 }
             }
             Standing::Unknown if opened.is_none() => Standing::Unknown,
@@ -408,7 +465,7 @@ impl<'a> Deliveries<'a> {
         let cause = event.header.id;
         let cascade = self.events[after..]
             .iter()
-            .take_while(|later| !matches!(later.origin, Origin::Input | Origin::Timer));
+            .take_while(|later| later.origin.is_caused() || is_past_halt(later));
         cascade.filter_map(move |later| match &later.body {
             Body::System(system)
                 if later.origin == Origin::Outcome && later.header.causation == Some(cause) =>

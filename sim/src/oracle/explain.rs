@@ -27,6 +27,11 @@ pub(crate) fn explain<L>(
         RunError::Log(why)
         | RunError::Feed(FeedError::Log(why))
         | RunError::Replay(ReplayError::Log(why)) => end.of_log(why),
+        RunError::Halted(halt) => {
+            let what = "a run that halts says where, and has committed all up to there";
+            same(Oracle::Truth, what, &process.acknowledged, &halt.pos)?;
+            Ok(Sight::Halted)
+        }
         RunError::LostTail { expected, head } if process.lost => {
             end.loss_is_true(*expected, *head)?;
             Ok(Sight::TailLossReported)
