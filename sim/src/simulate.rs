@@ -53,6 +53,9 @@ use crate::{
 /// Steps that a run may take for each input, on top of a number that suits any run.
 const STEPS_PER_INPUT: u64 = 400;
 const STEPS_BASE: u64 = 200_000;
+/// Owners that a run may start, on top of one for each second that its faults last: none follows
+/// another sooner for long.
+const OWNERS_BASE: u64 = 1_000;
 /// Messages that a producer publishes at once.
 const PUBLISHED_AT_ONCE: usize = 7;
 /// How many messages a producer that restarts sends again.
@@ -139,6 +142,8 @@ pub fn simulate_until<S: Subject>(
         world: Shared::new(world),
         futures: Vec::new(),
         steps_left: STEPS_BASE + STEPS_PER_INPUT * inputs,
+        owners_left: OWNERS_BASE
+            + faults.iter().map(|fault| fault.for_ns / 1_000_000_000).sum::<u64>(),
         producers: producers.into_iter().map(Arc::from).collect(),
         manifest: subject.manifest(),
         config: subject.driver(),
@@ -221,6 +226,7 @@ struct Run<'a, S: Subject> {
     /// One for each process of the world, until it ends or dies.
     futures: Vec<Option<Running<'a>>>,
     steps_left: u64,
+    owners_left: u64,
     producers: Vec<Arc<[Message]>>,
     manifest: Vec<u8>,
     config: DriverConfig,
@@ -276,7 +282,7 @@ impl<S: Subject> Run<'_, S> {
             }
             self.happen(next)?;
             self.steps_left -= 1;
-            if self.steps_left == 0 {
+            if self.steps_left == 0 || self.owners_left == 0 {
                 self.stuck("the run does not come to its end");
             }
         }
@@ -383,6 +389,7 @@ impl<S: Subject> Run<'_, S> {
     }
 
     fn start_owner(&mut self) -> Result<(), String> {
+        self.owners_left = self.owners_left.saturating_sub(1);
         let (process, owner) = self.add_process(Role::Owner);
         let world = self.world.clone();
         let log = SimLog { world: world.clone(), process };
