@@ -3,6 +3,8 @@
 //!
 //! `cargo bench --bench workers [-- MESSAGES]`. Needs redis-server and redis-benchmark.
 
+#![expect(clippy::float_arithmetic, reason = "rates and ratios for people")]
+
 use std::{
     process::Command,
     sync::{

@@ -60,9 +60,7 @@ pub(crate) fn verify(args: VerifyArgs) -> Result<Exit, Failure> {
         println!("good: {} entries of {scenario} re-executed from {from}", replayed.entries);
         println!("  head    {head}\n  digest  {digest}");
         if let Some(DeadLetter { pos, handler, reason, .. }) = first_given_up {
-            println!(
-                "  events given up: {given_up}, the first at {pos} by {handler}: {reason}"
-            );
+            println!("  events given up: {given_up}, the first at {pos} by {handler}: {reason}");
         }
         if let Some(halt) = halt {
             println!("  {halt}");

@@ -23,7 +23,7 @@ use super::{
     open, say, say_json, unwritable,
 };
 use crate::{
-    exit::{Exit, Failure},
+    exit::{self, Exit, Failure},
     run::runtime,
     signals::stop_on_signals,
 };
@@ -104,7 +104,7 @@ fn list(selection: &Selection, after: Pos, limit: usize, json: bool) -> Result<E
     }
     match page.next {
         Some(next) if !json => say(&format!("more: --after {next}"))?,
-        Some(next) => eprintln!("silvertine: more: --after {next}"),
+        Some(next) => exit::say(format_args!("more: --after {next}")),
         None if page.letters.is_empty() && !json => say("no dead letters")?,
         None => {}
     }

@@ -5,7 +5,7 @@
 -- the rest by those who wait for an ordering key to be free.
 -- Answers messages {lane, id, fields, why, tries, deliveries, done}; in how many milliseconds the next retry
 -- is due (-1: none); whether there is more to look through; where each lane and the bell stand.
-local PAGE, PARK_MAX, HEAL_MAX, FORGET_AFTER = 1000, 1000, 10000, 3600 * 1000
+local PAGE, PARK_MAX, HEAL_MAX = 1000, 1000, 10000
 local limit, own, tend, retries, new = number(), take() == '1', take() == '1', take() == '1', take() == '1'
 local reverse, cursors = take() == '1', take() == '1'
 local reclaim_after, window = number(), number()
@@ -128,7 +128,8 @@ local function reclaim()
           hand_over(i, entry[1], 'r', entry[4])
         end
       end
-    elseif holds[name] == 0 and idle[name] >= math.max(FORGET_AFTER, reclaim_after) then
+    elseif holds[name] == 0 and idle[name] >= reclaim_after then
+      -- It is created again should it come back; what it held would go with it.
       for _, lane in ipairs(lanes) do call('XGROUP', 'DELCONSUMER', lane.stream, group, name) end
     end
   end
