@@ -25,7 +25,7 @@ use silvertine_engine::{
     engine::{Engine, Stepped},
     event::{Body, Event, Origin, System},
     feed::{Feed, IngressFeed, Merge, Polled},
-    log::{Batch, EventLog, Message, OwnerId, Pos},
+    log::{Batch, EventLog, LogErrorKind, Message, OwnerId, Pos, RangeQuery},
     recovery::{self, Replay, ReplayError},
     text::Name,
 };
@@ -563,7 +563,9 @@ impl<S: Subject> Run<'_, S> {
             trimmed => witness.oldest_snapshot().unwrap_or(trimmed),
         };
         let accepted = witness.messages_accepted();
+        let trimmed = witness.head.trimmed;
         drop(world);
+        check_floor(&log, trimmed)?;
         let state = save(engine)?;
         let (events, base_is_whole) = self.re_execute(&log, begin, &state)?;
         if base_is_whole {
@@ -747,6 +749,23 @@ fn see_counts(coverage: &mut Coverage, counts: &Counts) {
     ] {
         if count > 0 {
             coverage.see(sight);
+        }
+    }
+}
+
+/// A reader that misses a single trimmed entry is told, too. Owners hardly ever stand right there.
+fn check_floor<L: EventLog>(log: &L, trimmed: Pos) -> Result<(), Violation> {
+    if trimmed == Pos::ZERO {
+        return Ok(());
+    }
+    let after = Pos { seq: trimmed.seq - 1, ..trimmed };
+    let read = block_on(log.range(RangeQuery { limit: 1, ..RangeQuery::all_after(after) }));
+    match read.map_err(|error| error.kind) {
+        Err(LogErrorKind::Trimmed { through }) if through == trimmed => Ok(()),
+        told => {
+            let what = format!("a reader behind {after} is told that an entry is missing");
+            let expected = format!("trimmed through {trimmed}");
+            Err(Violation::new(Oracle::Trim, what, expected, format!("{told:?}")))
         }
     }
 }
