@@ -1,6 +1,6 @@
 //! Beds: how each store gets fresh streams, what a restarted process sees of them, and what time it is there.
 
-use std::future::Future;
+use std::{future::Future, time::Duration};
 
 use silvertine::{
     engine::{
@@ -8,7 +8,6 @@ use silvertine::{
         time::Nanos,
         worker::{Streams, Topology},
     },
-    sim::executor::block_on,
     storage::streams::MemoryStreams,
 };
 
@@ -31,9 +30,11 @@ pub trait Bed: Sized {
     fn pass(&mut self, span: Span) -> impl Future<Output = ()>;
 }
 
-/// Runs a law to its end.
-pub fn run<T>(future: impl Future<Output = T>) -> T {
-    block_on(future)
+/// Runs a law to its end, on a runtime for those stores that need one.
+pub fn run<T>(law: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let in_time = async { tokio::time::timeout(Duration::from_secs(120), law).await };
+    runtime.expect("a runtime").block_on(in_time).expect("a law comes to its end")
 }
 
 /// A clock that jumps.
@@ -133,3 +134,40 @@ on_disk!(
     silvertine::storage::streams::SledStreams,
     silvertine::storage::sled::SledOptions { cache_bytes: 4 << 20, ..Default::default() }
 );
+
+/// On a server of its own, which goes by its own clock: a restart is another handle.
+#[cfg(feature = "redis")]
+pub struct RedisBed {
+    server: crate::redis_server::RedisServer,
+    streams: silvertine::storage::redis::RedisStreams,
+    topology: Topology,
+}
+
+#[cfg(feature = "redis")]
+impl Bed for RedisBed {
+    type Streams = silvertine::storage::redis::RedisStreams;
+
+    fn new(topology: Topology) -> Self {
+        let server = crate::redis_server::RedisServer::start();
+        let streams = Self::Streams::open(&server.url(), topology.clone()).expect("a URL");
+        Self { server, streams, topology }
+    }
+
+    fn streams(&self) -> &Self::Streams {
+        &self.streams
+    }
+
+    fn reopen(&mut self) {
+        let opened = Self::Streams::open(&self.server.url(), self.topology.clone());
+        self.streams = opened.expect("a URL");
+    }
+
+    fn now(&self) -> Nanos {
+        silvertine::worker::now()
+    }
+
+    async fn pass(&mut self, span: Span) {
+        // The server counts whole milliseconds.
+        tokio::time::sleep(span.duration() + Duration::from_millis(3)).await;
+    }
+}

@@ -70,10 +70,10 @@ pub async fn a_call_whose_answer_was_lost_changes_nothing_when_it_is_made_again<
     ];
     let first = desk.try_settle("a", &settlements).await.expect("settles");
     assert_eq!(first, [Settled::Applied; 4]);
-    let before = desk.stats().await;
+    let before = desk.stats_at_rest().await;
     let again = desk.try_settle("a", &settlements).await.expect("settles");
     assert_eq!(again, [Settled::Lost; 4]);
-    assert_eq!(desk.stats().await, before);
+    assert_eq!(desk.stats_at_rest().await, before);
     assert_eq!((desk.read(&outputs()).await.len(), desk.letters().await.len()), (1, 1));
     for _ in 0..2 {
         assert_eq!(desk.extend("a", &ids[4..]).await, []);

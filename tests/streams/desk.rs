@@ -239,6 +239,13 @@ impl<B: Bed> Desk<B> {
         self.stats_of(&stream()).await
     }
 
+    /// The same without what changes by waiting alone, where time is real.
+    pub async fn stats_at_rest(&self) -> StreamStats {
+        let mut stats = self.stats().await;
+        stats.groups.iter_mut().for_each(|group| group.oldest = None);
+        stats
+    }
+
     /// Counts of the group on the stream itself.
     pub async fn counts(&self) -> GroupStats {
         let groups = self.stats().await.groups;

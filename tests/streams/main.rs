@@ -13,6 +13,9 @@ mod letters;
 mod model;
 mod names;
 mod ordering;
+#[cfg(feature = "redis")]
+#[path = "../support/redis_server.rs"]
+mod redis_server;
 mod settling;
 mod trimming;
 
@@ -109,3 +112,5 @@ on!(memory, MemoryBed, histories: 512);
 on!(redb, RedbBed, histories: 32);
 #[cfg(feature = "sled")]
 on!(sled, SledBed, histories: 32);
+#[cfg(feature = "redis")]
+on!(redis, RedisBed, histories: 24);

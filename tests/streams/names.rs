@@ -18,11 +18,11 @@ pub async fn declaring_again_changes_nothing<B: Bed>() {
     desk.publish(&["1", "2"]).await;
     let first = desk.poll("a", crate::desk::Ask { limit: 1, ..ANY }).await;
     assert_eq!(texts(&first), ["1"]);
-    let before = desk.stats().await;
+    let before = desk.stats_at_rest().await;
     desk.streams().declare(desk.now()).await.expect("declares");
     desk.bed.reopen();
     desk.streams().declare(desk.now()).await.expect("declares");
-    let after = desk.stats().await;
+    let after = desk.stats_at_rest().await;
     assert_eq!((after.groups[0].held, after.groups[0].waiting), (1, 1));
     assert_eq!((after.added, after.length, after.last), (before.added, before.length, before.last));
 }

@@ -51,7 +51,7 @@ pub async fn a_step_that_is_refused_leaves_nothing<B: Bed>() {
     desk.publish_to(&full, &[text("occupied")]).await;
     let ids = desk.publish(&["1", "2"]).await;
     desk.poll("a", ANY).await;
-    let before = desk.stats().await;
+    let before = desk.stats_at_rest().await;
     let unknown = Publication::new(name("no:such:stream"), text("z"));
     for (bad, is_full) in [(unknown, false), (Publication::new(full, text("z")), true)] {
         let settlements =
@@ -63,7 +63,7 @@ pub async fn a_step_that_is_refused_leaves_nothing<B: Bed>() {
             other => panic!("{other}"),
         }
         desk.bed.reopen();
-        assert_eq!(desk.stats().await, before);
+        assert_eq!(desk.stats_at_rest().await, before);
         assert_eq!(desk.read(&outputs()).await, [""; 0]);
     }
     assert_eq!(texts(&desk.poll("a", STARTED).await), ["1", "2"]);
