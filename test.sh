@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the tests need (redis-server) and runs every test.
+# Installs what the tests need (redis-server; redis-py in a folder of its own) and runs every test.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -18,4 +18,21 @@ if ! command -v redis-server >/dev/null; then
 fi
 redis-server --version
 
+python=target/python
+if ! "$python/bin/python" -c "import redis" 2>/dev/null; then
+    echo "test.sh: installing redis-py into $python"
+    mkdir -p target
+    if ! python3 -m venv "$python" 2>/dev/null; then
+        # Debian keeps the module in a package of its own.
+        as_root=""
+        [ "$(id -u)" -eq 0 ] || as_root="sudo"
+        $as_root apt-get update -qq
+        $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-venv
+        python3 -m venv "$python"
+    fi
+    "$python/bin/pip" install --quiet "redis>=5,<9"
+fi
+
 cargo test --workspace --locked "$@"
+echo "test.sh: the tests that need Python"
+cargo test --locked --test processes python -- --ignored

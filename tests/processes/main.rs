@@ -13,6 +13,7 @@ mod digests;
 mod kills;
 mod live;
 mod owners;
+mod python;
 mod stops;
 mod workers;
 
