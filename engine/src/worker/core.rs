@@ -40,6 +40,8 @@ use crate::{
 const STARTS_MAX: u32 = 3;
 /// The most settlements of one step.
 const SETTLE_MAX: usize = 256;
+/// Fewer than this are never split.
+const SETTLE_LEAST: usize = 16;
 /// How long a poll waits at most: retries that others schedule meanwhile are seen so late.
 const WAIT_MAX: Duration = Duration::from_millis(200);
 /// How often a busy member looks for retries that are due and members that died.
@@ -175,6 +177,8 @@ pub struct Core {
     poll_trouble: Trouble,
     command_trouble: Trouble,
     tended: Option<Nanos>,
+    /// Whether the last poll brought nothing: the next will wait, and should know for how long.
+    found_nothing: bool,
     polls: u64,
     next_due: Option<Nanos>,
     extended: Nanos,
@@ -284,6 +288,7 @@ impl Core {
             poll_trouble: Trouble::default(),
             command_trouble: Trouble::default(),
             tended: None,
+            found_nothing: true,
             polls: 0,
             next_due: None,
             extended: now,
@@ -383,6 +388,12 @@ impl Core {
         matches!(self.circuit, Circuit::Closed { .. })
     }
 
+    /// How many settlements one step takes: half of what the member may hold, so that the next messages are already on
+    /// their way while the other half is settled.
+    fn settle_share(&self) -> usize {
+        (self.config.group.in_flight / 2).clamp(SETTLE_LEAST, SETTLE_MAX)
+    }
+
     fn heartbeat(&self) -> Duration {
         self.config.group.reclaim_after.duration() / 3
     }
@@ -427,7 +438,7 @@ impl Core {
             return None;
         }
         if !self.outbox.is_empty() {
-            let count = self.outbox.len().min(self.settle_max);
+            let count = self.outbox.len().min(self.settle_max).min(self.settle_share());
             let settlements = self.outbox.drain(..count).collect();
             return self.command(Action::Settle(settlements), now);
         }
@@ -574,13 +585,12 @@ impl Core {
             self.own = Some(OwnReason::Sure);
         }
         let own = self.own.is_some();
-        let busy = !self.held.is_empty() || !self.outbox.is_empty();
         let due = self.next_due.map(|at| at.since(now));
         // While a poll waits, nothing shows that this member is alive.
         let longest = WAIT_MAX.min(self.heartbeat());
         let wait = if own { Duration::ZERO } else { longest.min(due.unwrap_or(longest)) };
         let tend = own
-            || !busy
+            || self.found_nothing
             || self.tended.is_none_or(|at| now >= at.saturating_add(TEND_EVERY))
             || due == Some(Duration::ZERO);
         if tend {
@@ -601,6 +611,7 @@ impl Core {
         match result {
             Ok(polled) => {
                 self.poll_trouble = Trouble::default();
+                self.found_nothing = polled.deliveries.is_empty();
                 self.heard(self.poll_sent, now);
                 if !polled.deliveries.is_empty() && !self.is_fresh(self.poll_sent, now) {
                     // The answer took so long that what it brings may be somebody else's by now.
@@ -878,7 +889,11 @@ impl Core {
                 (Settled::Duplicate, _) => &mut self.stats.duplicates,
                 (Settled::Applied, Verdict::Done { .. }) => &mut self.stats.done,
                 (Settled::Applied, Verdict::Retry { .. }) if given_back => continue,
-                (Settled::Applied, Verdict::Retry { .. }) => &mut self.stats.retried,
+                (Settled::Applied, Verdict::Retry { .. }) => {
+                    // It may be due before the next look.
+                    self.tended = None;
+                    &mut self.stats.retried
+                }
                 (Settled::Applied, Verdict::Dead(_)) => &mut self.stats.dead,
                 (Settled::Applied, Verdict::Release) => continue,
             };
