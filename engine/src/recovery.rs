@@ -214,7 +214,9 @@ impl Replay {
         if self.wanted().is_none() {
             self.execute_cascade(engine)?;
         }
-        if page.next.is_none() && self.after.seq < self.head.pos.seq {
+        // An entry beyond the head with one missing below it: the tail was lost, and somebody has written on.
+        let beyond = page.entries.last_pos().is_some_and(|last| last > head);
+        if (page.next.is_none() || beyond) && self.after.seq < self.head.pos.seq {
             return Err(ReplayError::LostTail { expected: self.head.pos, head: self.after });
         }
         Ok(self.after)

@@ -45,6 +45,7 @@ pub(crate) fn streams(args: StreamsArgs) -> Result<Exit, Failure> {
         }
         StreamsCommand::Read { store, stream, after, limit } => {
             let streams = open(&store, true)?;
+            known(&streams, &stream)?;
             let messages = runtime.block_on(streams.read(&stream, after, limit))?;
             for (id, message) in messages {
                 say(&line_of(id, &message))?;
@@ -94,13 +95,13 @@ async fn list(streams: &AnyStreams, json: bool) -> Result<(), Failure> {
             let dead = stats.dead;
             let (length, added) = (stats.length, stats.added);
             say(&format!(
-                "{name:<44} {length:>9} {added:>9} {:>9} {:>7} {:>7} {:>7} {:>9} {dead:>7}{note}",
-                "", "", "", "", ""
+                "{name:<44} {length:>9} {added:>9} {:>9} {:>7} {:>7} {:>7} {:>9} {:>7} {dead:>7}{note}",
+                "", "", "", "", "", ""
             ))?;
             for group in stats.groups {
                 let oldest = group.oldest.map(|span| format!("{}s", span.duration().as_secs()));
                 say(&format!(
-                    "  {:<42} {:>9} {:>9} {:>9} {:>7} {:>7} {:>7} {:>9} {:>7}  {}",
+                    "  {:<42} {:>9} {:>9} {:>9} {:>7} {:>7} {:>7} {:>9} {:>7} {:>7}  {}",
                     group.group,
                     "",
                     "",
@@ -109,6 +110,7 @@ async fn list(streams: &AnyStreams, json: bool) -> Result<(), Failure> {
                     group.retrying,
                     group.parked,
                     group.done,
+                    group.duplicates,
                     group.dead,
                     oldest.unwrap_or_default()
                 ))?;
@@ -121,9 +123,24 @@ async fn list(streams: &AnyStreams, json: bool) -> Result<(), Failure> {
 /// A message with the headers of the command line.
 fn template(fields: &[String]) -> Result<Message, Failure> {
     fields.iter().try_fold(Message::default(), |message, field| match field.split_once('=') {
+        Some((message::PAYLOAD, _)) => {
+            let why = "--field data=…: the payload comes from stdin";
+            Err(Failure::new(Exit::Usage, why))
+        }
         Some((name, value)) if !name.is_empty() => Ok(message.with(name, value)),
         _ => Err(Failure::new(Exit::Usage, format!("--field {field:?} is not NAME=VALUE"))),
     })
+}
+
+/// Refuses a stream that the topology does not have.
+fn known(streams: &AnyStreams, stream: &StreamName) -> Result<(), Failure> {
+    match streams.topology().owner_of(stream) {
+        Some(_) => Ok(()),
+        None => {
+            let why = format!("there is no stream {stream} in the topology");
+            Err(Failure::new(Exit::Usage, why))
+        }
+    }
 }
 
 async fn publish(
@@ -133,10 +150,7 @@ async fn publish(
     key: Option<&str>,
     batch: usize,
 ) -> Result<u64, Failure> {
-    if streams.topology().owner_of(stream).is_none() {
-        let why = format!("there is no stream {stream} in the topology");
-        return Err(Failure::new(Exit::Usage, why));
-    }
+    known(streams, stream)?;
     let mut pending = Vec::with_capacity(batch);
     let mut count = 0;
     for (number, line) in (1_u64..).zip(io::stdin().lock().lines()) {

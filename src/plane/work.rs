@@ -1,5 +1,7 @@
 //! `silvertine work`.
 
+use std::{os::unix::fs::PermissionsExt, path::Path};
+
 use silvertine::{
     engine::{
         driver::StopFlag,
@@ -19,6 +21,7 @@ use crate::{
 
 /// Works on a stream until it is told to stop.
 pub(crate) fn work(args: WorkArgs) -> Result<Exit, Failure> {
+    check(&args)?;
     let streams = open(&args.store, false)?;
     let stop = stop_on_signals()?;
     let stats = runtime()?.block_on(async {
@@ -30,6 +33,38 @@ pub(crate) fn work(args: WorkArgs) -> Result<Exit, Failure> {
         "{done} done, {duplicates} duplicates, {retried} retries, {dead} dead, {lost} taken by others"
     ))?;
     Ok(if stop.is_requested() && !args.until_idle { Exit::Stopped } else { Exit::Good })
+}
+
+/// Refuses what could only fail on every message.
+fn check(args: &WorkArgs) -> Result<(), Failure> {
+    let usage = |why: String| Err(Failure::new(Exit::Usage, why));
+    if let Some(emit) = &args.emit {
+        if super::topology(&args.store)?.owner_of(emit).is_none() {
+            return usage(format!("there is no stream {emit} in the topology"));
+        }
+        if *emit == args.stream {
+            return usage(format!("--emit leads back to {emit}"));
+        }
+    }
+    match args.command.first() {
+        Some(program) if !is_executable(program) => {
+            usage(format!("{program} is no program that can be run"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether there is such a program, in a folder of `PATH` where its name says no folder.
+fn is_executable(program: &str) -> bool {
+    let executable = |path: &Path| {
+        let found = path.metadata();
+        found.is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+    };
+    if program.contains('/') {
+        return executable(Path::new(program));
+    }
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&folders).any(|folder| executable(&folder.join(program)))
 }
 
 /// Declares the streams; a server that is not there yet is waited for.

@@ -20,8 +20,9 @@ use silvertine_engine::{
     span::Span,
     time::Nanos,
     worker::{
-        Action, ConsumerName, Core, CoreConfig, CoreStats, GroupName, Member, MessageId, Outcome,
-        Poll, Polled, RetryPolicy, Settled, Settlement, StreamName, Streams, Work,
+        Action, Class, ConsumerName, Core, CoreConfig, CoreStats, Failure, GroupName, Member,
+        MessageId, Outcome, Poll, Polled, Publication, RetryPolicy, Settled, Settlement,
+        StreamName, Streams, Topology, Work,
     },
 };
 use tokio::{
@@ -241,7 +242,7 @@ impl<S: Streams, H: Service> Running<'_, S, H> {
                 }
                 let time = now();
                 for (id, outcome) in self.ended.drain(..) {
-                    core.handled(&id, outcome, time);
+                    core.handled(&id, checked(self.worker.streams.topology(), outcome), time);
                 }
                 continue;
             };
@@ -362,7 +363,7 @@ impl<S: Streams, H: Service> Running<'_, S, H> {
             Report::Handled(outcomes) => {
                 for (id, outcome) in outcomes {
                     self.handlers.remove(&id);
-                    core.handled(&id, outcome, time);
+                    core.handled(&id, checked(self.worker.streams.topology(), outcome), time);
                 }
             }
             Report::Settled(settlements, result) => {
@@ -421,6 +422,15 @@ impl<S: Streams, H: Service> Running<'_, S, H> {
     fn is_idle(&self, core: &Core) -> bool {
         self.idle_since == Some(self.changes) && core.in_flight() == 0
     }
+}
+
+/// An outcome that the store can take: what would go to a stream that nobody knows is a failure of the handler.
+fn checked(topology: &Topology, outcome: Outcome) -> Outcome {
+    let Outcome::Done(emit) = &outcome else { return outcome };
+    let unknown = emit.iter().find(|one| topology.owner_of(&one.stream).is_none());
+    let Some(Publication { stream, .. }) = unknown else { return outcome };
+    let text = format!("the handler emitted to {stream}, which is no stream in the topology");
+    Outcome::Failed(Failure::new(Class::Permanent, "invalid_output", &text))
 }
 
 /// Polls; where the store's answer comes at once, waits here for something to arrive.

@@ -27,6 +27,9 @@ fn check(what: &'static str, text: &str) -> Result<(), NameError> {
     if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
         return wrong("it holds a space or a control character");
     }
+    if what == "consumer" && text.starts_with('~') {
+        return wrong("names that begin with ~ are those under which messages wait");
+    }
     // Braces mark the part of a key that decides its slot on a cluster.
     let plain = match text.strip_prefix('{').and_then(|rest| rest.split_once("}:")) {
         Some((base, rest)) if !base.is_empty() && !rest.is_empty() => [base, rest],
@@ -177,5 +180,6 @@ mod tests {
             assert!(StreamName::new(name).is_err(), "{name}");
             assert!(serde_json::from_value::<GroupName>(name.into()).is_err(), "{name}");
         }
+        assert!(ConsumerName::new("~waiting").is_err());
     }
 }

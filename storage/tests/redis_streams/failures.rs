@@ -136,8 +136,6 @@ fn what_no_topology_knows_and_what_cannot_be_a_message_is_invalid() {
         let error = bed.publish_to(&stream(), vec![message("x"), empty]).await.expect_err("empty");
         assert!(matches!(error.kind, LogErrorKind::Invalid { .. }));
         assert_eq!(bed.stats().await.added, 0);
-        let error = bed.poll_with("~waiting", |_| ()).await.expect_err("a name of the store's");
-        assert!(matches!(error.kind, LogErrorKind::Invalid { .. }));
         let unknown = silvertine_engine::worker::StreamName::new("a:b").expect("a name");
         assert_eq!(bed.streams.stream_stats(&unknown, Nanos::ZERO).await, Ok(None));
         assert!(bed.streams.bury(&unknown, &[], Nanos::ZERO).await.is_err());
