@@ -51,9 +51,7 @@ fn main() {
         server.send("FLUSHALL");
         by_hand.push(runtime.block_on(hand_written(&server.url(), messages)));
         server.send("FLUSHALL");
-        server.send("CONFIG RESETSTAT");
         ours.push(runtime.block_on(workers(&server.url(), messages)));
-        eprintln!("{}", server.send("INFO commandstats"));
     }
     server.send("FLUSHALL");
     let (by_hand, ours) = (medians(&by_hand), medians(&ours));

@@ -40,8 +40,6 @@ use crate::{
 const STARTS_MAX: u32 = 3;
 /// The most settlements of one step.
 const SETTLE_MAX: usize = 256;
-/// Fewer than this are never split.
-const SETTLE_LEAST: usize = 16;
 /// How long a poll waits at most: retries that others schedule meanwhile are seen so late.
 const WAIT_MAX: Duration = Duration::from_millis(200);
 /// How often a busy member looks for retries that are due and members that died.
@@ -388,12 +386,6 @@ impl Core {
         matches!(self.circuit, Circuit::Closed { .. })
     }
 
-    /// How many settlements one step takes: half of what the member may hold, so that the next messages are already on
-    /// their way while the other half is settled.
-    fn settle_share(&self) -> usize {
-        (self.config.group.in_flight / 2).clamp(SETTLE_LEAST, SETTLE_MAX)
-    }
-
     fn heartbeat(&self) -> Duration {
         self.config.group.reclaim_after.duration() / 3
     }
@@ -438,7 +430,7 @@ impl Core {
             return None;
         }
         if !self.outbox.is_empty() {
-            let count = self.outbox.len().min(self.settle_max).min(self.settle_share());
+            let count = self.outbox.len().min(self.settle_max);
             let settlements = self.outbox.drain(..count).collect();
             return self.command(Action::Settle(settlements), now);
         }
