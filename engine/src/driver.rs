@@ -24,8 +24,8 @@ use crate::{
     feed::{Feed, FeedError, Polled},
     halt::Halt,
     log::{
-        Acquired, Advice, Batch, Commit, CommitId, EventLog, Lease, LogError, LogErrorKind,
-        OwnerId, Pos, Snapshot,
+        Acquired, Advice, Batch, Commit, CommitId, EventLog, IngressCursor, Lease, LogError,
+        LogErrorKind, OwnerId, Pos, Snapshot,
     },
     recovery::{Replay, ReplayError, Replayed},
     time::Nanos,
@@ -355,9 +355,34 @@ impl<L: EventLog, F: Feed, C: Clock, O: Observer> Driver<L, F, C, O> {
         while let Some(query) = replay.wanted() {
             let read = |log: L| async move { log.range(query).await };
             let page = self.patiently(owner, give_up_after, read).await?;
-            self.observer.replaying(replay.absorb(&mut self.engine, &page)?);
+            match replay.absorb(&mut self.engine, &page) {
+                Ok(reached) => self.observer.replaying(reached),
+                Err(error) => return Err(self.blame(error, acquired).await),
+            }
         }
-        replay.finish(&self.engine)
+        match replay.finish(&self.engine) {
+            Ok(replayed) => Ok(replayed),
+            Err(error) => Err(self.blame(error, acquired).await),
+        }
+    }
+
+    /// Entries that differ may be those of somebody else, who took the partition over while this owner read.
+    async fn blame(&mut self, error: ReplayError, acquired: &Acquired) -> ReplayError {
+        if !matches!(error, ReplayError::Diverged(_) | ReplayError::Digest { .. }) {
+            return error;
+        }
+        if let Some(loss) = self.missed_loss(acquired).await {
+            return loss;
+        }
+        let lease = acquired.lease;
+        let ask = |log: L| async move {
+            let nothing_consumed = IngressCursor::new();
+            log.ingress(Some(&lease), &nothing_consumed, 1, Duration::ZERO).await
+        };
+        match self.patiently(lease.owner, self.config.retry.give_up_after, ask).await {
+            Err(fenced) if matches!(fenced.kind, LogErrorKind::Fenced { .. }) => fenced.into(),
+            _ => error,
+        }
     }
 
     /// Restores the newest snapshot that can be read. A damaged one costs time, not the log: an older one,
