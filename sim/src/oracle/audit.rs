@@ -13,7 +13,7 @@ use silvertine_engine::{
     Counts,
     bus::{Context, Figure, Handler, HandlerError, Priority},
     engine::EngineConfig,
-    event::{Body, Event, EventId, OperatorAction, OrderStatus, Origin, System, TopicSet},
+    event::{Body, Event, EventId, Header, OperatorAction, OrderStatus, Origin, System, TopicSet},
     text::Name,
     time::Nanos,
 };
@@ -266,7 +266,7 @@ impl<'a> Deliveries<'a> {
         let mut calls = self.calls.calls.iter().peekable();
         let mut turn = (0, 0);
         for (at, event) in self.events.iter().enumerate() {
-            self.nothing_of_a_failure(event, at, find)?;
+            self.nothing_of_a_failure(event, at, find, whole)?;
             let cause = self.causes[at];
             turn = self.in_turn(event, cause, turn)?;
             let halts = self.tells_of_halt(at, cause);
@@ -293,25 +293,37 @@ impl<'a> Deliveries<'a> {
         }
     }
 
-    /// No decision and no timer comes of a call that failed. Where a producer's id came again, any entry of that
-    /// id may have caused it.
-    fn nothing_of_a_failure(&self, event: &Event, at: usize, find: &Find<'_>) -> Check {
+    /// No decision and no timer comes of a call that failed. A decision stands in the cascade of its cause; but
+    /// where a producer's id came again, any entry of that id may have set a timer, a trimmed one too.
+    fn nothing_of_a_failure(
+        &self,
+        event: &Event,
+        at: usize,
+        find: &Find<'_>,
+        whole: bool,
+    ) -> Check {
         let header = &event.header;
         let (Origin::Decision | Origin::Timer, Some(id)) = (event.origin, header.causation) else {
             return Ok(());
         };
         let by = |registered: &Registered| registered.name == header.source;
         let Some(handler) = self.calls.handlers.iter().position(by) else { return Ok(()) };
-        let causes = successors(self.causes[at], |&earlier| find(id, earlier));
+        let is_timer = event.origin == Origin::Timer;
+        let earlier = |&cause: &usize| if is_timer { find(id, cause) } else { None };
+        let causes = successors(self.causes[at], earlier);
         let mut ends = causes.filter_map(|cause| self.ends[cause * self.order.len() + handler]);
-        match ends.next() {
-            Some(false) if !ends.any(|well| well) => {
-                let what = format!("the entry at {} comes of a call that failed", event.pos);
-                let actual = format!("a decision of {}", header.source);
-                Err(Violation::new(Oracle::Poison, what, "nothing", actual))
-            }
-            _ => Ok(()),
+        if ends.next() != Some(false) || ends.any(|well| well) {
+            return Ok(());
         }
+        let root = find(header.correlation, at).map(|root| &self.events[root].header);
+        let is_derived =
+            |root: &Header| root.id == EventId::of_input(&root.source, root.source_seq);
+        if is_timer && !whole && !root.is_some_and(is_derived) {
+            return Ok(());
+        }
+        let what = format!("the entry at {} comes of a call that failed", event.pos);
+        let actual = format!("a decision of {}", header.source);
+        Err(Violation::new(Oracle::Poison, what, "nothing", actual))
     }
 
     /// Whether the entry is part of the record of a failure that halts: the failure, or just before it that the
