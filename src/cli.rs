@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use silvertine::{
-    engine::{log::Pos, text::Name},
+    engine::{log::Pos, span::Span, text::Name},
     storage::LogAddress,
 };
 
@@ -224,18 +224,5 @@ impl From<ExhaustiveArg> for silvertine::sim::exhaust::Exhaustive {
             ExhaustiveArg::Crashes => Self::Crashes,
             ExhaustiveArg::Pairs => Self::Pairs,
         }
-    }
-}
-
-/// A span of time on the command line.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Span(pub std::time::Duration);
-
-impl std::str::FromStr for Span {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let ns = silvertine::sim::fault::parse_span(text)?;
-        Ok(Self(std::time::Duration::from_nanos(ns)))
     }
 }

@@ -1,21 +1,10 @@
 //! Times and spans as people write them: `00:01:30.250`, `5s`, `250ms`.
 
-use silvertine_engine::time::NANOS_PER_SECOND;
-
-const UNITS: [(&str, u64); 6] = [
-    ("h", 3600 * NANOS_PER_SECOND),
-    ("m", 60 * NANOS_PER_SECOND),
-    ("s", NANOS_PER_SECOND),
-    ("ms", 1_000_000),
-    ("us", 1_000),
-    ("ns", 1),
-];
+use silvertine_engine::{span::Span, time::NANOS_PER_SECOND};
 
 /// A span in the largest unit that says it in whole numbers.
 pub(crate) fn span(ns: u64) -> String {
-    let whole = UNITS.iter().find(|&&(_, unit)| ns >= unit && ns.is_multiple_of(unit));
-    let (name, unit) = whole.unwrap_or(&("ns", 1));
-    format!("{}{name}", ns / unit)
+    Span::from_nanos(ns).to_string()
 }
 
 /// A span with its sign.
@@ -38,11 +27,7 @@ pub(crate) fn clock(ns: u64) -> String {
 /// # Errors
 /// One line that shows what a span looks like.
 pub fn parse_span(text: &str) -> Result<u64, String> {
-    let wrong = || format!("{text:?} is no span of time such as 5s, 250ms, 2m");
-    let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
-    let (number, unit) = text.split_at(digits);
-    let unit = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(wrong)?.1;
-    number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit)).ok_or_else(wrong)
+    text.parse().map(Span::as_nanos)
 }
 
 /// Reads what [`signed_span`] writes.

@@ -177,7 +177,7 @@ fn run_all(
     let failed = Mutex::new(None);
     let enough = || {
         interrupted.load(Ordering::Relaxed)
-            || args.time.is_some_and(|time| began.elapsed() >= time.0)
+            || args.time.is_some_and(|time| began.elapsed() >= time.duration())
     };
     thread::scope(|scope| {
         for _ in 0..args.jobs {

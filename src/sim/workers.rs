@@ -133,7 +133,7 @@ fn run_all(args: &SimArgs, began: Instant) -> Tally {
     let (next, to) = (AtomicU64::new(args.from_seed), args.from_seed.saturating_add(count));
     let stop = AtomicBool::new(false);
     let tally = Mutex::new(Tally::default());
-    let enough = || args.time.is_some_and(|time| began.elapsed() >= time.0);
+    let enough = || args.time.is_some_and(|time| began.elapsed() >= time.duration());
     thread::scope(|scope| {
         for _ in 0..args.jobs {
             scope.spawn(|| {
