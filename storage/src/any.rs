@@ -192,7 +192,8 @@ impl AnyLog {
     }
 }
 
-fn unusable(address: &LogAddress, why: &str) -> LogError {
+/// Nothing can be opened at this address.
+pub(crate) fn unusable(address: &LogAddress, why: &str) -> LogError {
     LogError {
         kind: LogErrorKind::Foreign { why: why.to_owned() },
         applied: Applied::No,

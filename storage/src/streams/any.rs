@@ -3,7 +3,7 @@
 use std::{future::Future, pin::Pin};
 
 use silvertine_engine::{
-    log::{Applied, LogError, LogErrorKind, Pos},
+    log::{LogError, Pos},
     time::Nanos,
     worker::{
         Amendment, DeadLetter, Member, Message, MessageId, Poll, Polled, Publication, Settled,
@@ -16,13 +16,13 @@ use super::MemoryStreams;
 use super::RedbStreams;
 #[cfg(feature = "sled")]
 use super::SledStreams;
-use crate::LogAddress;
 #[cfg(feature = "redb")]
 use crate::redb::RedbOptions;
 #[cfg(feature = "redis")]
 use crate::redis::RedisStreams;
 #[cfg(feature = "sled")]
 use crate::sled::SledOptions;
+use crate::{LogAddress, any::unusable};
 
 /// Named streams in a store of any kind. Each has a place of its own: a folder or file that holds
 /// streams holds no partition's log.
@@ -88,15 +88,6 @@ impl AnyStreams {
             #[cfg(not(feature = "redis"))]
             LogAddress::Redis { .. } => Err(unusable(address, "this build has no Redis")),
         }
-    }
-}
-
-fn unusable(address: &LogAddress, why: &str) -> LogError {
-    LogError {
-        kind: LogErrorKind::Foreign { why: why.to_owned() },
-        applied: Applied::No,
-        operation: "open",
-        log: address.to_string(),
     }
 }
 
