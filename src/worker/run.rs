@@ -16,7 +16,7 @@ use std::{
 use silvertine_engine::{
     codec::Codec,
     driver::StopFlag,
-    log::LogError,
+    log::{Advice, LogError},
     span::Span,
     time::Nanos,
     worker::{
@@ -168,7 +168,7 @@ impl<S: Streams, H: Service> Worker<S, H> {
     /// Works until it is told to stop. Outages of the store are waited out.
     ///
     /// # Errors
-    /// The store refuses in a way that waiting does not mend, before the first message.
+    /// The store's first answer refuses in a way that waiting does not mend, such as a wrong password.
     pub async fn run(self) -> Result<CoreStats, WorkerError> {
         let started = now();
         let mut core = Core::new(self.config.clone(), started);
@@ -183,6 +183,9 @@ impl<S: Streams, H: Service> Worker<S, H> {
             idle_since: None,
             drained: 0,
             alerted: started,
+            answered: false,
+            refused: None,
+            over: StopFlag::default(),
         };
         loop {
             running.act(&mut core);
@@ -193,6 +196,9 @@ impl<S: Streams, H: Service> Worker<S, H> {
                 core.drain(now().saturating_add(self.drain));
             }
             running.take_reports(&mut core, &mut reports).await;
+            if let Some(error) = running.refused.take() {
+                return Err(error.into());
+            }
             running.tend_dead_letters(&core);
             if self.until_idle && running.is_idle(&core) {
                 core.drain(now().saturating_add(self.drain));
@@ -225,6 +231,18 @@ struct Running<'w, S, H> {
     drained: u64,
     /// When it was last looked whether dead letters need attention.
     alerted: Nanos,
+    /// Whether the store has ever answered a poll.
+    answered: bool,
+    /// Why it never will.
+    refused: Option<LogError>,
+    /// Raised when the worker is gone, for what it has started beside itself.
+    over: StopFlag,
+}
+
+impl<S, H> Drop for Running<'_, S, H> {
+    fn drop(&mut self) {
+        self.over.request();
+    }
 }
 
 impl<S: Streams, H: Service> Running<'_, S, H> {
@@ -351,8 +369,12 @@ impl<S: Streams, H: Service> Running<'_, S, H> {
                             tracing::warn!(%stream, %at, "the group was gone and is there again");
                         }
                     }
+                    Err(error) if !self.answered && error.advice() == Advice::GiveUp => {
+                        self.refused = Some(error.clone());
+                    }
                     Err(error) => tracing::warn!(%error, "polling failed; trying again"),
                 }
+                self.answered |= result.is_ok();
                 core.polled(result, time);
             }
             Report::Began(ids, result) => {
@@ -408,9 +430,10 @@ impl<S: Streams, H: Service> Running<'_, S, H> {
             let rate_per_second = config.group.drain_per_second;
             let options = DrainOptions { rate_per_second, ..DrainOptions::default() };
             let drainer = Drainer::new(letters, config.member.group.clone(), options);
-            let stop = stop.clone();
+            let (stop, over) = (stop.clone(), self.over.clone());
             tokio::spawn(async move {
-                match drainer.run(|| stop.is_requested()).await {
+                let stops = || stop.is_requested() || over.is_requested();
+                match drainer.run(stops).await {
                     Ok(Some(state)) => tracing::info!(?state, "dead letters were sent back"),
                     Ok(None) => {}
                     Err(error) => tracing::warn!(%error, "sending dead letters back failed"),
