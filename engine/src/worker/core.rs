@@ -866,13 +866,17 @@ impl Core {
         self.command_succeeded(now);
         self.settle_max = (self.settle_max * 2).min(SETTLE_MAX);
         for (settlement, settled) in sent.into_iter().zip(settled) {
-            let given_back = self.held.get(&settlement.id).is_some_and(|held| held.given_back);
+            let held = self.held.get(&settlement.id);
+            let given_back = held.is_some_and(|held| held.given_back);
+            // Only a key of the producer's can be shared.
+            let has_twins = held.is_some_and(|held| held.message.field(message::KEY).is_some());
             self.drop_held(&settlement.id);
             if self.polling {
                 self.ended_meanwhile.insert(settlement.id.clone());
             }
-            if let (Verdict::Done { key, .. }, true) =
-                (&settlement.verdict, settled != Settled::Lost)
+            if let Verdict::Done { key, .. } = &settlement.verdict
+                && has_twins
+                && settled != Settled::Lost
             {
                 self.settle_twins(key);
             }
