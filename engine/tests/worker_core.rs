@@ -412,7 +412,7 @@ fn messages_with_one_key_never_run_together_and_the_second_needs_no_handler() {
     let sent = bench.settled();
     assert_eq!(sent[0].id, id(2));
     assert!(
-        matches!(&sent[0].verdict, Verdict::Done { key, emit } if key == "k" && emit.is_empty())
+        matches!(&sent[0].verdict, Verdict::Done { key: Some(key), emit } if &**key == "k" && emit.is_empty())
     );
 }
 
@@ -435,7 +435,7 @@ fn what_is_gone_from_its_stream_and_what_was_done_before_need_no_handler() {
     let sent = bench.settled();
     let Verdict::Dead(letter) = &sent[0].verdict else { panic!("{sent:?}") };
     assert_eq!(letter.story.reason, Reason::Trimmed);
-    assert!(matches!(&sent[1].verdict, Verdict::Done { key, .. } if key == "k"));
+    assert!(matches!(&sent[1].verdict, Verdict::Done { key: Some(key), .. } if &**key == "k"));
 }
 
 #[test]

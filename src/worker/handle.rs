@@ -1,6 +1,6 @@
 //! What a worker does with a message: the user's side.
 
-use std::{any::type_name, future::Future};
+use std::{any::type_name, future::Future, sync::OnceLock};
 
 use serde::de::DeserializeOwned;
 use silvertine_engine::{
@@ -91,14 +91,20 @@ impl Handled {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Context {
     work: Work,
+    /// What to call it outside, once somebody has asked.
+    name: OnceLock<String>,
 }
 
 impl Context {
+    const fn of(work: Work) -> Self {
+        Self { work, name: OnceLock::new() }
+    }
+
     /// Names the message for the outside world: the same at every delivery, retry and replay. The producer's
     /// own key where it gave one.
     #[must_use]
     pub fn key(&self) -> &str {
-        &self.work.key
+        self.name.get_or_init(|| self.work.name())
     }
 
     /// Where it stands.
@@ -270,7 +276,7 @@ impl<H: Handle> Service for Single<H> {
         let mut outcomes = Vec::with_capacity(work.len());
         for work in work {
             outcomes.push(match H::Message::from_message(&work.message, codec) {
-                Ok(message) => outcome(self.0.handle(message, Context { work }).await),
+                Ok(message) => outcome(self.0.handle(message, Context::of(work)).await),
                 Err(why) => Outcome::Undecodable(why.to_string()),
             });
         }
@@ -296,7 +302,7 @@ impl<H: HandleBatch> Service for Batched<H> {
         for work in work {
             match H::Message::from_message(&work.message, codec) {
                 Ok(message) => {
-                    messages.push((message, Context { work }));
+                    messages.push((message, Context::of(work)));
                     outcomes.push(None);
                 }
                 Err(why) => outcomes.push(Some(Outcome::Undecodable(why.to_string()))),

@@ -137,8 +137,8 @@ async fn member_loop(streams: &RedisStreams, batch: usize) {
             .deliveries
             .into_iter()
             .map(|delivery| {
-                let key = delivery.id.to_string();
-                Settlement { id: delivery.id, verdict: Verdict::Done { key, emit: Vec::new() } }
+                let verdict = Verdict::Done { key: None, emit: Vec::new() };
+                Settlement { id: delivery.id, verdict }
             })
             .collect();
         handled += streams.settle(&member, &settlements, Nanos::ZERO).await.expect("settles").len();

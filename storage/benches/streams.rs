@@ -76,7 +76,8 @@ fn settle(streams: &impl Streams, name: &str, tend: bool, verdict: impl Fn(u64) 
 }
 
 fn done(number: u64) -> Verdict {
-    Verdict::Done { key: format!("1700000000000-{number}"), emit: Vec::new() }
+    let key = format!("order-{number}");
+    Verdict::Done { key: Some(key.into()), emit: Vec::new() }
 }
 
 fn dead(number: u64) -> Verdict {

@@ -150,8 +150,9 @@ impl Streams for Planted {
         let mut later = Vec::new();
         for settlement in &mut changed {
             match (&mut settlement.verdict, self.bug) {
-                (Verdict::Done { key, .. }, Bug::DropsIdempotency) => {
-                    key.push_str(&format!("#{}", self.calls.fetch_add(1, Ordering::Relaxed)));
+                (Verdict::Done { key: Some(key), .. }, Bug::DropsIdempotency) => {
+                    let other = format!("{key}#{}", self.calls.fetch_add(1, Ordering::Relaxed));
+                    *key = other.into();
                 }
                 (Verdict::Done { emit, .. }, Bug::AcknowledgesFirst) => later.append(emit),
                 (Verdict::Retry { after, .. }, Bug::RetriesEarly) => {

@@ -63,7 +63,7 @@ pub async fn a_call_whose_answer_was_lost_changes_nothing_when_it_is_made_again<
     let emit =
         vec![silvertine::engine::worker::Publication::new(outputs(), crate::desk::text("out"))];
     let settlements = [
-        (ids[0].clone(), Verdict::Done { key: "k".to_owned(), emit }),
+        (ids[0].clone(), Verdict::Done { key: Some("k".into()), emit }),
         (ids[1].clone(), dead(&ids[1])),
         (ids[2].clone(), retry(1, LONG)),
         (ids[3].clone(), Verdict::Release),

@@ -73,7 +73,12 @@ pub fn texts(deliveries: &[Delivery]) -> Vec<String> {
 }
 
 pub fn done(key: &str) -> Verdict {
-    Verdict::Done { key: key.to_owned(), emit: Vec::new() }
+    Verdict::Done { key: Some(key.into()), emit: Vec::new() }
+}
+
+/// Done, and known by its place alone.
+pub const fn plainly_done() -> Verdict {
+    Verdict::Done { key: None, emit: Vec::new() }
 }
 
 pub fn retry(attempts: u32, after: Span) -> Verdict {
@@ -212,7 +217,7 @@ impl<B: Bed> Desk<B> {
     /// Settles as done, each under a key of its own.
     pub async fn done(&self, name: &str, deliveries: &[Delivery]) {
         for delivery in deliveries {
-            let settled = self.settle(name, &delivery.id, done(&delivery.id.to_string())).await;
+            let settled = self.settle(name, &delivery.id, plainly_done()).await;
             assert_eq!(settled, Settled::Applied, "{}", delivery.id);
         }
     }

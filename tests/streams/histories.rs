@@ -11,7 +11,7 @@ use silvertine::engine::{
 
 use crate::{
     beds::{Bed, run},
-    desk::{Ask, DEAD_AFTER, Desk, STARTED, done, letter, stream, text, workers},
+    desk::{Ask, DEAD_AFTER, Desk, STARTED, letter, plainly_done, stream, text, workers},
     model::{Asked, End, Handed, Model},
 };
 
@@ -181,7 +181,10 @@ impl<B: Bed> Player<B> {
             let tries = Tries { attempts, ..self.model.messages[at].tries };
             let after = Span::from_millis(50 + u64::from(pause) * 100);
             let (verdict, end) = match end {
-                0..=3 => (done(&self.model.name(at)), End::Done),
+                0..=3 => {
+                    let key = self.model.key(at);
+                    (Verdict::Done { key, emit: Vec::new() }, End::Done)
+                }
                 4..=5 => (Verdict::Retry { tries, after }, End::Retry(tries, after)),
                 6 => (Verdict::Release, End::Release),
                 _ => (Verdict::Dead(Box::new(letter(&id, "x"))), End::Dead),
@@ -227,7 +230,7 @@ impl<B: Bed> Player<B> {
             for delivery in left {
                 assert!(seen.insert(delivery.id.id), "{} came twice", delivery.id);
                 let id = delivery.id.clone();
-                self.desk.settle("undertaker", &id, done(&id.to_string())).await;
+                self.desk.settle("undertaker", &id, plainly_done()).await;
             }
         }
         assert_eq!(seen, open);

@@ -57,6 +57,7 @@ macro_rules! on {
                 a_step_that_is_refused_leaves_nothing,
                 a_message_that_comes_again_is_settled_and_its_outputs_are_dropped,
                 of_two_messages_with_one_key_settled_together_one_counts,
+                a_place_is_no_key_that_somebody_else_could_have,
                 a_key_is_forgotten_when_its_window_is_over,
                 so_many_keys_are_remembered_and_the_oldest_go_first,
                 without_a_window_no_key_is_remembered,

@@ -1,6 +1,9 @@
 //! What a group must do, as simply as it can be said. Shares no code with any store.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use silvertine::engine::{
     log::Pos,
@@ -161,13 +164,13 @@ impl Model {
 
     pub fn settle(&mut self, member: u8, at: usize, end: End, now: Nanos) -> Settled {
         self.seen.insert(member, now);
-        let name = self.name(at);
         let place = self.messages[at].place;
         let ours = place == Place::Held(member);
         let anybodys = matches!(place, Place::Held(_) | Place::Retry(_));
         match end {
             End::Done if anybodys => {
-                let first = self.keys.insert(name);
+                let key = self.messages[at].key.clone();
+                let first = key.is_none_or(|key| self.keys.insert(key));
                 self.finish(at, if first { Place::Done } else { Place::Duplicate }, now);
                 if first { Settled::Applied } else { Settled::Duplicate }
             }
@@ -190,9 +193,8 @@ impl Model {
     }
 
     /// The key under which a message is done.
-    pub fn name(&self, at: usize) -> String {
-        let message = &self.messages[at];
-        message.key.clone().unwrap_or_else(|| message.id.to_string())
+    pub fn key(&self, at: usize) -> Option<Arc<str>> {
+        self.messages[at].key.as_deref().map(Into::into)
     }
 
     fn finish(&mut self, at: usize, place: Place, now: Nanos) {

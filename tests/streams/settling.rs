@@ -9,13 +9,13 @@ use silvertine::engine::{
 use crate::{
     beds::Bed,
     desk::{
-        ANY, Ask, Desk, LONG, STARTED, done, kind, letter, name, outputs, plain, stream, text,
-        texts, workers,
+        ANY, Ask, Desk, LONG, STARTED, done, kind, letter, name, outputs, plain, plainly_done,
+        stream, text, texts, workers,
     },
 };
 
 fn done_and(key: &str, emit: &[Publication]) -> Verdict {
-    Verdict::Done { key: key.to_owned(), emit: emit.to_vec() }
+    Verdict::Done { key: Some(key.into()), emit: emit.to_vec() }
 }
 
 fn out(said: &str) -> Publication {
@@ -102,6 +102,21 @@ pub async fn of_two_messages_with_one_key_settled_together_one_counts<B: Bed>() 
     let settled = desk.try_settle("a", &settlements).await.expect("settles");
     assert_eq!(settled, [Settled::Applied, Settled::Duplicate]);
     assert_eq!(desk.read(&outputs()).await, ["x"]);
+}
+
+pub async fn a_place_is_no_key_that_somebody_else_could_have<B: Bed>() {
+    let desk = Desk::<B>::open(plain()).await;
+    desk.publish_to(&stream(), &[text("1")]).await;
+    let first = desk.poll("a", ANY).await;
+    let place = first[0].id.to_string();
+    assert_eq!(desk.settle("a", &first[0].id, plainly_done()).await, Settled::Applied);
+    desk.publish_to(&stream(), &[keyed("2", &place)]).await;
+    let second = desk.poll("a", ANY).await;
+    assert!(!second[0].done);
+    let settled = desk.settle("a", &second[0].id, done_and(&place, &[out("x")])).await;
+    assert_eq!(settled, Settled::Applied);
+    let counts = desk.counts().await;
+    assert_eq!((counts.done, counts.duplicates), (2, 0));
 }
 
 pub async fn a_key_is_forgotten_when_its_window_is_over<B: Bed>() {

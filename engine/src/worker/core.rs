@@ -104,12 +104,26 @@ pub struct Work {
     pub id: MessageId,
     /// The message, as its producer wrote it.
     pub message: Arc<Message>,
-    /// Names it for the outside world: the same at every delivery and replay.
-    pub key: String,
+    /// Where it stood first: elsewhere, if it was replayed from the dead letters.
+    pub origin: MessageId,
+    /// Its producer's key.
+    pub key: Option<Arc<str>>,
     /// Which attempt this is, from one.
     pub attempt: u32,
     /// How often it was replayed from the dead letters.
     pub replays: u32,
+}
+
+impl Work {
+    /// Names the message for the outside world: the same at every delivery and replay.
+    #[must_use]
+    pub fn name(&self) -> String {
+        name_of(self.key.as_deref(), &self.origin)
+    }
+}
+
+fn name_of(key: Option<&str>, origin: &MessageId) -> String {
+    key.map_or_else(|| origin.to_string(), str::to_owned)
 }
 
 /// How a handler ended.
@@ -165,7 +179,7 @@ pub struct Core {
     settle_max: usize,
     running: usize,
     /// Producers' keys of messages that are being handled or settled, and who has each.
-    busy_keys: BTreeMap<String, MessageId>,
+    busy_keys: BTreeMap<Arc<str>, MessageId>,
     circuit: Circuit,
     polling: bool,
     /// A settlement, begin, extend or leave is under way.
@@ -192,7 +206,7 @@ pub struct Core {
     owned: Nanos,
     /// Messages and keys that were settled since the poll that is under way was sent.
     ended_meanwhile: BTreeSet<MessageId>,
-    done_meanwhile: BTreeSet<String>,
+    done_meanwhile: BTreeSet<Arc<str>>,
     draining: Option<Nanos>,
     left: bool,
     stopped: bool,
@@ -202,7 +216,7 @@ pub struct Core {
 #[derive(Debug)]
 struct Held {
     message: Arc<Message>,
-    key: String,
+    key: Option<Arc<str>>,
     origin: MessageId,
     replays: u32,
     tries: Tries,
@@ -213,6 +227,16 @@ struct Held {
 }
 
 impl Held {
+    /// The key under which the store is to remember it: its producer's, or where it was replayed from. Its own
+    /// place needs no remembering, since what is settled never comes again from there.
+    fn remembered_as(&self, id: &MessageId) -> Option<Arc<str>> {
+        match &self.key {
+            Some(key) => Some(Arc::clone(key)),
+            None if self.origin == *id => None,
+            None => Some(self.origin.to_string().into()),
+        }
+    }
+
     /// Gives a message back whose handler was stopped, or was about to start: nobody died of it.
     fn give_back(&mut self) -> Verdict {
         self.stage = Stage::Settling;
@@ -521,26 +545,27 @@ impl Core {
 
     /// Whether another message with the same key is being handled or settled.
     fn twin_is_busy(&self, id: &MessageId) -> bool {
-        self.held.get(id).is_some_and(|held| self.busy_keys.contains_key(&held.key))
+        let key =
+            |held: &Held| held.key.as_ref().is_some_and(|key| self.busy_keys.contains_key(key));
+        !self.busy_keys.is_empty() && self.held.get(id).is_some_and(key)
     }
 
     fn start(&mut self, id: MessageId) -> Action {
         let held = self.held.get_mut(&id).expect("what is started is held");
         held.stage = Stage::Running;
         self.running += 1;
-        // Only a key of the producer's can be shared.
-        if held.message.field(message::KEY).is_some() {
-            self.busy_keys.insert(held.key.clone(), id.clone());
+        if let Some(key) = &held.key {
+            self.busy_keys.insert(Arc::clone(key), id.clone());
         }
         Self::work(id, held)
     }
 
     /// Lets go of a message that was settled or lost.
     fn drop_held(&mut self, id: &MessageId) {
-        if let Some(held) = self.held.remove(id)
-            && self.busy_keys.get(&held.key) == Some(id)
+        if let Some(Held { key: Some(key), .. }) = self.held.remove(id)
+            && self.busy_keys.get(&key) == Some(id)
         {
-            self.busy_keys.remove(&held.key);
+            self.busy_keys.remove(&key);
         }
     }
 
@@ -548,6 +573,7 @@ impl Core {
         Action::Handle(Work {
             id,
             message: Arc::clone(&held.message),
+            origin: held.origin.clone(),
             key: held.key.clone(),
             attempt: held.tries.attempts + 1,
             replays: held.replays,
@@ -647,10 +673,8 @@ impl Core {
         let message = message.unwrap_or_default();
         let (message, origin, replays) =
             dead::replayed(&message).unwrap_or_else(|| (message, id.clone(), 0));
-        let key = match message.text(message::KEY) {
-            Some(key) => key.into_owned(),
-            None => origin.to_string(),
-        };
+        let key: Option<Arc<str>> =
+            message.text(message::KEY).filter(|key| !key.is_empty()).map(Into::into);
         let stage = match why {
             Why::Reclaimed => Stage::Suspect,
             Why::Own if own == Some(OwnReason::Started) => Stage::Suspect,
@@ -658,8 +682,7 @@ impl Core {
             _ if tries.starts > 0 => Stage::Suspect,
             _ => Stage::Ready,
         };
-        let done =
-            done || message.field(message::KEY).is_some() && self.done_meanwhile.contains(&key);
+        let done = done || key.as_ref().is_some_and(|key| self.done_meanwhile.contains(key));
         let message = Arc::new(message);
         let given_back = false;
         let held = Held { message, key, origin, replays, tries, deliveries, given_back, stage };
@@ -668,7 +691,7 @@ impl Core {
             let failure = Failure::new(Class::Poison, "trimmed", text);
             Some(self.give_up(&held, Reason::Trimmed, failure, now))
         } else if done {
-            Some(Verdict::Done { key: held.key.clone(), emit: Vec::new() })
+            Some(Verdict::Done { key: held.remembered_as(&id), emit: Vec::new() })
         } else if held.tries.starts >= STARTS_MAX {
             let text = format!("{STARTS_MAX} processes died while they handled it");
             let failure = Failure::new(Class::Poison, "crashed", &text);
@@ -711,8 +734,8 @@ impl Core {
                         self.suspects.push_front(id.clone());
                     } else if ours && self.draining.is_none() {
                         held.stage = Stage::Running;
-                        if held.message.field(message::KEY).is_some() {
-                            self.busy_keys.insert(held.key.clone(), id.clone());
+                        if let Some(key) = &held.key {
+                            self.busy_keys.insert(Arc::clone(key), id.clone());
                         }
                         let Action::Handle(one) = Self::work(id.clone(), held) else { continue };
                         work.push(one);
@@ -763,7 +786,7 @@ impl Core {
                     self.outbox.push_back(Settlement { id: id.clone(), verdict });
                     return;
                 }
-                let key = held.key.clone();
+                let key = held.remembered_as(id);
                 self.succeed();
                 Verdict::Done { key, emit }
             }
@@ -818,7 +841,7 @@ impl Core {
         let story = Story {
             origin: held.origin.clone(),
             group: self.config.member.group.clone(),
-            key: held.key.clone(),
+            key: name_of(held.key.as_deref(), &held.origin),
             published: Nanos::from_ms(held.origin.id.ms).unwrap_or_default(),
             first_failed: or_now(held.tries.first_failed),
             last_failed: or_now(held.tries.last_failed),
@@ -868,14 +891,12 @@ impl Core {
         for (settlement, settled) in sent.into_iter().zip(settled) {
             let held = self.held.get(&settlement.id);
             let given_back = held.is_some_and(|held| held.given_back);
-            // Only a key of the producer's can be shared.
-            let has_twins = held.is_some_and(|held| held.message.field(message::KEY).is_some());
             self.drop_held(&settlement.id);
-            if self.polling {
+            // Only a poll that asks for its own can bring it once more.
+            if self.polling && self.own.is_some() {
                 self.ended_meanwhile.insert(settlement.id.clone());
             }
-            if let Verdict::Done { key, .. } = &settlement.verdict
-                && has_twins
+            if let Verdict::Done { key: Some(key), .. } = &settlement.verdict
                 && settled != Settled::Lost
             {
                 self.settle_twins(key);
@@ -898,22 +919,20 @@ impl Core {
     }
 
     /// Messages with the key of one that is done only need to be settled.
-    fn settle_twins(&mut self, key: &str) {
+    fn settle_twins(&mut self, key: &Arc<str>) {
         if self.config.group.idempotency_window == Span::ZERO {
             return;
         }
         if self.polling {
-            self.done_meanwhile.insert(key.to_owned());
+            self.done_meanwhile.insert(Arc::clone(key));
         }
         let Self { held, ready, suspects, outbox, .. } = self;
         for queue in [ready, suspects] {
             queue.retain(|id| {
-                let twin = held
-                    .get_mut(id)
-                    .filter(|held| held.key == key && held.message.field(message::KEY).is_some());
+                let twin = held.get_mut(id).filter(|held| held.key.as_ref() == Some(key));
                 let Some(twin) = twin else { return true };
                 twin.stage = Stage::Settling;
-                let verdict = Verdict::Done { key: key.to_owned(), emit: Vec::new() };
+                let verdict = Verdict::Done { key: Some(Arc::clone(key)), emit: Vec::new() };
                 outbox.push_back(Settlement { id: id.clone(), verdict });
                 false
             });

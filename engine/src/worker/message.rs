@@ -13,7 +13,7 @@ pub const PAYLOAD: &str = "data";
 pub const TYPE: &str = "type";
 /// The field that says how the payload is written: `json` or `postcard`.
 pub const CODEC: &str = "codec";
-/// The field that names the message for the outside world and recognises it when it comes again.
+/// The field that names the message for the outside world and recognises it when it comes again. Empty, it is none.
 pub const KEY: &str = "key";
 
 /// The most fields of a message.

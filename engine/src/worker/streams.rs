@@ -12,7 +12,7 @@
 //!   [`Poll::reclaim_after`]; what it releases, at once.
 //! - A waiting retry stands in nobody's way and survives every restart.
 
-use std::{fmt, future::Future, time::Duration};
+use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -329,8 +329,9 @@ pub enum Verdict {
     /// It is done: never delivered again, its key remembered, and these messages published with it. Where a
     /// message of the same key was done before, nothing is published.
     Done {
-        /// The key by which it is recognised.
-        key: String,
+        /// The key by which another message is recognised as this one; none for a message that is known by its place
+        /// alone and never comes again.
+        key: Option<Arc<str>>,
         /// What the handler emitted.
         emit: Vec<Publication>,
     },

@@ -142,10 +142,10 @@ impl Process {
             }
             (Sent::Settle(sent), Ok(Answer::Settled(settled))) => {
                 for (settlement, settled) in sent.iter().zip(&settled) {
-                    if let Verdict::Done { key, .. } = &settlement.verdict
+                    if let Verdict::Done { key: Some(key), .. } = &settlement.verdict
                         && *settled != Settled::Lost
                     {
-                        self.known_done.insert(key.clone(), now_ns);
+                        self.known_done.insert(key.to_string(), now_ns);
                     }
                 }
                 self.core.settled(sent, Ok(settled), now);

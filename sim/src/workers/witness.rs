@@ -360,7 +360,7 @@ impl Witness {
         entry.begun = false;
         match verdict {
             Verdict::Done { key, emit } => {
-                let done = group.is_done(key, now);
+                let done = key.as_ref().is_some_and(|key| group.is_done(key, now));
                 let should = if done { Settled::Duplicate } else { Settled::Applied };
                 ensure!(settled == should, Effect, "{}", say(&format!("{should:?}")));
                 if done {
@@ -369,8 +369,14 @@ impl Witness {
                     return Ok(());
                 }
                 group.finish(id, Place::Done);
-                group.done_keys.insert(key.clone(), now);
-                *group.dones.entry(key.clone()).or_default() += 1;
+                let name = match key {
+                    Some(key) => {
+                        group.done_keys.insert(key.to_string(), now);
+                        key.to_string()
+                    }
+                    None => id.to_string(),
+                };
+                *group.dones.entry(name).or_default() += 1;
                 emit.iter().for_each(|publication| self.expect(publication));
             }
             Verdict::Retry { tries, after } => {
@@ -522,7 +528,7 @@ impl Witness {
 pub(super) fn key_of(id: &MessageId, message: &Message) -> (String, bool) {
     let (message, origin, _) =
         dead::replayed(message).unwrap_or_else(|| (message.clone(), id.clone(), 0));
-    match message.text(message::KEY) {
+    match message.text(message::KEY).filter(|key| !key.is_empty()) {
         Some(key) => (key.into_owned(), true),
         None => (origin.to_string(), false),
     }

@@ -514,13 +514,13 @@ impl<'a, S: Streams> World<'a, S> {
             work.id,
             entry.place
         );
-        let told = one.known_done.get(&work.key).is_some_and(|at| at + window_ns >= self.now_ns);
+        let name = work.name();
+        let told = one.known_done.get(&name).is_some_and(|at| at + window_ns >= self.now_ns);
         ensure!(
-            !told || !holder.is_done(&work.key, now),
+            !told || !holder.is_done(&name, now),
             Settled,
-            "p{process} starts to handle {} although it was told that the key {} is done",
-            work.id,
-            work.key
+            "p{process} starts to handle {} although it was told that the key {name} is done",
+            work.id
         );
         let number = entry.number;
         self.note(Who::Member(process as u32), What::Handles(number));
@@ -535,7 +535,7 @@ impl<'a, S: Streams> World<'a, S> {
             None => (Ends::Undecodable, MS),
         };
         self.next_run += 1;
-        let run = Run { id: work.id, key: work.key, number, ends };
+        let run = Run { id: work.id, key: name, number, ends };
         self.processes[process].runs.insert(self.next_run, run);
         self.at(self.now_ns + takes_ns, Event::ToProcess(process, Arrival::Ended(self.next_run)));
         Ok(())

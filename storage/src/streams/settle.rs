@@ -56,12 +56,14 @@ impl<K: Kv> Settling<'_, '_, K> {
             Verdict::Done { key, emit } => {
                 // Whoever has it now: the work is done, and nobody needs to do it again.
                 self.finish(id, &pending)?;
-                if is_done(self.step, self.member, self.spec, key, self.now)? {
-                    self.step.count(&id.stream, group, |counts| counts.duplicates += 1)?;
-                    return Ok(Settled::Duplicate);
+                if let Some(key) = key {
+                    if is_done(self.step, self.member, self.spec, key, self.now)? {
+                        self.step.count(&id.stream, group, |counts| counts.duplicates += 1)?;
+                        return Ok(Settled::Duplicate);
+                    }
+                    self.remember(key)?;
                 }
                 self.step.count(&id.stream, group, |counts| counts.done += 1)?;
-                self.remember(key)?;
                 for publication in emit {
                     append(self.step, self.topology, publication, self.now)?;
                 }

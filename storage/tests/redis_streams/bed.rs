@@ -97,11 +97,11 @@ pub fn texts(deliveries: &[Delivery]) -> Vec<String> {
 }
 
 pub fn done(id: &MessageId) -> Settlement {
-    keyed(id, &id.to_string(), vec![])
+    Settlement { id: id.clone(), verdict: Verdict::Done { key: None, emit: vec![] } }
 }
 
 pub fn keyed(id: &MessageId, key: &str, emit: Vec<Publication>) -> Settlement {
-    Settlement { id: id.clone(), verdict: Verdict::Done { key: key.to_owned(), emit } }
+    Settlement { id: id.clone(), verdict: Verdict::Done { key: Some(key.into()), emit } }
 }
 
 pub fn retry(id: &MessageId, attempts: u32, after: Span) -> Settlement {

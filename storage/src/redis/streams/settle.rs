@@ -187,16 +187,9 @@ impl Batch {
 /// Whether nothing is to be done but to acknowledge it.
 fn is_plain(settlement: &Settlement) -> bool {
     match &settlement.verdict {
-        Verdict::Done { key, emit } => emit.is_empty() && is_its_place(key, &settlement.id),
+        Verdict::Done { key, emit } => emit.is_empty() && key.is_none(),
         _ => false,
     }
-}
-
-/// Whether a key is that of a message whose producer gave it none. Such keys are not remembered one by one: a
-/// message that was settled never comes again under its own id.
-fn is_its_place(key: &str, id: &MessageId) -> bool {
-    let place = key.strip_prefix(id.stream.as_str()).and_then(|rest| rest.strip_prefix('/'));
-    place.is_some_and(|place| place == id.id.to_string())
 }
 
 fn emitted(verdict: &Verdict) -> &[Publication] {
@@ -217,7 +210,7 @@ fn write_other(call: &mut Call, lane: usize, settlement: &Settlement, targets: &
     call.arg(verb).arg(lane).arg(id.id);
     match verdict {
         Verdict::Done { key, emit } => {
-            call.arg(if is_its_place(key, id) { "" } else { key.as_str() }).arg(emit.len());
+            call.arg(key.as_deref().unwrap_or_default()).arg(emit.len());
             for publication in emit {
                 call.arg(targets.number(&publication.stream)).fields(&publication.message);
             }
