@@ -1,7 +1,7 @@
 //! What the worker plane costs on Redis, beside the same loop written by hand and beside the server's own
 //! benchmark, in one run on one machine; and what failing messages cost the healthy ones.
 //!
-//! `cargo bench --bench workers [-- MESSAGES]`. Needs redis-server and redis-benchmark.
+//! `cargo bench --bench workers [-- MESSAGES] [rates]`; with `rates` without the latencies. Needs redis-server and redis-benchmark.
 
 #![expect(clippy::float_arithmetic, reason = "rates and ratios for people")]
 
@@ -25,7 +25,7 @@ use silvertine::{
         },
     },
     storage::redis::RedisStreams,
-    worker::{Context, Handled, Worker, handler, handler_with, now},
+    worker::{Context, Handled, Worker, handler_with, now},
 };
 use tokio::runtime::Builder;
 
@@ -71,6 +71,9 @@ fn main() {
     let times = ours / REFERENCE_PER_SECOND;
     println!("  the reference of {REFERENCE_PER_SECOND:.0}/s, times    {times:>35.0}");
 
+    if std::env::args().any(|arg| arg == "rates") {
+        return;
+    }
     println!("\ntime from publishing to done of healthy messages at a steady 500/s, ms");
     for percent in [0, 5] {
         server.send("FLUSHALL");
@@ -99,7 +102,7 @@ fn row(rates: &[f64; 3]) -> String {
     format!("{:>8.0} {:>12.0} {:>12.0}", rates[0], rates[1], rates[2])
 }
 
-/// Rates of publishing, consuming, and both.
+/// Rates of publishing, consuming up to the last message, and both.
 fn rates(messages: usize, published: Duration, consumed: Duration) -> [f64; 3] {
     [published, consumed, published + consumed].map(|took| messages as f64 / took.as_secs_f64())
 }
@@ -136,7 +139,7 @@ async fn hand_written(url: &str, messages: usize) -> [f64; 3] {
         left -= count;
     }
     let published = began.elapsed();
-    let mut handled = 0;
+    let (mut handled, mut last) = (0, began);
     while handled < messages {
         let mut read = redis::cmd("XREADGROUP");
         read.arg("GROUP").arg("traders").arg("worker-1").arg("COUNT").arg(IN_FLIGHT);
@@ -147,12 +150,13 @@ async fn hand_written(url: &str, messages: usize) -> [f64; 3] {
         acknowledge.arg(key).arg("traders");
         for (id, payload) in &entries {
             assert_eq!(*payload, PAYLOAD.as_bytes());
+            last = Instant::now();
             acknowledge.arg(id);
         }
         let acknowledged: usize = acknowledge.query_async(&mut connection).await.expect("acks");
         handled += acknowledged;
     }
-    rates(messages, published, began.elapsed() - published)
+    rates(messages, published, last.duration_since(began) - published)
 }
 
 async fn connect(url: &str) -> MultiplexedConnection {
@@ -190,18 +194,20 @@ async fn workers(url: &str, messages: usize) -> [f64; 3] {
         left -= count;
     }
     let published = began.elapsed();
-    let quick = handler(async |message: Message, _: Context| {
+    let last = Arc::new(Mutex::new(began));
+    let quick = handler_with(Arc::clone(&last), async |last, message: Message, _: Context| {
         assert_eq!(message.payload(), PAYLOAD.as_bytes());
+        *last.lock().expect("not poisoned") = Instant::now();
         Ok::<_, Failing>(Handled::done())
     });
     let worker =
         Worker::new(streams, stream(), group_name(), "worker-1".parse().expect("a name"), quick);
     let worker = worker.expect("known").until_idle();
     let stats = worker.run().await.expect("works");
-    // The worker ends by waiting once for more; that wait is no work.
-    let idle = Duration::from_millis(200);
     assert_eq!(stats.done as usize, messages);
-    rates(messages, published, (began.elapsed() - published).saturating_sub(idle))
+    // Then the worker waited for more, which is no work.
+    let handled = last.lock().expect("not poisoned").duration_since(began);
+    rates(messages, published, handled - published)
 }
 
 fn group_name() -> silvertine::engine::worker::GroupName {

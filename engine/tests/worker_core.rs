@@ -112,10 +112,15 @@ impl Bench {
         self.polled(deliveries);
     }
 
+    /// The next message for the handler; a poll may go out before.
     #[track_caller]
     fn work(&mut self) -> Work {
         match self.next() {
             Some(Action::Handle(work)) => work,
+            Some(Action::Poll { .. }) => match self.next() {
+                Some(Action::Handle(work)) => work,
+                other => panic!("{other:?}"),
+            },
             other => panic!("{other:?}"),
         }
     }
@@ -172,13 +177,13 @@ fn handles(actions: &[Action]) -> Vec<MessageId> {
 #[test]
 fn it_asks_for_its_own_first_and_handles_what_comes_side_by_side() {
     let mut bench = Bench::new();
-    assert_eq!(bench.poll(), (64, true));
+    assert_eq!(bench.poll(), (32, true));
     bench.polled(Vec::new());
-    assert_eq!(bench.poll(), (64, false));
+    assert_eq!(bench.poll(), (32, false), "half of what it may have in hand");
     bench.polled(vec![delivery(1, Why::New), delivery(2, Why::New)]);
     let actions = bench.all();
+    assert!(is_poll(&actions[0]), "the store is asked on while the handlers work");
     assert_eq!(handles(&actions), [id(1), id(2)]);
-    assert!(actions.last().is_some_and(is_poll), "and goes on asking");
     bench.handled(2, Outcome::Done(Vec::new()));
     bench.handled(1, Outcome::Done(Vec::new()));
     let sent = bench.settled();
@@ -287,6 +292,7 @@ fn draining_releases_what_waits_lets_what_runs_end_and_leaves() {
     bench.core.drain(bench.now.saturating_add(Duration::from_secs(10)));
     let sent = bench.settled();
     assert_eq!(sent, [Settlement { id: id(2), verdict: Verdict::Release }]);
+    bench.polled(Vec::new());
     assert_eq!(bench.all(), [], "no poll, no work");
     bench.handled(1, Outcome::Done(Vec::new()));
     assert!(matches!(bench.settled()[0].verdict, Verdict::Done { .. }));
@@ -299,6 +305,7 @@ fn draining_releases_what_waits_lets_what_runs_end_and_leaves() {
 fn past_the_deadline_what_runs_is_abandoned_and_its_end_means_nothing() {
     let mut bench = Bench::given(vec![delivery(1, Why::New)]);
     bench.work();
+    bench.polled(Vec::new());
     bench.core.drain(bench.now.saturating_add(Duration::from_secs(1)));
     assert_eq!(bench.all(), []);
     bench.pass(Duration::from_secs(1));
@@ -306,6 +313,23 @@ fn past_the_deadline_what_runs_is_abandoned_and_its_end_means_nothing() {
     bench.handled(1, Outcome::Done(Vec::new()));
     assert_eq!(bench.settled(), [Settlement { id: id(1), verdict: Verdict::Release }]);
     assert_eq!(bench.next(), Some(Action::Leave));
+}
+
+#[test]
+fn what_a_store_does_not_settle_ends_the_polling() {
+    let mut bench = Bench::with(|group| group.in_flight = 4);
+    bench.poll();
+    let mut seq = 0;
+    while seq < 8 {
+        bench.polled(vec![delivery(seq + 1, Why::New), delivery(seq + 2, Why::New)]);
+        let actions = bench.all();
+        assert_eq!(handles(&actions), [id(seq + 1), id(seq + 2)]);
+        bench.handled(seq + 1, Outcome::Done(Vec::new()));
+        bench.handled(seq + 2, Outcome::Done(Vec::new()));
+        seq += 2;
+    }
+    assert_eq!(bench.core.in_flight(), 8, "twice as many as it may work on");
+    assert!(!bench.all().iter().any(is_poll));
 }
 
 #[test]
@@ -338,7 +362,7 @@ fn a_store_that_fails_is_asked_again_after_a_pause_and_for_what_was_handed_over_
     let wake = bench.core.wake_at(bench.now);
     assert!(wake > bench.now);
     bench.now = wake;
-    assert_eq!(bench.poll(), (64, true));
+    assert_eq!(bench.poll(), (32, true));
     // Nobody died, so nobody is blamed.
     bench.polled(vec![delivery(1, Why::Own)]);
     assert_eq!(bench.work().id, id(1));

@@ -28,7 +28,7 @@ use silvertine_engine::{
 use tokio::{
     runtime::{Handle as Runtime, RuntimeFlavor},
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
-    task::AbortHandle,
+    task::{AbortHandle, yield_now},
     time::timeout,
 };
 
@@ -188,7 +188,7 @@ impl<S: Streams, H: Service> Worker<S, H> {
             over: StopFlag::default(),
         };
         loop {
-            running.act(&mut core);
+            running.act(&mut core).await;
             if core.has_stopped() {
                 return Ok(core.stats());
             }
@@ -247,7 +247,7 @@ impl<S, H> Drop for Running<'_, S, H> {
 
 impl<S: Streams, H: Service> Running<'_, S, H> {
     /// Carries out whatever is to be done now.
-    fn act(&mut self, core: &mut Core) {
+    async fn act(&mut self, core: &mut Core) {
         let mut work = Vec::new();
         loop {
             // Settled together with what else has ended by now.
@@ -279,6 +279,15 @@ impl<S: Streams, H: Service> Running<'_, S, H> {
                     }
                 }
                 Action::Stop => {}
+                poll @ Action::Poll { .. } => {
+                    self.ask(poll);
+                    if self.alone {
+                        // One turn for the task that asks and one for the connection that sends: the store works
+                        // while the handlers have the thread.
+                        yield_now().await;
+                        yield_now().await;
+                    }
+                }
                 other => self.ask(other),
             }
         }
@@ -322,7 +331,7 @@ impl<S: Streams, H: Service> Running<'_, S, H> {
         let service = Arc::clone(&self.worker.service);
         let limit = self.worker.config.group.handler_timeout;
         let codec = self.worker.codec;
-        let ids: Vec<MessageId> = work.iter().map(|one| one.id.clone()).collect();
+        let ids: Box<[MessageId]> = work.iter().map(|one| one.id.clone()).collect();
         let call = async move { handle_guarded(&*service, work, codec, limit).await };
         let mut call = Box::pin(call);
         if self.alone {
@@ -478,21 +487,20 @@ async fn handle_guarded<H: Service>(
     codec: Codec,
     limit: Span,
 ) -> Vec<Outcome> {
-    let alone = work.len() == 1;
-    match guarded(service.call(work.clone(), codec), limit).await {
-        Ok(outcomes) => outcomes,
-        Err(outcome) if alone => vec![outcome],
-        Err(_) => {
-            let mut outcomes = Vec::with_capacity(work.len());
-            for one in work {
-                match guarded(service.call(vec![one], codec), limit).await {
-                    Ok(mut outcome) => outcomes.append(&mut outcome),
-                    Err(outcome) => outcomes.push(outcome),
-                }
-            }
-            outcomes
+    if work.len() > 1 {
+        let together = guarded(service.call(work.clone(), codec), limit).await;
+        if let Ok(outcomes) = together {
+            return outcomes;
         }
     }
+    let mut outcomes = Vec::with_capacity(work.len());
+    for one in work {
+        match guarded(service.call(vec![one], codec), limit).await {
+            Ok(outcome) => outcomes.extend(outcome),
+            Err(outcome) => outcomes.push(outcome),
+        }
+    }
+    outcomes
 }
 
 async fn guarded(

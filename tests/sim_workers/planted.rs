@@ -294,7 +294,7 @@ fn every_planted_bug_breaks_a_promise_that_it_should() {
     let bugs: [(Bug, &[Promise]); 13] = [
         (Bug::DropsIdempotency, &[Effect, Settled]),
         (Bug::AcknowledgesFirst, &[Effect]),
-        (Bug::ForgetsToRelease, &[Account, Told, Live]),
+        (Bug::ForgetsToRelease, &[Account, Told, Live, Settled]),
         (Bug::DeliversSettledAgain, &[Settled, Told]),
         (Bug::RetriesEarly, &[Punctual]),
         (Bug::IgnoresOrder, &[InOrder]),

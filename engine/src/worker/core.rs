@@ -333,7 +333,7 @@ impl Core {
         if self.stopped {
             return None;
         }
-        self.next_command(now).or_else(|| self.next_work(now)).or_else(|| self.next_poll(now))
+        self.next_command(now).or_else(|| self.next_poll(now)).or_else(|| self.next_work(now))
     }
 
     /// When to ask again although nothing was reported.
@@ -408,6 +408,11 @@ impl Core {
     #[must_use]
     pub const fn circuit_is_closed(&self) -> bool {
         matches!(self.circuit, Circuit::Closed { .. })
+    }
+
+    /// Messages that the handler has, or has before it.
+    fn unfinished(&self) -> usize {
+        self.ready.len() + self.suspects.len() + self.running
     }
 
     fn heartbeat(&self) -> Duration {
@@ -589,10 +594,13 @@ impl Core {
             // One message decides.
             Circuit::Open { .. } | Circuit::HalfOpen => 1_usize.saturating_sub(self.held.len()),
             Circuit::Closed { .. } => {
-                let free = self.config.group.in_flight.saturating_sub(self.held.len());
-                // Many small polls would cost more than they bring.
-                let worth_it = self.config.group.in_flight.div_ceil(4);
-                if free >= worth_it { free } else { 0 }
+                let in_flight = self.config.group.in_flight;
+                // The next messages come while the last are settled; a store that settles nothing ends that.
+                let unsettled = in_flight.saturating_mul(2).saturating_sub(self.held.len());
+                let free = in_flight.saturating_sub(self.unfinished()).min(unsettled);
+                // Half of them come while the other half is handled, and many small polls would cost more than
+                // they bring.
+                if free >= in_flight.div_ceil(4) { free.min(in_flight.div_ceil(2)) } else { 0 }
             }
         };
         if limit == 0 {
@@ -696,7 +704,7 @@ impl Core {
             let text = format!("{STARTS_MAX} processes died while they handled it");
             let failure = Failure::new(Class::Poison, "crashed", &text);
             Some(self.give_up(&held, Reason::Crashed, failure, now))
-        } else if self.draining.is_some() || self.held.len() >= self.config.group.in_flight {
+        } else if self.draining.is_some() || self.unfinished() >= self.config.group.in_flight {
             Some(Verdict::Release)
         } else {
             None

@@ -113,7 +113,7 @@ pub struct GroupSpec {
     /// A member that has shown no sign of life for so long has died; others take over what it held.
     #[serde(default = "thirty_seconds")]
     pub reclaim_after: Span,
-    /// The most messages that one member holds at a time.
+    /// The most messages that one member works on or has waiting. As many again may wait to be settled.
     #[serde(default = "default_in_flight")]
     pub in_flight: usize,
     /// For how long a message that was handled is recognised when it comes again.
