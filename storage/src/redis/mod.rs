@@ -13,6 +13,7 @@ mod link;
 mod read;
 mod scripts;
 mod streams;
+mod transaction;
 mod write;
 
 use std::{sync::Arc, time::Duration};

@@ -31,16 +31,21 @@ impl Lua {
     }
 }
 
+/// The same as one command of a transaction. A server that does not know the script answers `NOSCRIPT` there.
+pub(super) fn queue(script: &Lua, fill: impl Fn(&mut Cmd)) -> Cmd {
+    let mut by_hash = redis::cmd("EVALSHA");
+    by_hash.arg(&script.hash);
+    fill(&mut by_hash);
+    by_hash
+}
+
 /// Runs a script by its hash; the server that does not know it gets its text.
 pub(super) async fn run(
     link: &Link,
     script: &Lua,
     fill: impl Fn(&mut Cmd),
 ) -> Result<Value, Failed> {
-    let mut by_hash = redis::cmd("EVALSHA");
-    by_hash.arg(&script.hash);
-    fill(&mut by_hash);
-    match link.call(&by_hash).await {
+    match link.call(&queue(script, &fill)).await {
         Err(Failed { error, .. }) if error.code() == Some("NOSCRIPT") => {
             let mut by_text = redis::cmd("EVAL");
             by_text.arg(&script.code);

@@ -19,10 +19,9 @@ use silvertine_engine::{
 };
 
 use super::{
-    RedisLog, classify,
-    link::Failed,
-    read, refusal,
+    RedisLog, classify, read, refusal,
     scripts::{self, FORMAT_VERSION, Lua},
+    transaction::{kind_of_answer, transact},
 };
 
 /// Commands sent at once; more only grow the buffers on both sides.
@@ -285,30 +284,12 @@ impl RedisLog {
         commands
     }
 
-    /// Runs commands from `MULTI` to `EXEC`: the answers of those between, or why none took effect.
-    ///
-    /// The transactions of the client library would tell only that `EXEC` aborted, not why, and it
-    /// panics where `MULTI` itself is refused.
-    pub(super) async fn transact(
+    async fn transact(
         &self,
         operation: &'static str,
         commands: Pipeline,
     ) -> Result<Vec<Value>, LogError> {
-        let answers = self.inner.commands.call_all(&commands).await;
-        let mut answers = answers.map_err(|failed| self.failed(operation, failed))?;
-        // The first refusal is the reason for those after it.
-        if let Some(error) = answers.iter().find_map(refusal) {
-            let error = self.failed(operation, Failed::calling(error.clone().into()));
-            return Err(LogError { applied: applied_though_refused(&answers), ..error });
-        }
-        match answers.pop() {
-            Some(Value::Array(done)) if done.len() + 2 == commands.len() => Ok(done),
-            other => {
-                let answer = other.as_ref().map_or("nothing", kind_of_answer);
-                let why = format!("a transaction answered {answer}");
-                Err(self.error(operation, LogErrorKind::Unavailable { why }, Applied::Maybe))
-            }
-        }
+        transact(&self.inner.commands, &self.inner.shown, operation, &commands).await
     }
 
     /// What became of the messages of a chunk; those beside a refused one are in all the same.
@@ -334,27 +315,6 @@ impl RedisLog {
         let Some((error, what)) = refused else { return Ok(()) };
         let kind = classify::kind_of(&error.clone().into(), &format!("{what}: "));
         Err(self.error("publish", kind, Applied::No))
-    }
-}
-
-/// What kind of answer this is, for messages; the answer itself may be of any length.
-const fn kind_of_answer(answer: &Value) -> &'static str {
-    match answer {
-        Value::Nil => "nil",
-        Value::Int(_) => "a number",
-        Value::BulkString(_) | Value::SimpleString(_) | Value::VerbatimString { .. } => "a text",
-        Value::Array(_) | Value::Set(_) => "a list of another length",
-        _ => "something else",
-    }
-}
-
-/// Whether a transaction some of whose commands were refused can have taken effect: without `MULTI`
-/// each of the others ran alone.
-fn applied_though_refused(answers: &[Value]) -> Applied {
-    let mut ran = answers.iter().map(|answer| refusal(answer).is_none());
-    match ran.next() {
-        Some(false) if ran.any(|ran| ran) => Applied::Maybe,
-        _ => Applied::No,
     }
 }
 

@@ -6,7 +6,7 @@ use silvertine_engine::{
     log::{Applied, LogErrorKind, Pos},
     span::Span,
     time::Nanos,
-    worker::{Publication, Settled, Streams, Topology, Why},
+    worker::{Publication, Settled, StreamSpec, Streams, Topology, Why},
 };
 use silvertine_storage::redis::RedisStreams;
 
@@ -100,8 +100,12 @@ fn a_server_without_memory_refuses_outputs_whole_and_lets_workers_finish() {
         let error = refused.expect_err("no memory");
         assert!(matches!(error.kind, LogErrorKind::RefusesWrites { .. }), "{error}");
         assert_eq!((error.applied, bed.counts().await.held), (Applied::No, 2));
-        let error = bed.publish_to(&stream(), numbered(3, 4)).await.expect_err("no memory");
-        assert_eq!(error.applied, Applied::No);
+        for batch in [numbered(3, 4), numbered(3, 23)] {
+            let error = bed.publish_to(&stream(), batch).await.expect_err("no memory");
+            assert!(matches!(error.kind, LogErrorKind::RefusesWrites { .. }), "{error}");
+            assert_eq!(error.applied, Applied::No);
+        }
+        assert_eq!(bed.stats().await.added, 3);
         assert_eq!(bed.settle("a", &[done(&held[0].id)]).await, [Settled::Applied]);
         let hour = Span::from_secs(3600);
         assert_eq!(bed.settle("a", &[retry(&held[1].id, 1, hour)]).await, [Settled::Applied]);
@@ -121,10 +125,13 @@ fn something_else_under_a_name_is_said_in_words() {
             matches!(&error.kind, LogErrorKind::Foreign { why } if why.contains("holds a string, not a stream")),
             "{error}"
         );
-        let message = [Publication::new(stream(), message("x"))];
-        let error = streams.publish(&message, Nanos::ZERO).await.expect_err("a string");
-        assert!(matches!(error.kind, LogErrorKind::Foreign { .. }), "{error}");
-        assert_eq!(error.applied, Applied::No);
+        for count in [1, 20] {
+            let messages = vec![Publication::new(stream(), message("x")); count];
+            let error = streams.publish(&messages, Nanos::ZERO).await.expect_err("a string");
+            assert!(matches!(error.kind, LogErrorKind::Foreign { .. }), "{error}");
+            assert!(error.to_string().contains("mgmt:trading:commands"), "{error}");
+            assert_eq!(error.applied, Applied::No);
+        }
     });
 }
 
@@ -139,6 +146,18 @@ fn what_no_topology_knows_and_what_cannot_be_a_message_is_invalid() {
         let unknown = silvertine_engine::worker::StreamName::new("a:b").expect("a name");
         assert_eq!(bed.streams.stream_stats(&unknown, Nanos::ZERO).await, Ok(None));
         assert!(bed.streams.bury(&unknown, &[], Nanos::ZERO).await.is_err());
+    });
+}
+
+#[test]
+fn a_batch_is_trimmed_by_a_server_that_forgot_how() {
+    run(async {
+        let bed = Bed::new(StreamSpec { max_len: Some(5), ..StreamSpec::new(stream()) }).await;
+        bed.publish(numbered(0, 12)).await;
+        bed.server.send("SCRIPT FLUSH");
+        let ids = bed.publish_to(&stream(), numbered(12, 24)).await.expect("publishes");
+        let kept = bed.streams.read(&stream(), Pos::ZERO, 100).await.expect("reads");
+        assert_eq!(kept.iter().map(|(id, _)| *id).collect::<Vec<_>>(), ids[7..]);
     });
 }
 

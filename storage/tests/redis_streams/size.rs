@@ -4,9 +4,9 @@ use silvertine_engine::{log::Pos, span::Span, worker::Streams};
 
 use crate::bed::{Bed, dead, done, member, message, retry, run, spec, stream};
 
-const PENDING: usize = 200_000;
-const WAITING: usize = 20_000;
-const DEAD: usize = 5_000;
+const PENDING: usize = 1_000_000;
+const WAITING: usize = 100_000;
+const DEAD: usize = 100_000;
 const ROUNDS: usize = 300;
 
 #[test]

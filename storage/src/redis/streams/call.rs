@@ -144,6 +144,14 @@ impl<'a> Targets<'a> {
         Ok(Self(targets))
     }
 
+    /// Where it is only one, and never full: whether it must be trimmed.
+    pub(super) fn one_that_takes_all(&self) -> Option<bool> {
+        let [(_, spec, _)] = self.0.as_slice() else { return None };
+        let limited = spec.max_len.is_some() || spec.retention.is_some();
+        let refuses = spec.max_len.is_some() && spec.when_full == WhenFull::Refuse;
+        (!refuses).then_some(limited)
+    }
+
     /// A stream's number among them, from one.
     pub(super) fn number(&self, stream: &StreamName) -> usize {
         let at = self.0.iter().position(|(known, ..)| *known == stream);
