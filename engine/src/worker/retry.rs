@@ -53,6 +53,15 @@ pub enum Next {
 }
 
 impl RetryPolicy {
+    /// The first key whose value makes no sense, and why.
+    pub(super) fn fault(&self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Self { factor: 0, .. } => Some(("factor", "must be at least 1")),
+            Self { jitter_percent: 101.., .. } => Some(("jitter_percent", "must be 0 to 100")),
+            _ => None,
+        }
+    }
+
     /// The same policy with what the environment says: `MAX_RETRY_ATTEMPTS` is the number of retries,
     /// `RETRY_BACKOFF_BASE` what each pause is multiplied by (3 and 4 give 1, 4, 16 s).
     ///

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::{GroupName, RetryPolicy, Route, StreamName};
 use crate::{bus::CircuitConfig, codec::Codec, span::Span};
 
+/// The most messages that a member may work on at a time: more would not fit into one answer of a store.
+const IN_FLIGHT_MAX: usize = 10_000;
+
 /// All named streams, as a configuration file describes them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -251,12 +254,12 @@ impl Topology {
             if self.naming == Naming::Convention && !stream.name.is_conventional() {
                 return Err(TopologyError::Unconventional(stream.name.clone()));
             }
+            stream.check()?;
             for name in stream.keys() {
                 if !names.insert(name.clone()) {
                     return Err(TopologyError::Twice(format!("the stream {name}")));
                 }
             }
-            stream.check()?;
         }
         self.routes.iter().try_for_each(|route| self.check_route(route))
     }
@@ -381,6 +384,12 @@ impl StreamSpec {
         if self.max_len == Some(0) {
             return wrong("max_len", "must be at least 1");
         }
+        for (key, keeps) in [("retention", self.retention), ("dead_retention", self.dead_retention)]
+        {
+            if keeps == Some(Span::ZERO) {
+                return wrong(key, "must be more than nothing; leave it out to keep all");
+            }
+        }
         for lane in &self.lanes {
             let plain = StreamName::new(lane).is_ok_and(|_| !lane.contains([':', '{']));
             // These two are streams of ours already.
@@ -388,8 +397,8 @@ impl StreamSpec {
                 return wrong("lanes", &format!("holds {lane:?}, which is no plain name"));
             }
         }
-        if self.retry.factor == 0 {
-            return wrong("retry.factor", "must be at least 1");
+        if let Some((key, why)) = self.retry.fault() {
+            return wrong(&format!("retry.{key}"), why);
         }
         let mut groups = BTreeSet::new();
         for group in &self.groups {
@@ -397,8 +406,11 @@ impl StreamSpec {
                 let name = &group.name;
                 return Err(TopologyError::Twice(format!("the group {name} of {}", self.name)));
             }
-            if group.in_flight == 0 {
-                return wrong("group.in_flight", "must be at least 1");
+            if !(1..=IN_FLIGHT_MAX).contains(&group.in_flight) {
+                return wrong("group.in_flight", &format!("must be 1 to {IN_FLIGHT_MAX}"));
+            }
+            if group.order_by.as_ref().is_some_and(String::is_empty) {
+                return wrong("group.order_by", "must name a field; leave it out for no order");
             }
             if group.reclaim_after < Span::from_millis(100) {
                 return wrong("group.reclaim_after", "must be at least 100ms");
@@ -412,8 +424,8 @@ impl StreamSpec {
             if group.circuit.failure_threshold == 0 {
                 return wrong("group.circuit.failure_threshold", "must be at least 1");
             }
-            if group.retry.as_ref().is_some_and(|retry| retry.factor == 0) {
-                return wrong("group.retry.factor", "must be at least 1");
+            if let Some((key, why)) = group.retry.as_ref().and_then(RetryPolicy::fault) {
+                return wrong(&format!("group.retry.{key}"), why);
             }
         }
         Ok(())
@@ -492,11 +504,25 @@ mod tests {
     }
 
     #[test]
+    fn of_two_groups_with_one_name_the_group_is_named() {
+        let group = || GroupSpec::new(GroupName::new("g").expect("a name"));
+        let stream = stream("a:b").with_group(group()).with_group(group());
+        let topology = Topology { streams: vec![stream], ..Topology::default() };
+        let error = topology.check().expect_err("twice");
+        assert_eq!(error, TopologyError::Twice("the group g of a:b".to_owned()));
+    }
+
+    #[test]
     fn numbers_that_could_never_work_are_refused_by_name() {
-        let broken: [fn(&mut StreamSpec, &mut GroupSpec); 5] = [
+        let broken: [fn(&mut StreamSpec, &mut GroupSpec); 10] = [
             |stream, _| stream.max_len = Some(0),
             |stream, _| stream.retry.factor = 0,
+            |stream, _| stream.retry.jitter_percent = 101,
+            |stream, _| stream.retention = Some(Span::ZERO),
+            |stream, _| stream.dead_retention = Some(Span::ZERO),
             |_, group| group.in_flight = 0,
+            |_, group| group.in_flight = 10_001,
+            |_, group| group.order_by = Some(String::new()),
             |_, group| group.reclaim_after = Span::from_millis(99),
             |_, group| group.circuit.failure_threshold = 0,
         ];
