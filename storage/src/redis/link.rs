@@ -72,9 +72,14 @@ impl Failed {
 /// Parses a URL into a client.
 pub(super) fn client(url: &str) -> Result<Client, String> {
     use_ring();
-    let info = url.into_connection_info().map_err(|why| why.to_string())?;
+    // The library's own text ends with the name of its error's kind.
+    let wording = |why: RedisError| match why.to_string().split_once(" - ") {
+        Some((words, _kind)) => words.to_owned(),
+        None => why.to_string(),
+    };
+    let info = url.into_connection_info().map_err(wording)?;
     let tcp = TcpSettings::default().set_nodelay(true);
-    Client::open(info.set_tcp_settings(tcp)).map_err(|why| why.to_string())
+    Client::open(info.set_tcp_settings(tcp)).map_err(wording)
 }
 
 /// Chooses the crypto of TLS once per process; without a choice every TLS connection fails.

@@ -68,6 +68,11 @@ struct Inner {
     shown: String,
 }
 
+/// Why this is no URL of a Redis server, in words.
+pub(crate) fn check_url(url: &str) -> Result<(), String> {
+    link::client(url).map(|_| ())
+}
+
 impl RedisLog {
     /// A log at that place. The server is first contacted by the first operation.
     ///
