@@ -1,6 +1,6 @@
 //! Handlers that come with the program: passing messages on, and running a command for each.
 
-use std::{convert::Infallible, process::Stdio};
+use std::{convert::Infallible, os::unix::process::ExitStatusExt, process::Stdio};
 
 use silvertine_engine::worker::{Class, Classify, Message, Route, StreamName, message};
 use tokio::{
@@ -85,8 +85,16 @@ pub enum ExecError {
     /// It ended with another status than zero.
     #[error("status {status}: {said}")]
     Status {
-        /// The status; -1 when a signal ended it.
+        /// The status.
         status: i32,
+        /// The end of what it said on standard error.
+        said: String,
+    },
+    /// A signal ended it.
+    #[error("signal {signal}: {said}")]
+    Signal {
+        /// The signal's number.
+        signal: i32,
         /// The end of what it said on standard error.
         said: String,
     },
@@ -105,6 +113,7 @@ impl Classify for ExecError {
             Self::Start { .. } => "start".into(),
             Self::Status { status, .. } if TEMPORARY_FAILURES.contains(status) => "tempfail".into(),
             Self::Status { status, .. } => format!("status_{status}").into(),
+            Self::Signal { signal, .. } => format!("signal_{signal}").into(),
         }
     }
 }
@@ -140,7 +149,10 @@ impl Handle for Exec {
             let from = (0..=said.len().saturating_sub(WORDS_MAX)).rev();
             let from = from.into_iter().find(|&at| said.is_char_boundary(at)).unwrap_or(0);
             let said = said[from..].trim().to_owned();
-            return Err(ExecError::Status { status: output.status.code().unwrap_or(-1), said });
+            return Err(match (output.status.code(), output.status.signal()) {
+                (Some(status), _) => ExecError::Status { status, said },
+                (None, signal) => ExecError::Signal { signal: signal.unwrap_or_default(), said },
+            });
         }
         Ok(match &self.emit {
             Some(stream) if !output.stdout.is_empty() => {
