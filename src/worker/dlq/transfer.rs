@@ -73,24 +73,28 @@ impl Line {
     }
 }
 
-/// Why lines were not imported. Lines before it were.
+/// Why lines were not imported. Of those before it, all full batches are in.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
     /// A line is no dead letter.
-    #[error("line {line}: {why}")]
+    #[error("line {line}: {why}; {imported} letters before it are in")]
     Line {
         /// Which, from one.
         line: u64,
         /// Why.
         why: String,
+        /// So many letters had been imported.
+        imported: u64,
     },
     /// The lines cannot be read.
-    #[error("line {line}: {why}")]
+    #[error("line {line}: {why}; {imported} letters before it are in")]
     Read {
         /// Which, from one.
         line: u64,
         /// Why.
         why: std::io::Error,
+        /// So many letters had been imported.
+        imported: u64,
     },
     /// The store failed.
     #[error(transparent)]
@@ -124,43 +128,62 @@ impl<S: Streams> DeadLetters<S> {
     /// Puts the letters of these lines on the queue; with `dry_run`, only checks them. Returns how many.
     ///
     /// # Errors
-    /// [`ImportError`] says which line; those before its batch of 256 are in.
+    /// [`ImportError`] says which line, and how many letters are in.
     pub async fn import(
         &self,
         lines: impl Iterator<Item = std::io::Result<String>>,
         dry_run: bool,
     ) -> Result<u64, ImportError> {
+        let mut imported = 0;
+        let result = self.import_lines(lines, dry_run, &mut imported).await;
+        if imported > 0 {
+            let counts = std::collections::BTreeMap::from([("count", imported)]);
+            self.streams.publish(&self.audit("import", &counts), now()).await?;
+        }
+        result
+    }
+
+    async fn import_lines(
+        &self,
+        lines: impl Iterator<Item = std::io::Result<String>>,
+        dry_run: bool,
+        imported: &mut u64,
+    ) -> Result<u64, ImportError> {
         let mut batch = Vec::new();
         let mut count = 0;
         for (line, text) in (1..).zip(lines) {
-            let text = text.map_err(|why| ImportError::Read { line, why })?;
+            let in_already = *imported;
+            let text = text.map_err(|why| ImportError::Read { line, why, imported: in_already })?;
             if text.trim().is_empty() {
                 continue;
             }
-            let parsed: Line = serde_json::from_str(&text)
-                .map_err(|why| ImportError::Line { line, why: one_line(&why.to_string()) })?;
+            let broken = |why: String| ImportError::Line { line, why, imported: in_already };
+            let parsed: Line =
+                serde_json::from_str(&text).map_err(|why| broken(json_fault(&why)))?;
             let letter = parsed.letter();
-            let broken = |why: String| ImportError::Line { line, why };
             letter.message.check().map_err(|why| broken(why.to_string()))?;
             batch.push(letter);
             count += 1;
             if batch.len() == PAGE {
-                self.bury(&mut batch, dry_run).await?;
+                *imported += self.bury(&mut batch, dry_run).await?;
             }
         }
-        self.bury(&mut batch, dry_run).await?;
-        if count > 0 && !dry_run {
-            let audit = self.audit("import", &std::collections::BTreeMap::from([("count", count)]));
-            self.streams.publish(&audit, now()).await?;
-        }
+        *imported += self.bury(&mut batch, dry_run).await?;
         Ok(count)
     }
 
-    async fn bury(&self, batch: &mut Vec<DeadLetter>, dry_run: bool) -> Result<(), LogError> {
-        if !dry_run && !batch.is_empty() {
-            self.streams.bury(&self.stream, batch, now()).await?;
+    /// Puts a batch on the queue, if it is meant. Returns how many are in.
+    async fn bury(&self, batch: &mut Vec<DeadLetter>, dry_run: bool) -> Result<u64, LogError> {
+        let letters = std::mem::take(batch);
+        if dry_run || letters.is_empty() {
+            return Ok(0);
         }
-        batch.clear();
-        Ok(())
+        self.streams.bury(&self.stream, &letters, now()).await?;
+        Ok(letters.len() as u64)
     }
+}
+
+/// What is wrong with a line of JSON. The line's own number is all there is to count: it is one line.
+fn json_fault(why: &serde_json::Error) -> String {
+    one_line(&why.to_string()).replace(" at line 1 column", " at column")
 }
