@@ -83,7 +83,16 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    /// A failure with this code and line.
+    /// Standard output took no more. Where its reader has gone, such as `head`, that is what it wanted, and nothing
+    /// needs to be said.
+    pub(crate) fn unwritable(why: &io::Error) -> Self {
+        match why.kind() {
+            io::ErrorKind::BrokenPipe => Self::new(Exit::OutputFailed, ""),
+            _ => Self::new(Exit::OutputFailed, format!("stdout: {why}")),
+        }
+    }
+
+    /// A failure with this code and line; nothing is said where the line is empty.
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
         // Messages of other libraries may run over several lines.
         let message: String = message.into();

@@ -39,8 +39,7 @@ pub(crate) fn generate(args: GenerateArgs) -> Result<Exit, Failure> {
     };
     let name = Name::new("generated").expect("a short word");
     let mut generator = QuoteGenerator::new(name, market).map_err(usage)?;
-    write_all(&mut generator)
-        .map_err(|why| Failure::new(Exit::OutputFailed, format!("stdout: {why}")))?;
+    write_all(&mut generator).map_err(|why| Failure::unwritable(&why))?;
     Ok(Exit::Good)
 }
 

@@ -42,7 +42,9 @@ fn main() -> ExitCode {
     match result {
         Ok(Ok(exit)) => exit.into(),
         Ok(Err(failure)) => {
-            say(failure.message);
+            if !failure.message.is_empty() {
+                say(failure.message);
+            }
             failure.exit.into()
         }
         Err(payload) => {
@@ -50,7 +52,9 @@ fn main() -> ExitCode {
             let text = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("?");
             // What the standard library makes of a reader that went away, such as `head`.
             if let Some(why) = text.strip_prefix("failed printing to stdout: ") {
-                say(format_args!("stdout: {why}"));
+                if !why.starts_with("Broken pipe") {
+                    say(format_args!("stdout: {why}"));
+                }
                 return Exit::OutputFailed.into();
             }
             say(format_args!("internal error: {text}; please report it with the command you ran"));
@@ -66,8 +70,11 @@ fn answer_with(answer: &clap::Error) -> Exit {
         _ if answer.use_stderr() => Exit::Usage,
         Ok(()) => Exit::Good,
         Err(why) => {
-            say(format_args!("stdout: {why}"));
-            Exit::OutputFailed
+            let Failure { exit, message } = Failure::unwritable(&why);
+            if !message.is_empty() {
+                say(message);
+            }
+            exit
         }
     }
 }

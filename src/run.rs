@@ -70,7 +70,7 @@ pub(crate) fn run(args: RunArgs) -> Result<Exit, Failure> {
         latency: &latency.histogram,
     };
     let printed = if args.json { summary.print_json() } else { summary.print_text() };
-    printed.map_err(|why| Failure::new(Exit::OutputFailed, format!("stdout: {why}")))?;
+    printed.map_err(|why| Failure::unwritable(&why))?;
     conclude(&scenario, &args.scenario, &report)
 }
 

@@ -20,7 +20,7 @@ use silvertine::{
 
 use super::{
     args::{Acting, DlqArgs, DlqCommand, DrainCommand, Selection, Store},
-    open, say, say_json, unwritable,
+    open, say, say_json,
 };
 use crate::{
     exit::{self, Exit, Failure},
@@ -280,9 +280,9 @@ fn export(selection: &Selection) -> Result<Exit, Failure> {
     };
     let exported = runtime()?.block_on(letters.export(&filter(selection), write));
     match exported {
-        Ok(_) => out.flush().map_err(|why| unwritable(&why))?,
+        Ok(_) => out.flush().map_err(|why| Failure::unwritable(&why))?,
         Err(ExportError::Store(error)) => return Err(error.into()),
-        Err(ExportError::Output(why)) => return Err(unwritable(&why)),
+        Err(ExportError::Output(why)) => return Err(Failure::unwritable(&why)),
     }
     Ok(Exit::Good)
 }

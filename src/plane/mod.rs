@@ -39,11 +39,7 @@ fn open(store: &Store, must_exist: bool) -> Result<AnyStreams, Failure> {
 
 /// Writes a line to stdout.
 fn say(line: &str) -> Result<(), Failure> {
-    writeln!(io::stdout().lock(), "{line}").map_err(|why| unwritable(&why))
-}
-
-fn unwritable(why: &io::Error) -> Failure {
-    Failure::new(Exit::OutputFailed, format!("stdout: {why}"))
+    writeln!(io::stdout().lock(), "{line}").map_err(|why| Failure::unwritable(&why))
 }
 
 /// A value as one line of JSON on stdout.

@@ -13,7 +13,7 @@ use silvertine::{
 
 use super::{
     args::{StreamsArgs, StreamsCommand},
-    open, say, say_json, unwritable,
+    open, say, say_json,
 };
 use crate::{
     exit::{Exit, Failure},
@@ -54,30 +54,21 @@ pub(crate) fn streams(args: StreamsArgs) -> Result<Exit, Failure> {
         StreamsCommand::Topology => {
             io::stdout()
                 .write_all(REFERENCE_TOPOLOGY.as_bytes())
-                .map_err(|why| unwritable(&why))?;
+                .map_err(|why| Failure::unwritable(&why))?;
         }
     }
     Ok(Exit::Good)
 }
 
 async fn list(streams: &AnyStreams, json: bool) -> Result<(), Failure> {
-    if !json {
-        say(&format!(
-            "{:<44} {:>9} {:>9} {:>9} {:>7} {:>7} {:>7} {:>9} {:>7}  OLDEST",
-            "STREAM / group",
-            "LENGTH",
-            "ADDED",
-            "WAITING",
-            "HELD",
-            "RETRY",
-            "PARKED",
-            "DONE",
-            "DEAD"
-        ))?;
-    }
+    let mut titled = json;
     for spec in &streams.topology().streams {
         for name in spec.keys() {
             let Some(stats) = streams.stream_stats(&name, now()).await? else { continue };
+            // Not before there is an answer, or an error would stand under a title.
+            if !std::mem::replace(&mut titled, true) {
+                say_titles()?;
+            }
             if json {
                 say_json(&serde_json::json!({ "stream": name, "stats": stats }))?;
                 continue;
@@ -120,6 +111,22 @@ async fn list(streams: &AnyStreams, json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
+fn say_titles() -> Result<(), Failure> {
+    say(&format!(
+        "{:<44} {:>9} {:>9} {:>9} {:>7} {:>7} {:>7} {:>9} {:>7} {:>7}  OLDEST",
+        "STREAM / group",
+        "LENGTH",
+        "ADDED",
+        "WAITING",
+        "HELD",
+        "RETRY",
+        "PARKED",
+        "DONE",
+        "TWICE",
+        "DEAD"
+    ))
+}
+
 /// A message with the headers of the command line.
 fn template(fields: &[String]) -> Result<Message, Failure> {
     fields.iter().try_fold(Message::default(), |message, field| match field.split_once('=') {
@@ -153,9 +160,10 @@ async fn publish(
     known(streams, stream)?;
     let mut pending = Vec::with_capacity(batch);
     let mut count = 0;
-    for (number, line) in (1_u64..).zip(io::stdin().lock().lines()) {
+    for (number, line) in (1_u64..).zip(io::stdin().lock().split(b'\n')) {
         let line =
             line.map_err(|why| Failure::new(Exit::InputRefused, format!("stdin:{number}: {why}")))?;
+        let line = line.strip_suffix(b"\r").unwrap_or(&line);
         let mut message = template.clone().with(message::PAYLOAD, line);
         if let Some(prefix) = key {
             message = message.with_key(&format!("{prefix}{number}"));

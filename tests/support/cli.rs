@@ -60,14 +60,14 @@ pub fn silvertine_onto(
     finish(child.expect("the program starts"))
 }
 
-/// Runs a command to its end with this text on stdin.
-pub fn feed(args: &[&str], text: &str) -> Finished {
+/// Runs a command to its end with this on stdin.
+pub fn feed(args: &[&str], text: impl AsRef<[u8]>) -> Finished {
     let mut command = command(args);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("the program starts");
     let mut stdin = child.stdin.take().expect("piped");
     // A command that refuses its arguments does not read.
-    let _unread = std::io::Write::write_all(&mut stdin, text.as_bytes());
+    let _unread = std::io::Write::write_all(&mut stdin, text.as_ref());
     drop(stdin);
     finish(child)
 }
