@@ -167,8 +167,12 @@ impl Cascade {
     /// The failure that it ends with, if it does.
     fn last_failure(&self) -> Option<Foretold> {
         let (_, bytes) = self.get(self.index.len().checked_sub(1)?);
-        let is_outcome = peek_entry(bytes).is_ok_and(|peek| peek.origin == Origin::Outcome);
-        decode_entry(bytes).ok().filter(|_| is_outcome).and_then(Foretold::of)
+        // Hardly any cascade ends with an outcome, and only an outcome is worth decoding.
+        let peek = peek_entry(bytes).ok()?;
+        if peek.origin != Origin::Outcome {
+            return None;
+        }
+        decode_entry(bytes).ok().and_then(Foretold::of)
     }
 
     fn clear(&mut self) {
@@ -202,17 +206,39 @@ impl Replay {
     /// # Errors
     /// The first position that differs, or [`ReplayError::LostTail`] when the log ends before its head.
     pub fn absorb(&mut self, engine: &mut Engine, page: &Page) -> Result<Pos, ReplayError> {
+        self.absorb_keeping(engine, page, &mut Discarded)
+    }
+
+    /// The same, and keeps what was decoded: every entry executed, in order.
+    ///
+    /// # Errors
+    /// Those of [`absorb`](Self::absorb), and [`ReplayError::Undecodable`] for an entry that was only to be compared.
+    pub fn absorb_into(
+        &mut self,
+        engine: &mut Engine,
+        page: &Page,
+        events: &mut Vec<Event>,
+    ) -> Result<Pos, ReplayError> {
+        self.absorb_keeping(engine, page, events)
+    }
+
+    fn absorb_keeping(
+        &mut self,
+        engine: &mut Engine,
+        page: &Page,
+        keeper: &mut impl Keeper,
+    ) -> Result<Pos, ReplayError> {
         let head = self.head.pos;
         for entry in page.entries.iter().take_while(|entry| entry.pos <= head) {
             if !peek_entry(entry.bytes).is_ok_and(|peek| peek.origin.is_caused()) {
-                self.execute_cascade(engine)?;
+                self.execute_cascade(engine, keeper)?;
             }
             self.cascade.push(entry.pos, entry.bytes);
             self.entries += 1;
             self.after = entry.pos;
         }
         if self.wanted().is_none() {
-            self.execute_cascade(engine)?;
+            self.execute_cascade(engine, keeper)?;
         }
         // An entry beyond the head with one missing below it: the tail was lost, and somebody has written on.
         let beyond = page.entries.last_pos().is_some_and(|last| last > head);
@@ -222,11 +248,15 @@ impl Replay {
         Ok(self.after)
     }
 
-    fn execute_cascade(&mut self, engine: &mut Engine) -> Result<(), ReplayError> {
+    fn execute_cascade(
+        &mut self,
+        engine: &mut Engine,
+        keeper: &mut impl Keeper,
+    ) -> Result<(), ReplayError> {
         engine.foretell(self.cascade.last_failure());
         for at in 0..self.cascade.index.len() {
             let (pos, bytes) = self.cascade.get(at);
-            self.comparison.check(engine, pos, bytes)?;
+            self.comparison.check(engine, pos, bytes, keeper)?;
         }
         engine.foretell(None);
         self.cascade.clear();
@@ -289,6 +319,34 @@ pub async fn dead_letters<L: EventLog>(
     Ok(letters)
 }
 
+/// What becomes of entries that were decoded to be executed, and of those that were only compared.
+trait Keeper {
+    fn executed(&mut self, event: &Event);
+    fn confirmed(&mut self, bytes: &[u8]) -> Result<(), DecodeError>;
+}
+
+/// Keeps nothing, and so nothing is decoded but what is executed.
+struct Discarded;
+
+impl Keeper for Discarded {
+    fn executed(&mut self, _event: &Event) {}
+
+    fn confirmed(&mut self, _bytes: &[u8]) -> Result<(), DecodeError> {
+        Ok(())
+    }
+}
+
+impl Keeper for Vec<Event> {
+    fn executed(&mut self, event: &Event) {
+        self.push(event.clone());
+    }
+
+    fn confirmed(&mut self, bytes: &[u8]) -> Result<(), DecodeError> {
+        self.push(decode_entry(bytes)?);
+        Ok(())
+    }
+}
+
 /// What the engine produced for the last input, and how far the log has confirmed it.
 #[derive(Default)]
 struct Comparison {
@@ -297,12 +355,22 @@ struct Comparison {
 }
 
 impl Comparison {
-    fn check(&mut self, engine: &mut Engine, pos: Pos, bytes: &[u8]) -> Result<(), ReplayError> {
+    fn check(
+        &mut self,
+        engine: &mut Engine,
+        pos: Pos,
+        bytes: &[u8],
+        keeper: &mut impl Keeper,
+    ) -> Result<(), ReplayError> {
+        let undecodable = |why| ReplayError::Undecodable { pos, why };
         if self.confirmed == self.produced.len() {
-            let event = decode_entry(bytes).map_err(|why| ReplayError::Undecodable { pos, why })?;
+            let event = decode_entry(bytes).map_err(undecodable)?;
             self.produced.clear();
             self.confirmed = 0;
+            keeper.executed(&event);
             self.execute(engine, event);
+        } else {
+            keeper.confirmed(bytes).map_err(undecodable)?;
         }
         let produced =
             (self.confirmed < self.produced.len()).then(|| self.produced.get(self.confirmed));

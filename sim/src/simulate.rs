@@ -19,7 +19,6 @@ use std::{
 use silvertine_engine::{
     Counts,
     bus::Figure,
-    codec::decode_entry,
     digest::Digest,
     driver::{Driver, DriverConfig, End, Outcome, RunError, RunRequest},
     engine::{Engine, Stepped},
@@ -614,14 +613,10 @@ impl<S: Subject> Run<'_, S> {
                 recovery::load_snapshot(&mut engine, log, begin).await?;
             }
             let mut replay = Replay::begin(&engine, &head)?;
-            let mut events = Vec::new();
+            let mut events = Vec::with_capacity(head.pos.seq.saturating_sub(begin.seq) as usize);
             while let Some(query) = replay.wanted() {
                 let page = log.range(query).await?;
-                replay.absorb(&mut engine, &page)?;
-                for entry in page.entries.iter() {
-                    let why = |why| ReplayError::Undecodable { pos: entry.pos, why };
-                    events.push(decode_entry(entry.bytes).map_err(why)?);
-                }
+                replay.absorb_into(&mut engine, &page, &mut events)?;
             }
             replay.finish(&engine)?;
             Ok::<_, ReplayError>(events)
