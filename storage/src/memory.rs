@@ -11,6 +11,7 @@ use std::{
 };
 
 use silvertine_engine::{
+    event::TopicSet,
     log::{
         Acquired, Applied, Batch, Commit, Committed, Epoch, EventLog, Head, IngressCursor, Lease,
         LogError, LogErrorKind, Message, OwnerId, Page, Pos, Published, RangeQuery, Stats,
@@ -113,7 +114,18 @@ impl State {
             self.frames.partition_point(|frame| frame.last_pos().is_some_and(|p| p <= query.after));
         let mut page = Page::default();
         for frame in self.frames.range(begin..) {
-            for at in frame.first_after(query.after)..frame.len() {
+            let behind = frame.first_after(query.after)..frame.len();
+            if query.topics == TopicSet::ALL {
+                let room = query.limit - page.entries.len();
+                let end = behind.end.min(behind.start.saturating_add(room));
+                page.entries.extend_from(frame, behind.start..end);
+                if end < behind.end {
+                    page.next = page.entries.last_pos();
+                    return Ok(page);
+                }
+                continue;
+            }
+            for at in behind {
                 let entry = frame.get(at);
                 if !query.topics.contains(entry.topic) {
                     continue;

@@ -1,5 +1,7 @@
 //! Encoded entries in one buffer, reused from commit to commit.
 
+use std::ops::Range;
+
 use super::Pos;
 use crate::{
     codec::{self, DecodeError},
@@ -61,6 +63,22 @@ impl Batch {
         Ok(())
     }
 
+    /// Appends the entries at `range` of another batch, with one copy.
+    ///
+    /// # Panics
+    /// When the other batch has not so many, or their positions are not above the last one (L1).
+    pub fn extend_from(&mut self, other: &Self, range: Range<usize>) {
+        let slots = &other.index[range.clone()];
+        let (Some(first), Some(last)) = (slots.first(), slots.last()) else { return };
+        self.assert_above_last(first.pos);
+        self.make_room();
+        let start = other.start_of(range.start);
+        let begin = self.bytes.len();
+        self.bytes.extend_from_slice(&other.bytes[start..last.end]);
+        let moved = |slot: &Slot| Slot { end: begin + slot.end - start, ..*slot };
+        self.index.extend(slots.iter().map(moved));
+    }
+
     /// Room for a few entries, which would otherwise be copied again and again while there are so few.
     fn make_room(&mut self) {
         if self.bytes.capacity() == 0 {
@@ -85,8 +103,12 @@ impl Batch {
     #[must_use]
     pub fn get(&self, at: usize) -> EntryRef<'_> {
         let Slot { pos, topic, end } = self.index[at];
-        let start = if at == 0 { 0 } else { self.index[at - 1].end };
-        EntryRef { pos, topic, bytes: &self.bytes[start..end] }
+        EntryRef { pos, topic, bytes: &self.bytes[self.start_of(at)..end] }
+    }
+
+    /// Where the bytes of the entry at `at` begin.
+    fn start_of(&self, at: usize) -> usize {
+        at.checked_sub(1).map_or(0, |before| self.index[before].end)
     }
 
     /// Number of entries.
