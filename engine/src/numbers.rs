@@ -6,10 +6,7 @@
 //! `i128`: up to ±1.7e29. Arithmetic that leaves a range is an [`Overflow`] error, never a wrap, and
 //! no floating point exists here, so a sum is the same on every machine and in every order.
 
-use std::{
-    fmt::{self, Write},
-    str::FromStr,
-};
+use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -92,37 +89,74 @@ fn parse_decimal(text: &[u8], excess: Excess) -> Result<i64, ParseNumberError> {
     Ok(units)
 }
 
+/// Units of 1e-9 as the shortest exact decimal, written from its end into memory of its own.
+struct Decimal {
+    /// As many as the lowest value takes: the sign, 30 digits, the point, and nine more.
+    bytes: [u8; 41],
+    /// Where the digits begin; there is a sign before them.
+    begin: usize,
+    negative: bool,
+}
+
+impl Decimal {
+    fn of(units: i128) -> Self {
+        /// The digits of a whole number that 64 bits always hold.
+        const CHUNK: u128 = 1_000_000_000_000_000_000;
+        let mut decimal = Self { bytes: [0; 41], begin: 41, negative: units < 0 };
+        let (magnitude, scale) = (units.unsigned_abs(), SCALE.unsigned_abs());
+        // Nearly every number fits into 64 bits, which are divided far sooner.
+        let (whole, mut fraction) = match u64::try_from(magnitude) {
+            Ok(magnitude) => (u128::from(magnitude / scale), magnitude % scale),
+            Err(_) => (magnitude / u128::from(scale), (magnitude % u128::from(scale)) as u64),
+        };
+        if fraction > 0 {
+            let mut places = DECIMALS;
+            while fraction.is_multiple_of(10) {
+                (fraction, places) = (fraction / 10, places - 1);
+            }
+            decimal.put_digits(fraction, places);
+            decimal.put(b'.');
+        }
+        match u64::try_from(whole) {
+            Ok(whole) => decimal.put_digits(whole, 1),
+            Err(_) => {
+                decimal.put_digits((whole % CHUNK) as u64, 18);
+                decimal.put_digits((whole / CHUNK) as u64, 1);
+            }
+        }
+        decimal.bytes[decimal.begin - 1] = b'-';
+        decimal
+    }
+
+    /// Puts a number before what is there, with zeros in front where it has fewer digits than `least`.
+    fn put_digits(&mut self, mut number: u64, least: usize) {
+        let end = self.begin;
+        while number > 0 || end - self.begin < least {
+            self.put(b'0' + (number % 10) as u8);
+            number /= 10;
+        }
+    }
+
+    fn put(&mut self, byte: u8) {
+        self.begin -= 1;
+        self.bytes[self.begin] = byte;
+    }
+
+    fn digits(&self) -> &str {
+        std::str::from_utf8(&self.bytes[self.begin..]).unwrap_or_default()
+    }
+
+    /// The digits, behind a sign where the number is negative.
+    fn text(&self) -> &str {
+        let begin = self.begin - usize::from(self.negative);
+        std::str::from_utf8(&self.bytes[begin..]).unwrap_or_default()
+    }
+}
+
 /// Writes units of 1e-9 as the shortest exact decimal.
 fn write_units(f: &mut fmt::Formatter<'_>, units: i128) -> fmt::Result {
-    let scale = u128::from(SCALE.unsigned_abs());
-    let magnitude = units.unsigned_abs();
-    let (whole, fraction) = (magnitude / scale, magnitude % scale);
-    // As many as the lowest value takes: 30 digits, the point, and nine more.
-    let mut digits = Digits { bytes: [0; 40], len: 0 };
-    if fraction == 0 {
-        write!(digits, "{whole}")?;
-    } else {
-        write!(digits, "{whole}.{fraction:09}")?;
-    }
-    let written = std::str::from_utf8(&digits.bytes[..digits.len]).map_err(|_| fmt::Error)?;
-    let shortest = if fraction == 0 { written } else { written.trim_end_matches('0') };
-    f.pad_integral(units >= 0, "", shortest)
-}
-
-/// A text in the making that takes no memory from elsewhere.
-struct Digits {
-    bytes: [u8; 40],
-    len: usize,
-}
-
-impl Write for Digits {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let end = self.len + text.len();
-        let room = self.bytes.get_mut(self.len..end).ok_or(fmt::Error)?;
-        room.copy_from_slice(text.as_bytes());
-        self.len = end;
-        Ok(())
-    }
+    let decimal = Decimal::of(units);
+    f.pad_integral(!decimal.negative, "", decimal.digits())
 }
 
 macro_rules! fixed_point {
@@ -199,7 +233,7 @@ macro_rules! fixed_point {
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 if serializer.is_human_readable() {
-                    serializer.collect_str(self)
+                    serializer.serialize_str(Decimal::of(self.0.into()).text())
                 } else {
                     serializer.serialize_i64(self.0)
                 }
@@ -371,7 +405,7 @@ impl fmt::Display for Money {
 impl Serialize for Money {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if serializer.is_human_readable() {
-            serializer.collect_str(self)
+            serializer.serialize_str(Decimal::of(self.0).text())
         } else {
             serializer.serialize_i128(self.0)
         }
