@@ -64,9 +64,10 @@ impl Dedup {
 
     /// Whether the ids are remembered alike by id and by age, oldest first, and none is from after `now`.
     pub(crate) fn is_sound(&self, now: Nanos) -> bool {
-        let seen: BTreeMap<EventId, Nanos> = self.by_age.iter().map(|&(at, id)| (id, at)).collect();
-        seen == self.seen
-            && seen.len() == self.by_age.len()
+        let mut by_id: Vec<(EventId, Nanos)> =
+            self.by_age.iter().map(|&(at, id)| (id, at)).collect();
+        by_id.sort_unstable();
+        by_id.into_iter().eq(self.seen.iter().map(|(&id, &at)| (id, at)))
             && self.by_age.iter().is_sorted_by_key(|&(at, _)| at)
             && self.by_age.back().is_none_or(|&(at, _)| at <= now)
     }

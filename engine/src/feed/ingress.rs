@@ -47,7 +47,7 @@ impl<L: EventLog> Feed for IngressFeed<L> {
             for message in &messages {
                 self.read.insert(message.producer, message.seq);
             }
-            self.buffer.extend(messages);
+            self.buffer = messages.into();
         }
         Ok(if self.buffer.is_empty() { Polled::Idle } else { Polled::Ready(Nanos::ZERO) })
     }

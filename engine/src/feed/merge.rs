@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Serialize, Serializer};
+
 use super::{Feed, FeedError, Polled};
 use crate::{
     digest::fingerprint,
@@ -87,6 +89,15 @@ impl MergedSource {
     }
 }
 
+/// The cursors behind what was taken, written as a list of them is.
+struct Taken<'a>(&'a [MergedSource]);
+
+impl Serialize for Taken<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(|lane| lane.taken))
+    }
+}
+
 /// Sources merged into one feed.
 pub struct Merge {
     lanes: Vec<MergedSource>,
@@ -129,10 +140,9 @@ impl Feed for Merge {
     }
 
     fn checkpoint(&self) -> Vec<u8> {
-        let cursors: Vec<SourceCursor> = self.lanes.iter().map(|lane| lane.taken).collect();
         // A cursor takes about thirty bytes.
-        let room = Vec::with_capacity(8 + 32 * cursors.len());
-        postcard::to_extend(&cursors, room).expect("cursors are plain numbers")
+        let room = Vec::with_capacity(8 + 32 * self.lanes.len());
+        postcard::to_extend(&Taken(&self.lanes), room).expect("cursors are plain numbers")
     }
 
     fn restore(&mut self, checkpoint: &[u8]) -> Result<(), FeedError> {

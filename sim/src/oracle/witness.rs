@@ -163,7 +163,10 @@ impl Witness {
         }
         for (name, done) in commit.ingress_done.iter().flatten() {
             if let Some(producer) = self.producers.get_mut(name) {
-                producer.waiting.retain(|seq, _| seq > done);
+                // Oldest first, as they are consumed: what waits is not looked through.
+                while let Some(first) = producer.waiting.first_entry().filter(|e| e.key() <= done) {
+                    first.remove();
+                }
             }
         }
         Ok(())
