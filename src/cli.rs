@@ -4,7 +4,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use silvertine::{
-    engine::{log::Pos, span::Span, text::Name},
+    engine::{
+        log::Pos,
+        park::{ParkedKey, Release},
+        span::Span,
+        text::Name,
+    },
     storage::LogAddress,
 };
 
@@ -19,7 +24,7 @@ use crate::{
 #[command(
     after_help = "Exit codes: 0 good · 2 usage · 3 scenario · 4 empty input · 10 diverged · 11 expectation \
 missed · 12 promise broken under faults · 13 recovery failed · 14 not deterministic · 15 not reached · 20 log unreachable or refusing · 21 log corrupt, foreign or newer · 22 input \
-refused · 23 output not writable · 24 fenced · 25 acknowledged entries lost · 30 stopped by a signal · 31 halted by a failing handler"
+refused · 23 output not writable · 24 fenced · 25 acknowledged entries lost · 30 stopped by a signal · 31 halted by a failing handler · 32 ended with events parked"
 )]
 pub(crate) struct Cli {
     /// What to do.
@@ -73,6 +78,13 @@ pub(crate) struct RunArgs {
     /// Go on behind the halt recorded at this position, and say so in the log; stops at any other.
     #[arg(long, requires = "resume", value_name = "POSITION")]
     pub past_halt: Option<Pos>,
+    /// Try the events that are parked for a handler and an instrument again, in order, and say so in the log; HANDLER
+    /// alone for events without an instrument.
+    #[arg(long, requires = "resume", value_name = "HANDLER:SYMBOL")]
+    pub release: Vec<ParkedKey>,
+    /// The same, but give up the event that the handler failed on and begin behind it.
+    #[arg(long, requires = "resume", value_name = "HANDLER:SYMBOL")]
+    pub release_past: Vec<ParkedKey>,
     /// Pace of a virtual clock: max, or a multiple of recorded time such as 1x, 10x.
     #[arg(long, default_value = "max", value_name = "SPEED")]
     pub speed: Speed,
@@ -97,6 +109,14 @@ pub(crate) struct RunArgs {
     /// Print one JSON object on stdout.
     #[arg(long)]
     pub json: bool,
+}
+
+impl RunArgs {
+    /// What is asked to be released.
+    pub fn releases(&self) -> Vec<Release> {
+        let past = self.release_past.iter().map(|&key| Release { key, past: true });
+        past.chain(self.release.iter().map(|&key| Release { key, past: false })).collect()
+    }
 }
 
 /// `silvertine verify`.

@@ -10,6 +10,7 @@ use silvertine::{
     engine::{
         driver::RunError,
         feed::FeedError,
+        halt::Halt,
         log::{LogError, LogErrorKind},
         recovery::ReplayError,
         source::SourceError,
@@ -59,6 +60,8 @@ pub(crate) enum Exit {
     Stopped = 30,
     /// A handler failed where the scenario says to halt; everything up to the failure is committed.
     Halted = 31,
+    /// The run ended well but for events that are parked since a handler failed; everything is committed.
+    Parked = 32,
 }
 
 impl From<Exit> for ExitCode {
@@ -165,13 +168,27 @@ impl From<RunError> for Failure {
                 let Self { exit, message } = error.into();
                 Self::new(exit, format!("recovery: {message}"))
             }
-            RunError::Halted(halt) => Self::new(
-                Exit::Halted,
-                format!(
-                    "{halt}; all up to there is committed and nothing later was handled; when the handler is mended, --resume --past-halt {} goes on behind the event, which stays unhandled by {}",
-                    halt.pos, halt.handler
-                ),
-            ),
+            RunError::Halted(halt) => {
+                let Halt { pos, handler, parked, .. } = &*halt;
+                let fate = match parked {
+                    false => format!("stays unhandled by {handler}"),
+                    true => "stays parked; --release makes room".to_owned(),
+                };
+                Self::new(
+                    Exit::Halted,
+                    format!(
+                        "{halt}; all up to there is committed and nothing later was handled; when the handler is mended, --resume --past-halt {pos} goes on behind the event, which {fate}"
+                    ),
+                )
+            }
+            RunError::NotParked { ref parked, .. } => {
+                let keys: Vec<String> = parked.iter().map(ToString::to_string).collect();
+                let there = match &*keys {
+                    [] => "nothing is parked in this log".to_owned(),
+                    keys => format!("parked are {}", keys.join(", ")),
+                };
+                Self::new(Exit::Usage, format!("{error}; {there}; nothing was changed"))
+            }
             RunError::LostTail { .. } => Self::new(
                 Exit::LostEntries,
                 format!("{error}; run again with --resume to continue from what is there"),

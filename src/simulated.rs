@@ -62,7 +62,8 @@ fn conclude(args: &RunArgs, scenario: &Scenario, report: &Report) -> Result<Exit
         ));
         return Ok(Exit::Stopped);
     }
-    let unmet = Ran::unmet_by(&scenario.expect, &report.counts, &report.figures, report.digest);
+    let Report { counts, figures, parked, digest, .. } = report;
+    let unmet = Ran::unmet_by(&scenario.expect, counts, figures, parked, *digest);
     if unmet.is_empty() {
         return Ok(Exit::Good);
     }

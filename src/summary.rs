@@ -8,7 +8,11 @@ use std::{
 
 use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
-use silvertine::{engine::bus::Figure, scenarios::runner::Report, storage::LogAddress};
+use silvertine::{
+    engine::{bus::Figure, park::Parked},
+    scenarios::runner::Report,
+    storage::LogAddress,
+};
 
 /// Everything a summary shows.
 pub(crate) struct Summary<'a> {
@@ -65,6 +69,7 @@ impl Summary<'_> {
             "refused_inputs": counts.refused_inputs,
             "duplicates": outcome.duplicates,
             "handler_failures": counts.handler_failures,
+            "parked": parked_json(&report.parked),
             "realised_pnl": amount("realised_pnl"),
             "equity": amount("equity"),
             "digest": outcome.digest.to_string(),
@@ -110,6 +115,9 @@ impl Summary<'_> {
             if count > 0 {
                 fact(name, grouped(count))?;
             }
+        }
+        for parked in &self.report.parked {
+            fact("parked", parked.to_string())?;
         }
         for (handler, figure, value) in &self.report.figures {
             let value = match value {
@@ -157,6 +165,17 @@ impl Summary<'_> {
         }
         Ok(())
     }
+}
+
+/// What is parked, for programs.
+pub(crate) fn parked_json(parked: &[Parked]) -> Value {
+    let object = |Parked { key, events, first, topic, reason }: &Parked| {
+        json!({
+            "key": key.to_string(), "handler": key.handler, "symbol": key.symbol, "events": events,
+            "first": first.to_string(), "topic": topic, "reason": reason,
+        })
+    };
+    parked.iter().map(object).collect()
 }
 
 /// A count with its thousands apart.

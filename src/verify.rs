@@ -4,8 +4,10 @@ use serde_json::json;
 use silvertine::{
     engine::{
         digest::Digest,
+        event::TopicSet,
         halt::Halt,
         log::{EventLog, LogError, Pos},
+        park::Parked,
         recovery::{self, DeadLetter, ReplayError, Replayed},
         text::Name,
     },
@@ -17,6 +19,7 @@ use crate::{
     cli::VerifyArgs,
     exit::{Exit, Failure},
     run::runtime,
+    summary::parked_json,
 };
 
 /// What a good log says of itself.
@@ -25,18 +28,20 @@ struct Verified {
     head: Pos,
     digest: Digest,
     replayed: Replayed,
-    /// Events that handlers failed on, since the log began.
+    /// Events that handlers failed on and were not handed again, since the log began.
     given_up: u64,
-    /// The first of them that is kept.
+    /// The first of them that is kept, where no topic parks.
     first_given_up: Option<DeadLetter>,
     halt: Option<Halt>,
+    parked: Vec<Parked>,
 }
 
 /// Verifies a log.
 pub(crate) fn verify(args: VerifyArgs) -> Result<Exit, Failure> {
     let log = open_existing(&args.log)?;
     let verified = runtime()?.block_on(check(&args.log, &log))?;
-    let Verified { scenario, head, digest, replayed, given_up, first_given_up, halt } = verified;
+    let Verified { scenario, head, digest, replayed, given_up, first_given_up, halt, parked } =
+        verified;
     if args.json {
         let object = json!({
             "schema_version": 1, "log": args.log.to_string(), "scenario": scenario, "good": true,
@@ -48,8 +53,9 @@ pub(crate) fn verify(args: VerifyArgs) -> Result<Exit, Failure> {
             })),
             "halted": halt.as_ref().map(|halt| json!({
                 "pos": halt.pos.to_string(), "handler": halt.handler, "topic": halt.topic,
-                "event": halt.event.to_string(), "reason": halt.reason,
+                "event": halt.event.to_string(), "reason": halt.reason, "parked": halt.parked,
             })),
+            "parked": parked_json(&parked),
         });
         println!("{object}");
     } else {
@@ -59,8 +65,17 @@ pub(crate) fn verify(args: VerifyArgs) -> Result<Exit, Failure> {
         };
         println!("good: {} entries of {scenario} re-executed from {from}", replayed.entries);
         println!("  head    {head}\n  digest  {digest}");
-        if let Some(DeadLetter { pos, handler, reason, .. }) = first_given_up {
-            println!("  events given up: {given_up}, the first at {pos} by {handler}: {reason}");
+        match first_given_up {
+            Some(DeadLetter { pos, handler, reason, .. }) => {
+                println!(
+                    "  events given up: {given_up}, the first at {pos} by {handler}: {reason}"
+                );
+            }
+            None if given_up > 0 => println!("  events given up: {given_up}"),
+            None => {}
+        }
+        for parked in parked {
+            println!("  {parked}");
         }
         if let Some(halt) = halt {
             println!("  {halt}");
@@ -102,12 +117,16 @@ async fn check(address: &LogAddress, log: &AnyLog) -> Result<Verified, Failure> 
         recovery::load_snapshot(&mut engine, log, oldest).await?;
     }
     let replayed = recovery::replay(&mut engine, log, &head, |_| {}).await?;
-    let given_up = engine.counts().handler_failures;
+    let given_up = engine.given_up();
+    // Where events are parked, the first failure need not have cost one.
+    let parks = engine.config().on_failure.parking() != TopicSet::EMPTY;
     let first_given_up = match given_up {
         0 => None,
+        _ if parks => None,
         _ => recovery::dead_letters(log, replayed.from, 1).await?.pop(),
     };
     let (scenario, halt) = (manifest.scenario, engine.halted().cloned());
     let (head, digest) = (head.pos, head.digest);
-    Ok(Verified { scenario, head, digest, replayed, given_up, first_given_up, halt })
+    let parked = engine.parked();
+    Ok(Verified { scenario, head, digest, replayed, given_up, first_given_up, halt, parked })
 }

@@ -27,6 +27,7 @@ use crate::{
         Acquired, Advice, Batch, Commit, CommitId, EventLog, IngressCursor, Lease, LogError,
         LogErrorKind, OwnerId, Pos, Snapshot,
     },
+    park::{ParkedKey, Release},
     recovery::{Replay, ReplayError, Replayed},
     time::Nanos,
 };
@@ -194,6 +195,14 @@ pub enum RunError {
     /// it is committed, and nothing later is handled before a [`RunRequest::past_halt`].
     #[error("{0}")]
     Halted(Box<Halt>),
+    /// A [`RunRequest::releases`] names a key under which nothing is parked. Nothing was changed.
+    #[error("nothing is parked under {key}")]
+    NotParked {
+        /// The key.
+        key: ParkedKey,
+        /// Where something is.
+        parked: Vec<ParkedKey>,
+    },
     /// Recovery failed.
     #[error("recovery: {0}")]
     Replay(#[from] ReplayError),
@@ -236,6 +245,9 @@ pub struct RunRequest {
     /// The halt that a resumed run may go on behind, by the position of its record. It says so in the log; it
     /// lets no other halt pass.
     pub past_halt: Option<Pos>,
+    /// What a resumed run releases before it takes any input, but behind the halt if it goes on behind one. All must be
+    /// parked, or none is released. Each says so in the log.
+    pub releases: Vec<Release>,
 }
 
 /// Stored with every commit.
@@ -308,10 +320,15 @@ impl<L: EventLog, F: Feed, C: Clock, O: Observer> Driver<L, F, C, O> {
         if let Some(halt) = halt.clone().filter(|halt| request.past_halt != Some(halt.pos)) {
             return Err(RunError::Halted(Box::new(halt)));
         }
+        self.check_parked(&request.releases)?;
         let mut run = self.begin(acquired)?;
         if halt.is_some() {
             let now = self.clock.stamp(self.engine.time());
             self.engine.go_past_halt(now, &mut run.batch);
+        }
+        for &release in &request.releases {
+            let now = self.clock.stamp(self.engine.time());
+            self.engine.release(release, now, &mut run.batch);
         }
         let ended = self.pump(&mut run, stop).await;
         let may_commit = match &ended {
@@ -333,6 +350,14 @@ impl<L: EventLog, F: Feed, C: Clock, O: Observer> Driver<L, F, C, O> {
             duplicates: run.duplicates,
             replayed,
         })
+    }
+
+    fn check_parked(&self, releases: &[Release]) -> Result<(), RunError> {
+        let parked: Vec<ParkedKey> = self.engine.parked().iter().map(|parked| parked.key).collect();
+        match releases.iter().find(|release| !parked.contains(&release.key)) {
+            None => Ok(()),
+            Some(&Release { key, .. }) => Err(RunError::NotParked { key, parked }),
+        }
     }
 
     async fn acquire(&mut self, request: &RunRequest) -> Result<Acquired, LogError> {

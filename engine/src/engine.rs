@@ -19,6 +19,7 @@ use crate::{
     event::{Body, Event, EventId, Header, OperatorAction, Origin, System, Topic, TopicSet},
     halt::{Dispatch, Foretold, Halt, Standstill},
     log::{Batch, Pos},
+    park::{Parked, ParkedKey, Parking, Release, SavedParking},
     source::Input,
     text::Name,
     time::Nanos,
@@ -30,7 +31,10 @@ const SNAPSHOT_VERSION: u32 = 2;
 /// Ordinals from here on belong to what the engine records about a handler, so that their ids never
 /// meet those of the handler's own emissions.
 const OUTCOME_ORDINALS: u64 = 1 << 63;
-/// The source of what operators do to an engine that stands still.
+/// From here on they belong to failures of events that were released, by the event's sequence number: the release
+/// is what causes them, and it hands each event out once.
+pub(crate) const RETRY_ORDINALS: u64 = OUTCOME_ORDINALS + (OUTCOME_ORDINALS >> 1);
+/// The source of what operators do where they are: beside the engine, not at its ingress.
 const OPERATOR: &str = "operator";
 
 /// What shapes an engine's behaviour. Part of what makes two runs the same run.
@@ -44,6 +48,8 @@ pub struct EngineConfig {
     pub circuit: CircuitConfig,
     /// What follows when a handler fails.
     pub on_failure: FailurePolicy,
+    /// The most events that are parked, for all handlers together; each one beyond halts.
+    pub park_capacity: usize,
     /// How long the ids that producers bring along are remembered.
     pub dedup: DedupConfig,
 }
@@ -55,6 +61,7 @@ impl Default for EngineConfig {
             cascade_limit: 1024,
             circuit: CircuitConfig::default(),
             on_failure: FailurePolicy::default(),
+            park_capacity: 4096,
             dedup: DedupConfig::default(),
         }
     }
@@ -78,10 +85,13 @@ pub struct Engine {
     staged: Staged,
     /// The topics on whose events a failure halts.
     halting: TopicSet,
+    /// The topics whose events are parked behind a failure.
+    parks: TopicSet,
+    parking: Parking,
     /// Where it stopped in the middle of a cascade.
     standstill: Option<Box<Standstill>>,
-    /// The failure that ends the cascade which replay is about to execute again.
-    foretold: Option<Box<Foretold>>,
+    /// The failures in the cascade which replay is about to execute again.
+    foretold: Vec<Foretold>,
 }
 
 /// An event of the running cascade that waits for its turn.
@@ -211,8 +221,10 @@ impl EngineBuilder {
             queue: VecDeque::new(),
             staged: Staged::default(),
             halting: config.on_failure.halting(),
+            parks: config.on_failure.parking(),
+            parking: Parking::default(),
             standstill: None,
-            foretold: None,
+            foretold: Vec::new(),
         })
     }
 }
@@ -275,11 +287,25 @@ impl Engine {
     /// Lets an engine that stands still go on behind the failed event: the operator's action becomes an
     /// entry, and then the cascade runs on. `recv_time` is when the operator acted. Without a halt it does nothing.
     pub fn go_past_halt(&mut self, recv_time: Nanos, batch: &mut Batch) {
-        let Some(halt) = self.halted() else { return };
+        if self.halted().is_some() {
+            self.operate(OperatorAction::PastHalt, recv_time, batch);
+        }
+    }
+
+    /// Hands out what is parked under a key: the operator's action becomes an entry, and what the handler emits is
+    /// handled in its cascade. The event that fails again stays the first, and nothing behind it is handed out. Where
+    /// nothing is parked, or the engine stands still, it does nothing.
+    pub fn release(&mut self, release: Release, recv_time: Nanos, batch: &mut Batch) {
+        if self.parking.holds(&release.key) && self.halted().is_none() {
+            self.operate(OperatorAction::Release(release), recv_time, batch);
+        }
+    }
+
+    fn operate(&mut self, action: OperatorAction, recv_time: Nanos, batch: &mut Batch) {
         let by = Name::new(OPERATOR).expect("a short name");
-        // Positions strictly increase, and so no two overrides share a number.
-        let source_seq = halt.pos.seq;
-        let body = System::Operator { action: OperatorAction::PastHalt, by }.into();
+        // Positions strictly increase, and so no two actions share a number.
+        let source_seq = self.head.seq;
+        let body = System::Operator { action, by }.into();
         let event_time = recv_time;
         let input = Input { source: by, source_seq, id: None, event_time, recv_time, body };
         self.step(input, self.time, batch);
@@ -344,16 +370,14 @@ impl Engine {
         batch: &mut Batch,
     ) {
         let Halting { handler, next, outcomes } = failed;
-        let mut why = String::new();
+        let reason = reason_in(&outcomes);
         for (n, system) in outcomes.into_iter().enumerate() {
-            if let System::HandlerFailed { reason, .. } = &system {
-                why.clone_from(reason);
-            }
             let mut outcome = self.outcome(&event, handler, n, system);
             self.append(&mut outcome.event, batch);
         }
         let topic = event.body.topic();
-        let halt = Halt { pos: self.head, handler, event: event.pos, topic, reason: why };
+        let parked = self.parks.contains(topic);
+        let halt = Halt { pos: self.head, handler, event: event.pos, topic, reason, parked };
         unfinished.push_front(Dispatch { event, from: next });
         self.standstill = Some(Box::new(Standstill { halt, unfinished, room }));
     }
@@ -379,6 +403,9 @@ impl Engine {
             if let Err(outcomes) = self.deliver(at, event, room) {
                 return Err(Halting { handler: self.slots[at].name, next: nth + 1, outcomes });
             }
+        }
+        if topic == Topic::System && !self.parking.is_empty() {
+            self.release_if_asked(event, room);
         }
         Ok(())
     }
@@ -406,12 +433,18 @@ impl Engine {
     /// Hands an event to one handler. An error is what to record of a failure that halts.
     #[inline]
     fn deliver(&mut self, at: usize, event: &Event, room: &mut usize) -> Result<(), Vec<System>> {
+        let topic = event.body.topic();
         let slot = &mut self.slots[at];
         let handler = slot.name;
+        if self.parks.contains(topic)
+            && let Some(key) = ParkedKey::of(handler, event)
+        {
+            return self.deliver_or_park(at, event, key, room);
+        }
         let config = &self.config;
-        let halts = self.halting.contains(event.body.topic());
+        let halts = self.halting.contains(topic);
         let circuit = (!halts).then_some(&config.circuit);
-        let foretold = self.foretold.as_ref().filter(|failure| halts && failure.is(event, handler));
+        let foretold = self.foretold.iter().find(|failure| halts && failure.is(event, handler));
         let verdict = match foretold {
             None => slot.deliver(event, config.seed, *room, &mut self.staged, circuit),
             Some(failure) => slot.fail_again(event, failure.reason.clone()),
@@ -433,6 +466,103 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// Hands an event to a handler for which it is parked when it fails, or when an earlier one of its key is. An error
+    /// is what to record when there is no room for it.
+    #[inline(never)]
+    fn deliver_or_park(
+        &mut self,
+        at: usize,
+        event: &Event,
+        key: ParkedKey,
+        room: &mut usize,
+    ) -> Result<(), Vec<System>> {
+        let handler = key.handler;
+        if self.parking.holds(&key) {
+            self.parking.push(key, event);
+            if self.parking.len() <= self.config.park_capacity {
+                return Ok(());
+            }
+            self.parking.failures += 1;
+            let reason = "it was not called, for an earlier event of its key is parked".to_owned();
+            return Err(vec![System::HandlerFailed { handler, event: event.header.id, reason }]);
+        }
+        let (slot, seed) = (&mut self.slots[at], self.config.seed);
+        let verdict = match self.foretold.iter().find(|failure| failure.is(event, handler)) {
+            None => slot.deliver_or_undo(event, seed, *room, &mut self.staged),
+            Some(failure) => slot.fail_again(event, failure.reason.clone()),
+        };
+        let outcomes = match verdict {
+            Verdict::PassedOver => return Ok(()),
+            Verdict::Done => {
+                self.release_staged(event, handler, room);
+                return Ok(());
+            }
+            Verdict::Noted { succeeded: true, outcomes } => {
+                self.queue_outcomes(event, handler, outcomes);
+                self.release_staged(event, handler, room);
+                return Ok(());
+            }
+            Verdict::Noted { succeeded: false, outcomes } => outcomes,
+        };
+        self.staged.clear();
+        self.parking.begin(key, event, reason_in(&outcomes));
+        if self.parking.len() > self.config.park_capacity {
+            return Err(outcomes);
+        }
+        self.queue_outcomes(event, handler, outcomes);
+        Ok(())
+    }
+
+    /// Where `asked` is an operator's release, hands out what is parked under its key until an event fails: back to
+    /// back, ahead of what they cause, as they would have been handed out had they come just now.
+    #[cold]
+    fn release_if_asked(&mut self, asked: &Event, room: &mut usize) {
+        let Body::System(System::Operator { action: OperatorAction::Release(release), .. }) =
+            asked.body
+        else {
+            return;
+        };
+        let Release { key, past } = release;
+        let by_name = |slot: &Slot| slot.name == key.handler;
+        let Some(at) = self.slots.iter().position(by_name) else { return };
+        // What handlers emit is no operator's doing.
+        if asked.origin != Origin::Input || !self.parking.holds(&key) {
+            return;
+        }
+        if past {
+            self.parking.pop(&key);
+            self.parking.given_up += 1;
+        }
+        while let Some(first) = self.parking.first(&key) {
+            // Its place and header are those it came with; its time is the engine's, or timers would be set in the past.
+            let event = Event { time: self.time, ..first.clone() };
+            // Each may cause as much as an input, which keeps the cascade of all of them bounded.
+            let mut own_room = self.config.cascade_limit;
+            if let Err(reason) = self.retry(at, &event, own_room) {
+                self.staged.clear();
+                self.parking.fail_again(&key, reason.clone());
+                let handler = key.handler;
+                let failed = System::HandlerFailed { handler, event: event.header.id, reason };
+                let ordinal = RETRY_ORDINALS + event.pos.seq;
+                let outcome = self.outcome_at(asked, handler, ordinal, failed);
+                self.queue.push_back(outcome);
+                return;
+            }
+            self.parking.pop(&key);
+            self.release_staged(&event, key.handler, &mut own_room);
+            *room += own_room;
+        }
+    }
+
+    /// Tries an event that was parked. Circuits know nothing of it: an operator has asked.
+    fn retry(&mut self, at: usize, event: &Event, room: usize) -> Result<(), String> {
+        let slot = &mut self.slots[at];
+        match self.foretold.iter().find(|failure| failure.is_retry(event, slot.name)) {
+            None => slot.call_or_undo(event, self.config.seed, room, &mut self.staged),
+            Some(failure) => Err(failure.reason.clone()),
+        }
     }
 
     /// Lets what a handler staged take effect.
@@ -466,7 +596,10 @@ impl Engine {
 
     /// The record of what became of a handler that was handed `event`, the `n`th from zero.
     fn outcome(&self, event: &Event, handler: Name, n: usize, system: System) -> Queued {
-        let ordinal = OUTCOME_ORDINALS + n as u64;
+        self.outcome_at(event, handler, OUTCOME_ORDINALS + n as u64, system)
+    }
+
+    fn outcome_at(&self, event: &Event, handler: Name, ordinal: u64, system: System) -> Queued {
         let id = EventId::of_emitted(event.header.id, &handler, ordinal);
         let header = self.caused_header(event, id, handler, ordinal);
         let dispatched = event.origin != Origin::Outcome;
@@ -522,9 +655,33 @@ impl Engine {
         self.standstill.as_ref().map(|standstill| &standstill.halt)
     }
 
-    /// Says beforehand which failure ends the cascade that replay executes next, or that none does.
-    pub(crate) fn foretell(&mut self, failure: Option<Foretold>) {
-        self.foretold = failure.map(Box::new);
+    /// What is parked, in the order of keys.
+    #[must_use]
+    pub fn parked(&self) -> Vec<Parked> {
+        self.parking.list()
+    }
+
+    /// The events that are parked under a key, in order; the handler failed on the first.
+    pub fn parked_events(&self, key: ParkedKey) -> impl Iterator<Item = &Event> {
+        self.parking.events(&key)
+    }
+
+    /// Events that are given up for a handler that failed on them. Those that are parked are not, nor those that were
+    /// released.
+    #[must_use]
+    pub fn given_up(&self) -> u64 {
+        let failed = |queued: &&Queued| {
+            queued.event.origin == Origin::Outcome
+                && matches!(queued.event.body, Body::System(System::HandlerFailed { .. }))
+        };
+        // Where it stands still, the record of a failure may wait to be written.
+        let waiting = self.queue.iter().filter(failed).count() as u64;
+        self.counts.handler_failures + waiting + self.parking.given_up - self.parking.failures
+    }
+
+    /// Says beforehand which failures stand in the cascade that replay executes next.
+    pub(crate) fn foretell(&mut self, failures: Vec<Foretold>) {
+        self.foretold = failures;
     }
 
     /// When the next timer is due.
@@ -566,8 +723,14 @@ impl Engine {
             slots: &slots,
         };
         // Room for a small engine, which would otherwise grow byte by byte at first.
-        postcard::to_extend(&state, Vec::with_capacity(1024))
-            .map_err(|why| EngineError::Snapshot(why.to_string()))
+        let saved = postcard::to_extend(&state, Vec::with_capacity(1024));
+        let saved = match saved {
+            Ok(saved) if self.parks != TopicSet::EMPTY => {
+                postcard::to_extend(&self.parking.save(), saved)
+            }
+            saved => saved,
+        };
+        saved.map_err(|why| EngineError::Snapshot(why.to_string()))
     }
 
     /// Becomes what [`save`](Self::save) saved.
@@ -577,14 +740,21 @@ impl Engine {
     /// [`EngineError::HandlerState`] when a handler refuses its state. The engine is then in no
     /// particular state and must not be used.
     pub fn load(&mut self, snapshot: &[u8]) -> Result<(), EngineError> {
-        let saved = match postcard::take_from_bytes::<Saved>(snapshot) {
-            Ok((saved, [])) => saved,
-            Ok((_, rest)) => {
-                let why = format!("there are {} bytes behind it", rest.len());
-                return Err(EngineError::Snapshot(why));
+        let undecodable =
+            |why: postcard::Error| EngineError::Snapshot(format!("it does not decode ({why})"));
+        let (saved, rest) = postcard::take_from_bytes::<Saved>(snapshot).map_err(undecodable)?;
+        let (parking, rest) = match self.parks {
+            TopicSet::EMPTY => (None, rest),
+            _ => {
+                let (parking, rest) =
+                    postcard::take_from_bytes::<SavedParking>(rest).map_err(undecodable)?;
+                (Some(parking), rest)
             }
-            Err(why) => return Err(EngineError::Snapshot(format!("it does not decode ({why})"))),
         };
+        if !rest.is_empty() {
+            let why = format!("there are {} bytes behind it", rest.len());
+            return Err(EngineError::Snapshot(why));
+        }
         if saved.version != SNAPSHOT_VERSION {
             let version = saved.version;
             let why = format!("its version is {version}, this build uses {SNAPSHOT_VERSION}");
@@ -602,6 +772,16 @@ impl Engine {
             let why = format!("it holds the handlers {theirs}; this engine has {ours}");
             return Err(EngineError::Snapshot(why));
         }
+        let names: Vec<Name> = self.slots.iter().map(|slot| slot.name).collect();
+        let parking = match parking {
+            None => Some(Parking::default()),
+            Some(parking) => Parking::load(parking, &names, saved.head, saved.time)
+                .filter(|parking| parking.failures <= saved.counts.handler_failures),
+        };
+        let Some(parking) = parking else {
+            let why = "no engine was ever in its state (parked events)".to_owned();
+            return Err(EngineError::Snapshot(why));
+        };
         for (slot, saved) in self.slots.iter_mut().zip(&saved.slots) {
             slot.load(saved).map_err(|why| state_error(slot.name, &why))?;
         }
@@ -611,10 +791,20 @@ impl Engine {
         self.counts = saved.counts;
         self.timers = saved.timers;
         self.dedup = saved.dedup;
+        self.parking = parking;
         self.queue.clear();
         self.standstill = None;
         Ok(())
     }
+}
+
+/// Why a handler failed, of what is recorded about it.
+fn reason_in(outcomes: &[System]) -> String {
+    let reason = outcomes.iter().rev().find_map(|outcome| match outcome {
+        System::HandlerFailed { reason, .. } => Some(reason.clone()),
+        _ => None,
+    });
+    reason.unwrap_or_default()
 }
 
 fn state_error(handler: Name, why: &HandlerError) -> EngineError {

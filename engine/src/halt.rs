@@ -11,6 +11,7 @@
 use std::{collections::VecDeque, fmt};
 
 use crate::{
+    engine::RETRY_ORDINALS,
     event::{Body, Event, EventId, Origin, System, Topic},
     log::Pos,
     text::Name,
@@ -29,12 +30,18 @@ pub struct Halt {
     pub topic: Topic,
     /// Why it failed.
     pub reason: String,
+    /// The event is parked, and there is no room for more. Otherwise it is given up for the handler.
+    pub parked: bool,
 }
 
 impl fmt::Display for Halt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { pos, handler, event, topic, reason } = self;
-        write!(f, "halted at {pos}: {handler} failed on the {topic} event at {event}: {reason}")
+        let Self { pos, handler, event, topic, reason, parked } = self;
+        write!(f, "halted at {pos}: ")?;
+        if *parked {
+            f.write_str("there is no room to park more: ")?;
+        }
+        write!(f, "{handler} failed on the {topic} event at {event}: {reason}")
     }
 }
 
@@ -59,6 +66,8 @@ pub(crate) struct Dispatch {
 pub(crate) struct Foretold {
     pub(crate) handler: Name,
     pub(crate) event: EventId,
+    /// Of a parked event that was tried again: its sequence number.
+    pub(crate) retried: Option<u64>,
     pub(crate) reason: String,
 }
 
@@ -69,13 +78,21 @@ impl Foretold {
             Body::System(System::HandlerFailed { handler, event, reason })
                 if entry.origin == Origin::Outcome =>
             {
-                Some(Self { handler, event, reason })
+                let retried = entry.header.source_seq.checked_sub(RETRY_ORDINALS);
+                Some(Self { handler, event, retried, reason })
             }
             _ => None,
         }
     }
 
+    /// Whether it is the failure on an event that is handed out for the first time.
     pub(crate) fn is(&self, event: &Event, handler: Name) -> bool {
-        self.handler == handler && self.event == event.header.id
+        self.handler == handler && self.event == event.header.id && self.retried.is_none()
+    }
+
+    /// Whether it is the failure on an event that is released. Of those, two can share an id that a producer has
+    /// brought twice.
+    pub(crate) fn is_retry(&self, event: &Event, handler: Name) -> bool {
+        self.handler == handler && self.retried == Some(event.pos.seq)
     }
 }

@@ -20,6 +20,7 @@ pub mod feed;
 pub mod halt;
 pub mod log;
 pub mod numbers;
+pub mod park;
 pub mod recovery;
 pub mod source;
 pub mod span;

@@ -3,7 +3,7 @@
 use crate::{
     codec::{DecodeError, decode_entry, peek_entry},
     engine::{Engine, EngineError, Stepped},
-    event::{Event, EventId, Origin, Topic, TopicSet},
+    event::{Body, Event, EventId, OperatorAction, Origin, System, Topic, TopicSet},
     halt::Foretold,
     log::{Batch, EventLog, Head, LogError, Page, Pos, RangeQuery},
     source::Input,
@@ -143,17 +143,22 @@ pub struct Replay {
     comparison: Comparison,
 }
 
-/// Entries from an input or timer up to the next one. They are executed together, because how they end
-/// (with a failure that halts) is needed where they begin.
+/// Entries from an input or timer up to the next one, also past a halt. They are executed together, because the failures
+/// in them (those that halt and those behind which events are parked) are needed where they begin.
 #[derive(Default)]
 struct Cascade {
     bytes: Vec<u8>,
     /// Where each entry stands, and where its bytes end.
     index: Vec<(Pos, usize)>,
+    /// The outcomes among them, by their place in the index.
+    outcomes: Vec<usize>,
 }
 
 impl Cascade {
-    fn push(&mut self, pos: Pos, bytes: &[u8]) {
+    fn push(&mut self, pos: Pos, bytes: &[u8], is_outcome: bool) {
+        if is_outcome {
+            self.outcomes.push(self.index.len());
+        }
         self.bytes.extend_from_slice(bytes);
         self.index.push((pos, self.bytes.len()));
     }
@@ -164,20 +169,16 @@ impl Cascade {
         (pos, &self.bytes[start..end])
     }
 
-    /// The failure that it ends with, if it does.
-    fn last_failure(&self) -> Option<Foretold> {
-        let (_, bytes) = self.get(self.index.len().checked_sub(1)?);
-        // Hardly any cascade ends with an outcome, and only an outcome is worth decoding.
-        let peek = peek_entry(bytes).ok()?;
-        if peek.origin != Origin::Outcome {
-            return None;
-        }
-        decode_entry(bytes).ok().and_then(Foretold::of)
+    /// The failures that it records.
+    fn failures(&self) -> Vec<Foretold> {
+        let outcomes = self.outcomes.iter().map(|&at| self.get(at).1);
+        outcomes.filter_map(|bytes| decode_entry(bytes).ok().and_then(Foretold::of)).collect()
     }
 
     fn clear(&mut self) {
         self.bytes.clear();
         self.index.clear();
+        self.outcomes.clear();
     }
 }
 
@@ -230,10 +231,11 @@ impl Replay {
     ) -> Result<Pos, ReplayError> {
         let head = self.head.pos;
         for entry in page.entries.iter().take_while(|entry| entry.pos <= head) {
-            if !peek_entry(entry.bytes).is_ok_and(|peek| peek.origin.is_caused()) {
+            let origin = peek_entry(entry.bytes).ok().map(|peek| peek.origin);
+            if !origin.is_some_and(Origin::is_caused) && !is_past_halt(entry.bytes) {
                 self.execute_cascade(engine, keeper)?;
             }
-            self.cascade.push(entry.pos, entry.bytes);
+            self.cascade.push(entry.pos, entry.bytes, origin == Some(Origin::Outcome));
             self.entries += 1;
             self.after = entry.pos;
         }
@@ -253,12 +255,12 @@ impl Replay {
         engine: &mut Engine,
         keeper: &mut impl Keeper,
     ) -> Result<(), ReplayError> {
-        engine.foretell(self.cascade.last_failure());
+        engine.foretell(self.cascade.failures());
         for at in 0..self.cascade.index.len() {
             let (pos, bytes) = self.cascade.get(at);
             self.comparison.check(engine, pos, bytes, keeper)?;
         }
-        engine.foretell(None);
+        engine.foretell(Vec::new());
         self.cascade.clear();
         Ok(())
     }
@@ -278,7 +280,16 @@ impl Replay {
     }
 }
 
-/// A handler's failure as the log records it: the event was given up for that handler.
+/// Whether it is an operator's permission to go on behind a halt: it continues the cascade that halted.
+fn is_past_halt(bytes: &[u8]) -> bool {
+    peek_entry(bytes).is_ok_and(|peek| (peek.origin, peek.topic) == (Origin::Input, Topic::System))
+        && decode_entry(bytes).is_ok_and(|event| {
+            let action = OperatorAction::PastHalt;
+            matches!(event.body, Body::System(System::Operator { action: done, .. }) if done == action)
+        })
+}
+
+/// A handler's failure as the log records it: the event was given up for that handler, or is parked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadLetter {
     /// The entry that records it; the event stands shortly before.
@@ -309,7 +320,7 @@ pub async fn dead_letters<L: EventLog>(
             let pos = entry.pos;
             let decoded = decode_entry(entry.bytes);
             let event = decoded.map_err(|why| ReplayError::Undecodable { pos, why })?;
-            if let Some(Foretold { handler, event, reason }) = Foretold::of(event) {
+            if let Some(Foretold { handler, event, reason, .. }) = Foretold::of(event) {
                 letters.push(DeadLetter { pos, handler, event, reason });
             }
         }

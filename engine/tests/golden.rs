@@ -7,11 +7,12 @@ use std::{fs, path::PathBuf};
 use silvertine_engine::{
     codec::{Codec, DecodeError, InputMessage, decode_entry, encode_entry, peek_entry},
     event::{
-        Bar, Body, Event, EventId, Fill, Header, Liquidity, Order, OrderKind, OrderStatus, Origin,
-        Quote, Side, Signal, System, Trade,
+        Bar, Body, Event, EventId, Fill, Header, Liquidity, OperatorAction, Order, OrderKind,
+        OrderStatus, Origin, Quote, Side, Signal, System, Trade,
     },
     log::Pos,
     numbers::{Money, Price, Qty, Ratio},
+    park::{ParkedKey, Release},
     text::{Name, Symbol},
     time::Nanos,
 };
@@ -26,7 +27,8 @@ fn events() -> Vec<(&'static str, Event)> {
     let (price, qty) = ("61837.63".parse().expect("valid"), "0.02".parse().expect("valid"));
     let root = EventId::of_input(&name("binance-spot"), 42);
     let cause = EventId(0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10);
-    let bodies: [(&str, Origin, Body); 8] = [
+    let key = ParkedKey { handler: strategy, symbol: Some(symbol) };
+    let bodies: [(&str, Origin, Body); 9] = [
         (
             "quote",
             Origin::Input,
@@ -91,6 +93,15 @@ fn events() -> Vec<(&'static str, Event)> {
             Origin::Input,
             System::Rejected { reason: "crossed".to_owned(), line: Some(9), digest: [0xab; 16] }
                 .into(),
+        ),
+        (
+            "release",
+            Origin::Input,
+            System::Operator {
+                action: OperatorAction::Release(Release { key, past: true }),
+                by: name("operator"),
+            }
+            .into(),
         ),
     ];
     let time = Nanos(1_723_161_254_087_891_268);

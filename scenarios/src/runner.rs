@@ -12,6 +12,7 @@ use silvertine_engine::{
     feed::{Feed, FeedError, IngressFeed, Merge, MergedSource, Polled},
     log::{EventLog, IngressCursor, Lease, OwnerId, Pos},
     numbers::Money,
+    park::{Parked, Release},
     source::{Input, SourceError},
     text::Name,
 };
@@ -33,6 +34,8 @@ pub struct Runner {
     pub resume: bool,
     /// The halt that a resumed run may go on behind; see [`RunRequest::past_halt`].
     pub past_halt: Option<Pos>,
+    /// What a resumed run releases; see [`RunRequest::releases`].
+    pub releases: Vec<Release>,
     /// Who owns the partition meanwhile: a value no two processes share.
     pub owner: OwnerId,
 }
@@ -40,7 +43,8 @@ pub struct Runner {
 impl Default for Runner {
     fn default() -> Self {
         let registry = Registry::standard();
-        Self { registry, data: None, resume: false, past_halt: None, owner: OwnerId(1) }
+        let (data, past_halt, releases) = Default::default();
+        Self { registry, data, resume: false, past_halt, releases, owner: OwnerId(1) }
     }
 }
 
@@ -80,6 +84,8 @@ pub struct Report {
     pub outcome: Outcome,
     /// What the handlers report, in bus order.
     pub figures: Vec<(Name, &'static str, Figure)>,
+    /// What is parked at the end, in the order of keys.
+    pub parked: Vec<Parked>,
 }
 
 impl Report {
@@ -92,7 +98,8 @@ impl Report {
     /// One line for every expectation that is not met.
     #[must_use]
     pub fn unmet(&self, expect: &Expectations) -> Vec<String> {
-        Self::unmet_by(expect, &self.outcome.counts, &self.figures, self.outcome.digest)
+        let Outcome { counts, digest, .. } = &self.outcome;
+        Self::unmet_by(expect, counts, &self.figures, &self.parked, *digest)
     }
 
     /// One line for every expectation that these results do not meet.
@@ -101,6 +108,7 @@ impl Report {
         expect: &Expectations,
         counts: &Counts,
         figures: &[(Name, &'static str, Figure)],
+        parked: &[Parked],
         digest: Digest,
     ) -> Vec<String> {
         let mut unmet = Vec::new();
@@ -117,6 +125,8 @@ impl Report {
         check("orders", number(expect.orders), counts.orders.to_string());
         check("fills", number(expect.fills), counts.fills.to_string());
         check("rejected", number(expect.rejected), counts.rejected.to_string());
+        let parked: usize = parked.iter().map(|parked| parked.events).sum();
+        check("parked", number(expect.parked), parked.to_string());
         check("realised_pnl", money(expect.realised_pnl), actual_money("realised_pnl"));
         check("equity", money(expect.equity), actual_money("equity"));
         check("digest", expect.digest.clone(), digest.to_string());
@@ -156,10 +166,14 @@ impl Runner {
         let config = scenario.run.driver();
         let mut driver = Driver { log, feed, clock, observer, engine, config };
         let Self { owner, resume, past_halt, .. } = *self;
-        let request = RunRequest { owner, manifest: manifest.to_bytes(), resume, past_halt };
+        let releases = self.releases.clone();
+        let request =
+            RunRequest { owner, manifest: manifest.to_bytes(), resume, past_halt, releases };
         let outcome = driver.run(&request, stop).await?;
         let figures = driver.engine.figures();
-        let report = Report { scenario: scenario.name, seed: scenario.seed, outcome, figures };
+        let parked = driver.engine.parked();
+        let Scenario { name, seed, .. } = *scenario;
+        let report = Report { scenario: name, seed, outcome, figures, parked };
         Ok((report, driver.observer))
     }
 

@@ -113,6 +113,15 @@ pub struct EngineSection {
     pub dedup_window_ms: u64,
     /// The most event ids remembered.
     pub dedup_capacity: usize,
+    /// See [`EngineConfig::park_capacity`]. Not written where it is the default, as in manifests from before there was one.
+    #[serde(skip_serializing_if = "is_default_park_capacity")]
+    pub park_capacity: usize,
+}
+
+const DEFAULT_PARK_CAPACITY: usize = 4096;
+
+fn is_default_park_capacity(capacity: &usize) -> bool {
+    *capacity == DEFAULT_PARK_CAPACITY
 }
 
 impl Default for EngineSection {
@@ -123,6 +132,7 @@ impl Default for EngineSection {
             circuit_reset_ms: 60_000,
             dedup_window_ms: 300_000,
             dedup_capacity: 100_000,
+            park_capacity: DEFAULT_PARK_CAPACITY,
         }
     }
 }
@@ -137,6 +147,7 @@ impl EngineSection {
                 reset_after: Duration::from_millis(self.circuit_reset_ms),
             },
             on_failure,
+            park_capacity: self.park_capacity,
             dedup: DedupConfig {
                 window: Duration::from_millis(self.dedup_window_ms),
                 capacity: self.dedup_capacity,
@@ -250,6 +261,9 @@ pub struct Expectations {
     /// Number of orders denied or rejected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rejected: Option<u64>,
+    /// Number of events that are parked at the end; a run that meets this number ends well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parked: Option<u64>,
     /// Realised profit and loss.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub realised_pnl: Option<Money>,
@@ -362,6 +376,7 @@ impl Scenario {
             ("run.snapshot_entries", self.run.snapshot_entries == 0),
             ("engine.cascade_limit", self.engine.cascade_limit == 0),
             ("engine.circuit_failures", self.engine.circuit_failures == 0),
+            ("engine.park_capacity", self.engine.park_capacity == 0),
         ] {
             if zero {
                 return Err(format!("{key} must be at least 1"));

@@ -25,6 +25,7 @@ use silvertine_engine::{
     event::{Body, Event, Origin, System},
     feed::{Feed, IngressFeed, Merge, Polled},
     log::{Batch, EventLog, LogErrorKind, Message, OwnerId, Pos, RangeQuery},
+    park,
     recovery::{self, Replay, ReplayError},
     text::Name,
 };
@@ -73,6 +74,8 @@ pub struct Report {
     pub counts: Counts,
     /// What the handlers report at the end, in bus order.
     pub figures: Vec<(Name, &'static str, Figure)>,
+    /// What is parked at the end, in the order of keys.
+    pub parked: Vec<park::Parked>,
     /// Hash over all that happened, and the last of it.
     pub trace: Trace,
     /// What was reached.
@@ -407,7 +410,8 @@ impl<S: Subject> Run<'_, S> {
         };
         let stop = world.lock().processes[process].stop.clone();
         let manifest = self.manifest.clone();
-        let request = RunRequest { owner, manifest, resume: true, past_halt: self.past_halt };
+        let (past_halt, releases) = (self.past_halt, Vec::new());
+        let request = RunRequest { owner, manifest, resume: true, past_halt, releases };
         self.futures.push(Some(Box::pin(async move {
             let result = driver.run(&request, &stop).await;
             Ended::Owner(Box::new((result, driver.engine)))
@@ -707,6 +711,7 @@ impl<S: Subject> Run<'_, S> {
             Some((outcome, engine)) => (outcome.digest, outcome.counts, engine.figures()),
             None => (world.server.witness.digest(), Counts::default(), Vec::new()),
         };
+        let parked = self.finished.as_ref().map(|(_, engine)| engine.parked()).unwrap_or_default();
         world.trace.chain(&digest.to_bytes());
         for (name, figure, value) in &figures {
             world.trace.chain(format!("{name} {figure} {value:?}").as_bytes());
@@ -725,6 +730,7 @@ impl<S: Subject> Run<'_, S> {
             digest,
             counts,
             figures,
+            parked,
             trace: std::mem::take(&mut world.trace),
             coverage: std::mem::take(&mut world.coverage),
             faults: world.struck,

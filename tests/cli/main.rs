@@ -13,6 +13,7 @@ mod halts;
 mod hostile_input;
 mod hostile_logs;
 mod output;
+mod parks;
 mod plane;
 
 use cli::Finished;

@@ -70,6 +70,20 @@ fn a_run_that_halts_and_goes_on_has_one_digest_on_redis_too() {
 }
 
 #[test]
+fn a_run_that_parks_and_releases_has_one_digest_on_redis_too() {
+    let (folder, server) = (folder(), RedisServer::start());
+    let scenario = halting::scenario(folder.path(), "market_data = \"park-key\"");
+    let on_sled = format!("sled:{}", folder.path().join("log").display());
+    let (sled, releases) = halting::release_all(&scenario, &on_sled, &[]);
+    let on_redis = format!("{}#parking", server.url());
+    let (redis, releases_there) = halting::release_all(&scenario, &on_redis, &[]);
+    assert!(releases > 1, "a scenario that hardly parks proves little");
+    assert_eq!((facts(&redis), releases_there), (facts(&sled), releases));
+    let same = silvertine(&["diff", &on_redis, &on_sled]);
+    assert_eq!(same.code, Some(0), "{same:?}");
+}
+
+#[test]
 fn the_shipped_scenario_has_one_digest_everywhere() {
     // 5 000 s of recorded time in about a second.
     check_everywhere(&root().join("scenarios/ema-cross.toml"), None, Some("5000x"));

@@ -7,6 +7,7 @@ use silvertine::{
         bus::{Context, Handler, HandlerError, Priority, decode_state, encode_state},
         codec::decode_entry,
         driver::{End, RunError, StopFlag},
+        engine::Engine,
         event::{Body, Event, Signal, System, Topic, TopicSet},
         halt::Halt,
         log::{EventLog, OwnerId, Pos, RangeQuery},
@@ -25,15 +26,15 @@ use silvertine::{
 };
 use tempfile::TempDir;
 
-const EVENTS: u64 = 500;
+pub const EVENTS: u64 = 500;
 /// The first of two signals: every ten quotes come with two, and two entries of what is booked.
-const UNBALANCED: u64 = 16 * 14 + 11;
+pub const UNBALANCED: u64 = 16 * 14 + 11;
 
-fn scenario(batch_entries: u64) -> Scenario {
+fn scenario(batch_entries: u64, answer: &str) -> Scenario {
     let text = format!(
         r#"
 name = "halts"
-on_failure = {{ signal = "halt" }}
+on_failure = {{ signal = "{answer}" }}
 run = {{ batch_entries = {batch_entries}, snapshot_entries = 50 }}
 [[source]]
 kind = "generator"
@@ -116,10 +117,22 @@ fn run(
     broken: bool,
     past_halt: Option<Pos>,
 ) -> Result<Report, RunnerError> {
+    let asked = Runner { past_halt, ..Runner::default() };
+    run_as(log, batch_entries, broken, "halt", asked)
+}
+
+/// Runs it with a booker that is broken or mended, where failures on signals are answered so.
+pub fn run_as(
+    log: &AnyLog,
+    batch_entries: u64,
+    broken: bool,
+    answer: &str,
+    asked: Runner,
+) -> Result<Report, RunnerError> {
     let (registry, owner) = (registry(broken), OwnerId(1));
-    let runner = Runner { registry, resume: true, past_halt, owner, ..Runner::default() };
+    let runner = Runner { registry, resume: true, owner, ..asked };
     let (clock, never) = (VirtualClock::default(), StopFlag::default());
-    let scenario = scenario(batch_entries);
+    let scenario = scenario(batch_entries, answer);
     let run = runner.run(&scenario, log.clone(), clock, (), &never);
     block_on(run).map(|(report, ())| report)
 }
@@ -134,13 +147,18 @@ fn halt(ran: Result<Report, RunnerError>) -> Halt {
 
 /// The log executed again from its beginning, by a build of this kind.
 fn verify(log: &AnyLog, broken: bool) -> Option<Halt> {
+    executed_again(log, broken).halted().cloned()
+}
+
+/// An engine of this kind that has executed the log from its beginning.
+pub fn executed_again(log: &AnyLog, broken: bool) -> Engine {
     block_on(async {
         let head = log.head().await.expect("can be read").expect("is there");
         let manifest = log.manifest().await.expect("can be read").expect("is there");
         let manifest = Manifest::from_bytes(&manifest).expect("a manifest");
         let mut engine = manifest.engine(&registry(broken)).expect("handlers");
         recovery::replay(&mut engine, log, &head, |_| {}).await.expect("entry for entry");
-        engine.halted().cloned()
+        engine
     })
 }
 

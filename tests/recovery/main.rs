@@ -2,6 +2,7 @@
 
 mod faulty;
 mod halts;
+mod parks;
 
 use std::path::PathBuf;
 

@@ -60,3 +60,21 @@ pub fn run_past_all(scenario: &str, log: &str, more: &[&str]) -> (serde_json::Va
     }
     (run.json(), halts)
 }
+
+/// Runs it to its end and releases what is parked, key by key, until nothing is; every other time it gives up the first
+/// event of the key. Returns the last run's result and the number of releases.
+#[track_caller]
+pub fn release_all(scenario: &str, log: &str, more: &[&str]) -> (serde_json::Value, u32) {
+    let args = [&["run", scenario, "--log", log, "--json"], more].concat();
+    let mut run = silvertine(&args);
+    let mut releases = 0;
+    while run.code == Some(32) {
+        let said: serde_json::Value = serde_json::from_str(&run.stdout).expect("an object");
+        let key = said["parked"][0]["key"].as_str().expect("a key");
+        let flag = if releases % 2 == 0 { "--release" } else { "--release-past" };
+        releases += 1;
+        assert!(releases < 100, "it never ends: {run:?}");
+        run = silvertine(&[args.as_slice(), &["--resume", flag, key]].concat());
+    }
+    (run.json(), releases)
+}

@@ -6,7 +6,7 @@ use crate::event::{Topic, TopicSet};
 
 /// What follows when a handler fails on an event: returns an error, panics or emits without end.
 ///
-/// Either way what it emitted for the event is discarded and the failure is recorded.
+/// In any case what it emitted for the event is discarded and the failure is recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", try_from = "String")]
 pub enum OnFailure {
@@ -14,6 +14,9 @@ pub enum OnFailure {
     DeadLetter,
     /// The engine stands still: nothing more is handled until an operator lets it go on behind the event.
     Halt,
+    /// The event, and behind it the later ones of its instrument, are kept for this handler until an operator releases
+    /// them; everything else goes on. See [`park`](crate::park).
+    ParkKey,
 }
 
 impl TryFrom<String> for OnFailure {
@@ -23,10 +26,11 @@ impl TryFrom<String> for OnFailure {
         match text.as_str() {
             "dead-letter" => Ok(Self::DeadLetter),
             "halt" => Ok(Self::Halt),
-            "park-key" => {
-                Err("\"park-key\" is not supported yet; it is halt or dead-letter".to_owned())
+            "park-key" => Ok(Self::ParkKey),
+            _ => {
+                let why = "it is halt, park-key or dead-letter";
+                Err(format!("{text:?} is no answer to a failure; {why}"))
             }
-            _ => Err(format!("{text:?} is no answer to a failure; it is halt or dead-letter")),
         }
     }
 }
@@ -79,7 +83,17 @@ impl FailurePolicy {
     /// The topics on whose events a failure halts.
     #[must_use]
     pub fn halting(&self) -> TopicSet {
-        let halts = |topic: &Topic| self.of(*topic) == OnFailure::Halt;
-        TopicSet::of(&Topic::ALL.into_iter().filter(halts).collect::<Vec<_>>())
+        self.answering(OnFailure::Halt)
+    }
+
+    /// The topics whose events are parked behind a failure.
+    #[must_use]
+    pub fn parking(&self) -> TopicSet {
+        self.answering(OnFailure::ParkKey)
+    }
+
+    fn answering(&self, answer: OnFailure) -> TopicSet {
+        let answers = |topic: &Topic| self.of(*topic) == answer;
+        TopicSet::of(&Topic::ALL.into_iter().filter(answers).collect::<Vec<_>>())
     }
 }

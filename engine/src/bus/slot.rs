@@ -52,7 +52,7 @@ impl Slot {
         Self { name, priority, handler, circuit: Circuit::default() }
     }
 
-    /// Hands `event` to the handler. A panic ends here. Without a `circuit`, a failure halts the engine: what
+    /// Hands `event` to the handler. Without a `circuit`, a failure halts the engine: what
     /// the circuit counts is what it goes on behind.
     #[inline]
     pub(crate) fn deliver(
@@ -67,25 +67,77 @@ impl Slot {
         if admission == Admission::Refuse {
             return Verdict::PassedOver;
         }
+        match self.call(event, seed, room, staged) {
+            Ok(()) if admission == Admission::Pass && self.is_calm() => Verdict::Done,
+            Ok(()) => self.note_success(admission),
+            Err(reason) => self.note_failure(event, admission, reason, circuit),
+        }
+    }
+
+    /// Hands it an event that is parked when it fails. Its circuit does not count that: the key that is parked asks
+    /// for no more calls.
+    pub(crate) fn deliver_or_undo(
+        &mut self,
+        event: &Event,
+        seed: u64,
+        room: usize,
+        staged: &mut Staged,
+    ) -> Verdict {
+        let admission = self.circuit.admit(event.time);
+        if admission == Admission::Refuse {
+            return Verdict::PassedOver;
+        }
+        match self.call_or_undo(event, seed, room, staged) {
+            Ok(()) if admission == Admission::Pass && self.is_calm() => Verdict::Done,
+            Ok(()) => self.note_success(admission),
+            Err(reason) => self.note_failure(event, admission, reason, None),
+        }
+    }
+
+    /// Calls the handler; a failure leaves its state as it was, so that the event can be tried again and replay can
+    /// do without the call. The error is why it failed.
+    ///
+    /// # Panics
+    /// When the handler does not load what it has just saved: nobody knows its state then.
+    pub(crate) fn call_or_undo(
+        &mut self,
+        event: &Event,
+        seed: u64,
+        room: usize,
+        staged: &mut Staged,
+    ) -> Result<(), String> {
+        let cannot_save = |why| bounded(&format!("its state cannot be saved: {why}"));
+        let before = self.handler.save().map_err(cannot_save)?;
+        self.call(event, seed, room, staged).inspect_err(|_| {
+            if let Err(why) = self.handler.load(&before) {
+                panic!("{} does not load the state that it has just saved: {why}", self.name);
+            }
+        })
+    }
+
+    /// Calls the handler. A panic ends here. The error is why it failed.
+    #[inline]
+    fn call(
+        &mut self,
+        event: &Event,
+        seed: u64,
+        room: usize,
+        staged: &mut Staged,
+    ) -> Result<(), String> {
         let mut ctx =
             Context { handler: self.name, seed, event, draws: 0, room, overran: false, staged };
         let handler = &mut self.handler;
         let result = panic::catch_unwind(AssertUnwindSafe(|| handler.handle(event, &mut ctx)));
-        let failure = match result {
-            Ok(Ok(())) if !ctx.overran => None,
-            Ok(Ok(())) => Some("emitted more events than one input may cause".to_owned()),
-            Ok(Err(error)) => Some(bounded(error.message())),
-            Err(payload) => Some(bounded(&format!("panicked: {}", panic_text(&*payload)))),
-        };
-        match failure {
-            None if admission == Admission::Pass && self.is_calm() => Verdict::Done,
-            None => self.note_success(admission),
-            Some(reason) => self.note_failure(event, admission, reason, circuit),
+        match result {
+            Ok(Ok(())) if !ctx.overran => Ok(()),
+            Ok(Ok(())) => Err("emitted more events than one input may cause".to_owned()),
+            Ok(Err(error)) => Err(bounded(error.message())),
+            Err(payload) => Err(bounded(&format!("panicked: {}", panic_text(&*payload)))),
         }
     }
 
-    /// Fails as the log says it did, and halted the engine, without being called: it may be mended by now, and
-    /// what a failed call did to its state is not the log's to tell.
+    /// Fails as the log says it did, and halted the engine or parked the event, without being called: it may be mended
+    /// by now, and what a failed call did to its state is not the log's to tell.
     #[cold]
     pub(crate) fn fail_again(&mut self, event: &Event, reason: String) -> Verdict {
         match self.circuit.admit(event.time) {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::EventId;
 use crate::{
     numbers::{Money, Price, Qty, Ratio},
+    park::Release,
     text::{Name, Symbol},
     time::Nanos,
 };
@@ -435,6 +436,8 @@ pub enum OperatorAction {
     /// Let an engine that stands still since a handler failed go on behind the failed event. Anywhere else it
     /// changes nothing.
     PastHalt,
+    /// Hand out what is parked under a key.
+    Release(Release),
 }
 
 macro_rules! body_from {

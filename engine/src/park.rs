@@ -1,0 +1,342 @@
+//! Parking: a failure on an event whose topic parks holds back the later events of its key, for that handler.
+//!
+//! A handler that missed a fill must not be handed the next one as if nothing had happened, and stopping everything for
+//! one instrument may be worse than the failure. So the failed event stays first in a queue of its handler and
+//! key, and what comes for them later queues up behind it, in the order of positions. Other handlers and other
+//! keys go on. An operator's [`Release`] tries the first again and then hands out the rest.
+//!
+//! The events themselves are kept, and saved with every snapshot: trimming need not wait for an operator. The failed
+//! call left no trace in the handler's state ([`Slot`](crate::bus::Slot) takes it back), so that trying again counts nothing
+//! twice, and replay need not repeat a failure that the log holds.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fmt,
+    str::FromStr,
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    codec::{decode_entry, encode_entry},
+    event::{Body, Event, System, Topic},
+    log::Pos,
+    text::{Name, Symbol, TextError},
+    time::Nanos,
+};
+
+/// Sequence numbers of parked events lie below; see the ids of failed retries in `docs/wire-format.md`.
+pub(crate) const SEQ_LIMIT: u64 = 1 << 62;
+
+/// What is parked together: the events of one instrument for one handler.
+///
+/// The instrument, and not the order, because positions, limits and books are kept by instrument: a handler that missed
+/// one order's fill would take the fill of the next for more than it is. Events without an instrument share one key.
+///
+/// Written `HANDLER:SYMBOL`, or `HANDLER` for events without an instrument. The handler's name ends at the first colon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ParkedKey {
+    /// For whom they are parked.
+    pub handler: Name,
+    /// What they are about.
+    pub symbol: Option<Symbol>,
+}
+
+impl fmt::Display for ParkedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.symbol {
+            None => write!(f, "{}", self.handler),
+            Some(symbol) => write!(f, "{}:{symbol}", self.handler),
+        }
+    }
+}
+
+impl FromStr for ParkedKey {
+    type Err = TextError;
+
+    fn from_str(text: &str) -> Result<Self, TextError> {
+        Ok(match text.split_once(':') {
+            None => Self { handler: text.parse()?, symbol: None },
+            Some((handler, symbol)) => {
+                Self { handler: handler.parse()?, symbol: Some(symbol.parse()?) }
+            }
+        })
+    }
+}
+
+impl ParkedKey {
+    /// Where `event` is parked for `handler`, or `None` when it never is: what operators do must reach handlers
+    /// whatever waits, the kill switch above all.
+    pub(crate) fn of(handler: Name, event: &Event) -> Option<Self> {
+        let symbol = match &event.body {
+            Body::MarketData(data) => Some(data.symbol()),
+            Body::Signal(signal) => Some(signal.symbol),
+            Body::Order(order) => Some(order.symbol),
+            Body::Fill(fill) => Some(fill.symbol),
+            Body::System(System::Gap { symbol, .. }) => Some(*symbol),
+            Body::System(System::Operator { .. }) => return None,
+            Body::System(_) => None,
+        };
+        Some(Self { handler, symbol })
+    }
+}
+
+/// An operator's order to hand out what is parked under a key. Where nothing is, it changes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Release {
+    /// What to release.
+    pub key: ParkedKey,
+    /// Give the first event up for this handler and begin with the one behind it.
+    pub past: bool,
+}
+
+/// What is parked under one key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parked {
+    /// The key.
+    pub key: ParkedKey,
+    /// How many events.
+    pub events: usize,
+    /// The first of them, on which the handler failed.
+    pub first: Pos,
+    /// Its topic.
+    pub topic: Topic,
+    /// Why it failed, the last time that it was tried.
+    pub reason: String,
+}
+
+impl fmt::Display for Parked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { key, events, first, topic, reason } = self;
+        let plural = if *events == 1 { "" } else { "s" };
+        let handler = key.handler;
+        write!(
+            f,
+            "{key}: {events} event{plural} parked, {handler} failed on the {topic} event at {first}: {reason}"
+        )
+    }
+}
+
+/// Everything that is parked; part of the snapshot where a topic parks.
+#[derive(Debug, Default)]
+pub(crate) struct Parking {
+    /// None of them is empty.
+    queues: BTreeMap<ParkedKey, Queue>,
+    /// Events in all of them.
+    len: usize,
+    /// Events that operators gave up.
+    pub(crate) given_up: u64,
+    /// Failures after which the event was still to be tried again.
+    pub(crate) failures: u64,
+}
+
+#[derive(Debug)]
+struct Queue {
+    events: VecDeque<Event>,
+    reason: String,
+}
+
+impl Parking {
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Events parked, under all keys.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn holds(&self, key: &ParkedKey) -> bool {
+        self.queues.contains_key(key)
+    }
+
+    /// In the order of keys.
+    pub(crate) fn list(&self) -> Vec<Parked> {
+        let parked = |(&key, queue): (&ParkedKey, &Queue)| {
+            let Queue { events, reason } = queue;
+            let first = events.front()?;
+            let (reason, topic) = (reason.clone(), first.body.topic());
+            Some(Parked { key, events: events.len(), first: first.pos, topic, reason })
+        };
+        self.queues.iter().filter_map(parked).collect()
+    }
+
+    /// The events of a key, in order.
+    pub(crate) fn events(&self, key: &ParkedKey) -> impl Iterator<Item = &Event> + use<'_> {
+        self.queues.get(key).into_iter().flat_map(|queue| &queue.events)
+    }
+
+    /// Parks the event that a handler failed on, the first of its key.
+    pub(crate) fn begin(&mut self, key: ParkedKey, failed: &Event, reason: String) {
+        let queue = Queue { events: VecDeque::from([failed.clone()]), reason };
+        let before = self.queues.insert(key, queue);
+        assert!(before.is_none(), "a handler is not called for a key that is parked");
+        self.len += 1;
+        self.failures += 1;
+    }
+
+    /// Parks an event behind those of its key.
+    pub(crate) fn push(&mut self, key: ParkedKey, event: &Event) {
+        let queue = self.queues.get_mut(&key).expect("the key is parked");
+        queue.events.push_back(event.clone());
+        self.len += 1;
+    }
+
+    pub(crate) fn first(&self, key: &ParkedKey) -> Option<&Event> {
+        self.queues.get(key)?.events.front()
+    }
+
+    /// Notes that the first event failed again.
+    pub(crate) fn fail_again(&mut self, key: &ParkedKey, why: String) {
+        self.queues.get_mut(key).expect("the key is parked").reason = why;
+        self.failures += 1;
+    }
+
+    /// Takes the first event of a key off, if there is one; with the last one the key is free.
+    pub(crate) fn pop(&mut self, key: &ParkedKey) -> Option<Event> {
+        let queue = self.queues.get_mut(key)?;
+        let event = queue.events.pop_front();
+        self.len -= usize::from(event.is_some());
+        if queue.events.is_empty() {
+            self.queues.remove(key);
+        }
+        event
+    }
+
+    /// What a snapshot keeps.
+    pub(crate) fn save(&self) -> SavedParking {
+        let save = |(&key, queue): (&ParkedKey, &Queue)| {
+            let bytes = |event: &Event| {
+                let mut bytes = Vec::new();
+                encode_entry(event, &mut bytes);
+                SavedEvent(bytes)
+            };
+            let events = queue.events.iter().map(bytes).collect();
+            SavedQueue { key, events, reason: queue.reason.clone() }
+        };
+        let queues = self.queues.iter().map(save).collect();
+        SavedParking { queues, given_up: self.given_up, failures: self.failures }
+    }
+
+    /// Becomes what was saved. `None` when no engine with these handlers can have saved it, up to this position.
+    pub(crate) fn load(
+        saved: SavedParking,
+        handlers: &[Name],
+        head: Pos,
+        now: Nanos,
+    ) -> Option<Self> {
+        let SavedParking { queues, given_up, failures } = saved;
+        let mut parking = Self { given_up, failures, ..Self::default() };
+        for SavedQueue { key, events, reason } in queues {
+            let decode = |saved: &SavedEvent| decode_entry(&saved.0).ok();
+            let events: VecDeque<Event> = events.iter().map(decode).collect::<Option<_>>()?;
+            let fits = |event: &Event| {
+                ParkedKey::of(key.handler, event) == Some(key)
+                    && event.pos.seq <= head.seq
+                    && event.pos.seq < SEQ_LIMIT
+                    && event.time <= now
+            };
+            let in_order = events.iter().is_sorted_by(|a, b| a.pos.seq < b.pos.seq);
+            let is_new = parking.queues.keys().next_back().is_none_or(|&last| last < key);
+            let is_sound = !events.is_empty() && in_order && is_new && events.iter().all(fits);
+            if !is_sound || !handlers.contains(&key.handler) {
+                return None;
+            }
+            parking.len += events.len();
+            parking.queues.insert(key, Queue { events, reason });
+        }
+        let queues = parking.queues.len() as u64;
+        (failures >= queues && failures <= head.seq && given_up <= failures).then_some(parking)
+    }
+}
+
+/// [`Parking`] as written.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct SavedParking {
+    queues: Vec<SavedQueue>,
+    given_up: u64,
+    failures: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SavedQueue {
+    key: ParkedKey,
+    events: Vec<SavedEvent>,
+    reason: String,
+}
+
+/// The canonical bytes of an entry.
+#[derive(Serialize, Deserialize)]
+struct SavedEvent(#[serde(with = "crate::bytes")] Vec<u8>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{EventId, Header, Origin};
+
+    const HEAD: Pos = Pos { ms: 0, seq: 9 };
+
+    fn name(text: &str) -> Name {
+        Name::new(text).expect("valid")
+    }
+
+    fn gap(of: &str, seq: u64) -> Event {
+        let id = EventId(seq.into());
+        let time = Nanos(seq);
+        let header = Header {
+            id,
+            event_time: time,
+            recv_time: time,
+            source: name("feed"),
+            source_seq: seq,
+            correlation: id,
+            causation: None,
+        };
+        let body = System::Gap { symbol: Symbol::new(of).expect("valid"), reason: String::new() };
+        Event { pos: Pos { ms: 0, seq }, time, origin: Origin::Input, header, body: body.into() }
+    }
+
+    fn parked() -> Parking {
+        let mut parking = Parking::default();
+        parking.begin("h:X".parse().expect("a key"), &gap("X", 3), "no".to_owned());
+        parking.push("h:X".parse().expect("a key"), &gap("X", 5));
+        parking
+    }
+
+    fn load(saved: SavedParking) -> Option<Vec<Parked>> {
+        let handlers = [name("h")];
+        Parking::load(saved, &handlers, HEAD, Nanos(9)).map(|parking| parking.list())
+    }
+
+    #[test]
+    fn a_key_is_read_as_it_is_written() {
+        for text in ["portfolio:BTCUSDT", "portfolio", "portfolio:NYSE:IBM"] {
+            assert_eq!(text.parse::<ParkedKey>().expect("a key").to_string(), text);
+        }
+        for text in ["", ":X", "portfolio:", "portfolio:A B"] {
+            assert!(text.parse::<ParkedKey>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_no_engine_can_have_saved_is_refused() {
+        assert_eq!(load(parked().save()), Some(parked().list()));
+        let changes: [fn(&mut SavedParking); 7] = [
+            |saved| saved.queues[0].events.reverse(),
+            |saved| saved.queues[0].events.clear(),
+            |saved| saved.queues[0].events[0].0.truncate(9),
+            |saved| saved.queues[0].key.symbol = None,
+            |saved| saved.queues[0].key.handler = name("other"),
+            |saved| saved.failures = 0,
+            |saved| saved.given_up = 2,
+        ];
+        for (n, change) in changes.into_iter().enumerate() {
+            let mut saved = parked().save();
+            change(&mut saved);
+            assert_eq!(load(saved), None, "change {n}");
+        }
+        let early = Parking::load(parked().save(), &[name("h")], Pos { ms: 0, seq: 4 }, Nanos(9));
+        assert!(early.is_none(), "an event from behind the snapshot");
+    }
+}
