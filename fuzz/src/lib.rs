@@ -679,6 +679,8 @@ fn awkward() -> Merge {
             late: 300,
             duplicates: 300,
             bad: 300,
+            releases: 0,
+            handlers: Vec::new(),
             ids,
             publish: false,
         };

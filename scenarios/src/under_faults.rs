@@ -184,6 +184,7 @@ impl<L: EventLog + Default> UnderFaults<L> {
         scenario.engine.dedup_capacity = knobs.dedup_capacity;
         scenario.engine.circuit_failures = knobs.circuit_failures;
         scenario.engine.circuit_reset_ms = knobs.circuit_reset_ms;
+        scenario.engine.park_capacity = knobs.park_capacity;
         if let Some(on_failure) = knobs.on_failure {
             scenario.on_failure = on_failure;
         }
@@ -261,7 +262,9 @@ fn shape_of(scenario: &Scenario, data: Option<PathBuf>) -> Result<Shape, String>
     if prices.is_empty() {
         return Err("the scenario names no instrument to make inputs for".to_owned());
     }
-    Ok(Shape { symbols: prices.into_iter().collect(), trades, bars, events: EVENTS })
+    let names = scenario.handlers.iter().map(|handler| Name::new(&label(handler)));
+    let handlers = names.filter_map(Result::ok).collect();
+    Ok(Shape { symbols: prices.into_iter().collect(), trades, bars, handlers, events: EVENTS })
 }
 
 /// The instruments that the handlers' parameters name.

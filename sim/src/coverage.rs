@@ -72,6 +72,11 @@ named! {
     CircuitClosed "circuit_closed" "A circuit closed again";
     Halted "halted" "An owner stopped because a handler failed where that halts";
     WentPastHalt "went_past_halt" "An owner went on behind a halt when an operator let it";
+    KeyParked "key_parked" "An event was parked, for its handler failed on it or an earlier one of its key";
+    KeyReleased "key_released" "An operator released what was parked";
+    ReleaseFailed "release_failed" "A released event failed again";
+    ReleasedPast "released_past" "An operator gave up the event that a handler failed on, and released those behind it";
+    ParkFull "park_full" "There was no room to park more";
     TimerFired "timer_fired" "A timer fired";
     MessageRepeated "message_repeated" "A published message was recognised as a duplicate";
     TwoOwners "two_owners" "Two owners were at work at once";

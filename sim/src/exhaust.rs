@@ -48,6 +48,7 @@ pub fn bases(mode: Exhaustive, shape: &Shape) -> Vec<Plan> {
             circuit_failures: 2,
             circuit_reset_ms: 50,
             on_failure: None,
+            park_capacity: 4096,
         },
         faults: Vec::new(),
         without_handlers: Vec::new(),
@@ -81,6 +82,8 @@ fn workload(shape: &Shape, events: u64, publish: bool) -> Workload {
         late: 100,
         duplicates: 150,
         bad: 100,
+        releases: 0,
+        handlers: Vec::new(),
         ids: true,
         publish,
     }

@@ -33,6 +33,8 @@ pub struct Shape {
     pub trades: bool,
     /// See [`Shape::trades`].
     pub bars: bool,
+    /// The handlers' names, for whom operators may release what is parked.
+    pub handlers: Vec<Name>,
     /// Rows of a plan: from, to.
     pub events: (u64, u64),
 }
@@ -73,6 +75,8 @@ pub struct Knobs {
     pub circuit_reset_ms: u64,
     /// What follows failures, where it is not left to the scenario.
     pub on_failure: Option<FailurePolicy>,
+    /// The most events that are parked.
+    pub park_capacity: usize,
 }
 
 /// The last seed: a plan that breaks a promise is written as TOML, which knows no greater number.
@@ -97,9 +101,10 @@ impl Plan {
         let mut workload_rng = Rng::new(seed ^ 0x5749_524b_4c4f_4144);
         let mut knob_rng = Rng::new(seed ^ 0x4b4e_4f42);
         let mut fault_rng = Rng::new(seed ^ 0x4641_554c_5453);
-        let workloads = draw_workloads(&mut workload_rng, shape);
+        let mut workloads = draw_workloads(&mut workload_rng, shape);
         let mut knobs = draw_knobs(&mut knob_rng);
         knobs.on_failure = draw_policy(&mut Rng::new(seed ^ 0x4841_4c54));
+        draw_parking(&mut Rng::new(seed ^ 0x5041_524b), shape, &mut knobs, &mut workloads);
         let live = workloads.iter().any(|(_, workload)| workload.publish);
         let events = workloads.iter().map(|(_, workload)| workload.events).sum();
         let faults = draw_faults(&mut fault_rng, live, events, &knobs);
@@ -146,6 +151,8 @@ fn draw_workloads(rng: &mut Rng, shape: &Shape) -> Vec<(Name, Workload)> {
             late: share(rng, 150),
             duplicates: share(rng, 120),
             bad: share(rng, 60),
+            releases: 0,
+            handlers: Vec::new(),
             ids: rng.below(2) == 0,
             publish,
         }
@@ -174,6 +181,7 @@ fn draw_knobs(rng: &mut Rng) -> Knobs {
         circuit_failures: pick(rng, &[1, 2, 5]),
         circuit_reset_ms: pick(rng, &[10, 100, 60_000]),
         on_failure: None,
+        park_capacity: 4096,
     }
 }
 
@@ -185,6 +193,35 @@ fn draw_policy(rng: &mut Rng) -> Option<FailurePolicy> {
     let mut draw = || pick(rng, &[OnFailure::Halt, OnFailure::DeadLetter]);
     let (market_data, signal, system) = (draw(), draw(), draw());
     Some(FailurePolicy { market_data, signal, system, ..FailurePolicy::default() })
+}
+
+/// One time in eight failures park, on some topics or on all, beside those that halt; and now and then operators release
+/// what may be parked.
+fn draw_parking(
+    rng: &mut Rng,
+    shape: &Shape,
+    knobs: &mut Knobs,
+    workloads: &mut [(Name, Workload)],
+) {
+    if rng.below(8) > 0 {
+        return;
+    }
+    let others = knobs.on_failure.unwrap_or(FailurePolicy::DEAD_LETTER);
+    let mut draw = |other| pick(rng, &[OnFailure::ParkKey, OnFailure::ParkKey, other]);
+    knobs.on_failure = Some(FailurePolicy {
+        market_data: draw(others.market_data),
+        signal: draw(others.signal),
+        order: draw(others.order),
+        fill: draw(others.fill),
+        system: draw(others.system),
+    });
+    // Each event for which there is no room stops the run, which is soon enough seen.
+    knobs.park_capacity = pick(rng, &[60, 4096, 4096, 4096, 4096, 4096]);
+    let releases = pick(rng, &[0, 40, 120, 250]);
+    for (_, workload) in workloads.iter_mut().filter(|_| !shape.handlers.is_empty()) {
+        workload.releases = releases;
+        workload.handlers.clone_from(&shape.handlers);
+    }
 }
 
 /// A random subset of the kinds of faults (swarm testing: a run with few kinds goes deeper than one with

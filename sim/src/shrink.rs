@@ -110,6 +110,10 @@ impl Shrinking<'_> {
     fn plainer_inputs(&mut self) {
         for lane in 0..self.best.workloads.len() {
             self.with(|plan| plan.workloads[lane].1.bad = 0);
+            self.with(|plan| {
+                plan.workloads[lane].1.releases = 0;
+                plan.workloads[lane].1.handlers.clear();
+            });
             self.with(|plan| plan.workloads[lane].1.duplicates = 0);
             self.with(|plan| plan.workloads[lane].1.late = 0);
             self.with(|plan| plan.workloads[lane].1.bursts = 0);
@@ -131,6 +135,7 @@ impl Shrinking<'_> {
             circuit_failures: 5,
             circuit_reset_ms: 60_000,
             on_failure: None,
+            park_capacity: 4096,
         };
         if self.with(|plan| plan.knobs = usual) {
             return;
@@ -144,6 +149,7 @@ impl Shrinking<'_> {
         self.with(|plan| plan.knobs.circuit_failures = usual.circuit_failures);
         self.with(|plan| plan.knobs.circuit_reset_ms = usual.circuit_reset_ms);
         self.with(|plan| plan.knobs.on_failure = usual.on_failure);
+        self.with(|plan| plan.knobs.park_capacity = usual.park_capacity);
     }
 
     fn plainer_faults(&mut self) {
@@ -192,7 +198,8 @@ mod tests {
     fn what_does_not_matter_is_left_out() {
         let symbol = Symbol::new("A").expect("short");
         let symbols = vec![(symbol, Price::from_units(100_000_000_000))];
-        let shape = Shape { symbols, trades: true, bars: true, events: (200, 320) };
+        let shape =
+            Shape { symbols, trades: true, bars: true, handlers: Vec::new(), events: (200, 320) };
         for seed in 0..50 {
             let mut plan = Plan::draw(seed, &shape);
             plan.faults.push(Fault::new(When::Events(77), FaultKind::Flush));

@@ -36,8 +36,9 @@ use crate::{
     fault::{Fault, FaultKind, OpKind, Scope},
     oracle::{
         Oracle, Violation,
-        audit::{CallLog, audit, is_past_halt, recount},
+        audit::{CallLog, Parked, audit, is_past_halt, recount},
         explain::explain,
+        parking::Lanes,
         same, same_bytes,
     },
     subject::Subject,
@@ -611,11 +612,13 @@ impl<S: Subject> Run<'_, S> {
             .subject
             .engine(&mut |name, priority, handler| calls.watch(name, priority, handler));
         let mut engine = engine.map_err(|error| failed("no engine", &error))?;
+        let mut parked_before = Lanes::default();
         let replayed = block_on(async {
             let head = log.head().await?.unwrap_or_default();
             if begin > Pos::ZERO {
                 recovery::load_snapshot(&mut engine, log, begin).await?;
             }
+            parked_before = Lanes::of(&engine);
             let mut replay = Replay::begin(&engine, &head)?;
             let mut events = Vec::with_capacity(head.pos.seq.saturating_sub(begin.seq) as usize);
             while let Some(query) = replay.wanted() {
@@ -633,10 +636,12 @@ impl<S: Subject> Run<'_, S> {
             state,
         )?;
         let config = *engine.config();
+        let parked = Parked { before: parked_before, after: Lanes::of(&engine) };
         // What watched it hands in its notes.
         drop(engine);
-        audit(&events, &calls.take(), &config)?;
+        let sights = audit(&events, &calls.take(), &config, parked)?;
         self.see_outcomes(&events);
+        sights.into_iter().for_each(|sight| self.world.lock().coverage.see(sight));
         Ok((events, begin == Pos::ZERO))
     }
 

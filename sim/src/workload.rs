@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 use silvertine_engine::{
     codec::{Codec, InputMessage},
     digest::fingerprint,
-    event::{Bar, Body, EventId, Quote, Side, Trade},
+    event::{Bar, Body, EventId, OperatorAction, Quote, Side, System, Trade},
     log::Message,
     numbers::{Price, Qty},
+    park::{ParkedKey, Release},
     source::{Input, Row, RowOrigin, Source, SourceCursor, SourceError},
     text::{Name, Symbol},
     time::Nanos,
@@ -51,12 +52,23 @@ pub struct Workload {
     /// Rows that make no sense.
     #[serde(default)]
     pub bad: u16,
+    /// Rows in which an operator releases what is parked for one of `handlers`; one time in four behind the event that
+    /// it failed on.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub releases: u16,
+    /// The handlers for whom `releases` are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub handlers: Vec<Name>,
     /// Rows bring ids of their own.
     #[serde(default)]
     pub ids: bool,
     /// Rows are published to the ingress instead of read.
     #[serde(default)]
     pub publish: bool,
+}
+
+fn is_zero(share: &u16) -> bool {
+    *share == 0
 }
 
 const fn new_year_2024() -> u64 {
@@ -90,6 +102,8 @@ enum Draw {
     Noise,
     Qty,
     Symbol,
+    Release,
+    Released,
 }
 
 /// What becomes of a row.
@@ -133,10 +147,14 @@ impl Workload {
             ("late", self.late),
             ("duplicates", self.duplicates),
             ("bad", self.bad),
+            ("releases", self.releases),
         ] {
             if share > 1000 {
                 return Err(format!("{field} must be at most 1000 of a thousand rows"));
             }
+        }
+        if self.releases > 0 && self.handlers.is_empty() {
+            return Err("releases need handlers: what is parked is parked for one".to_owned());
         }
         if self.publish && self.events > PUBLISH_LIMIT {
             return Err(format!(
@@ -190,6 +208,9 @@ impl Workload {
     fn body(&self, row: u64) -> Body {
         let at = self.draw(Draw::Symbol, row, self.symbols.len() as u64) as usize;
         let symbol = self.symbols[at];
+        if self.draw(Draw::Release, row, 1000) < u64::from(self.releases) {
+            return self.release(symbol, row);
+        }
         // A slow swing of four per cent with noise on it, so that averages cross now and then.
         let step = self.price.units() / 1000;
         let phase = row % SWING;
@@ -211,6 +232,17 @@ impl Workload {
             let (bid, ask) = (price(mid - step / 2), price(mid + step / 2));
             Quote { symbol, bid, bid_qty: qty, ask, ask_qty: qty }.into()
         }
+    }
+
+    /// An operator's release of this symbol, or of what has none.
+    fn release(&self, symbol: Symbol, row: u64) -> Body {
+        let draw = self.drawn(Draw::Released, row);
+        let handler = self.handlers[draw as usize % self.handlers.len()];
+        let symbol = (!(draw >> 32).is_multiple_of(4)).then_some(symbol);
+        let past = (draw >> 40).is_multiple_of(4);
+        let key = ParkedKey { handler, symbol };
+        let action = OperatorAction::Release(Release { key, past });
+        System::Operator { action, by: handler }.into()
     }
 
     /// Everything as messages that the producer `name` publishes.
@@ -254,6 +286,8 @@ pub fn strategy(symbols: Vec<Symbol>) -> impl proptest::strategy::Strategy<Value
                 late,
                 duplicates,
                 bad,
+                releases: 0,
+                handlers: Vec::new(),
                 ids,
                 publish: false,
             }
@@ -356,6 +390,8 @@ mod tests {
             late: 100,
             duplicates: 50,
             bad: 50,
+            releases: 30,
+            handlers: vec![Name::new("h").expect("short")],
             ids: seed.is_multiple_of(2),
             publish: false,
         }

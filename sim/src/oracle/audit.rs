@@ -2,7 +2,7 @@
 //! other: causes, timers, who was handed what, and that failures were recorded.
 
 use std::{
-    iter::successors,
+    iter::{Peekable, successors},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -14,11 +14,17 @@ use silvertine_engine::{
     bus::{Context, Figure, Handler, HandlerError, Priority},
     engine::EngineConfig,
     event::{Body, Event, EventId, Header, OperatorAction, OrderStatus, Origin, System, TopicSet},
+    park::ParkedKey,
     text::Name,
     time::Nanos,
 };
 
-use super::{Oracle, Violation, same};
+use super::{
+    Oracle, Violation,
+    parking::{Lanes, Parking, is_retry, is_retry_of, release},
+    same,
+};
+use crate::coverage::Sight;
 
 type Check = Result<(), Violation>;
 
@@ -119,8 +125,21 @@ impl Handler for Watched {
     }
 }
 
-/// Checks a log from its first kept entry on, with the calls of its re-execution from there.
-pub(crate) fn audit(events: &[Event], calls: &Calls, config: &EngineConfig) -> Check {
+/// What is parked before the first kept entry, and behind the last one.
+pub(crate) struct Parked {
+    pub(crate) before: Lanes,
+    pub(crate) after: Lanes,
+}
+
+/// Checks a log from its first kept entry on, with the calls of its re-execution from there. Returns what it saw.
+pub(crate) fn audit(
+    events: &[Event],
+    calls: &Calls,
+    config: &EngineConfig,
+    parked: Parked,
+) -> Result<Vec<Sight>, Violation> {
+    let Parked { before, after } = parked;
+    let parking = Parking::new(config, before);
     let by_id = index(events)?;
     // The newest entry of that id before `at`: beyond its window, a producer's id may come again.
     let find = |id: EventId, at: usize| -> Option<usize> {
@@ -134,11 +153,15 @@ pub(crate) fn audit(events: &[Event], calls: &Calls, config: &EngineConfig) -> C
         match event.origin {
             Origin::Input => {}
             Origin::Timer => timer(events, at, causes[at], whole)?,
+            // What caused it may have been trimmed while it was parked.
+            Origin::Decision | Origin::Outcome
+                if causes[at].is_none()
+                    && event.header.causation.is_some_and(|id| parking.was_parked_before(id)) => {}
             Origin::Decision | Origin::Outcome => caused(events, at, causes[at])?,
         }
     }
     timers_in_order(events)?;
-    Deliveries::new(events, &causes, calls, config).check(&find, whole)
+    Deliveries::new(events, &causes, calls, config, parking).check(&find, whole, &after)
 }
 
 /// Whether it is an operator's permission to go on behind a halt.
@@ -194,7 +217,13 @@ fn timer(events: &[Event], at: usize, set_by: Option<usize>, whole: bool) -> Che
     };
     let overtook =
         |event: &&Event| event.origin == Origin::Input && event.time >= due && !is_past_halt(event);
-    match events[(set_by + 1).min(at)..at].iter().find(overtook) {
+    // Where what was parked has been released since, that may be when it was set.
+    let behind = (set_by + 1).min(at);
+    let behind = events[behind..at]
+        .iter()
+        .rposition(|e| release(e).is_some())
+        .map_or(behind, |nth| behind + nth + 1);
+    match events[behind..at].iter().find(overtook) {
         None => Ok(()),
         Some(input) => {
             let what = format!("the timer at {} fires behind a later input", fired.pos);
@@ -233,6 +262,7 @@ struct Deliveries<'a> {
     order: Vec<usize>,
     /// By entry, then handler: whether its call ended well, where there was one.
     ends: Vec<Option<bool>>,
+    parking: Parking,
 }
 
 /// What is known of a handler's circuit while reading along.
@@ -252,45 +282,107 @@ impl<'a> Deliveries<'a> {
         causes: &'a [Option<usize>],
         calls: &'a Calls,
         config: &'a EngineConfig,
+        parking: Parking,
     ) -> Self {
         let mut order: Vec<usize> = (0..calls.handlers.len()).collect();
         order.sort_by_key(|&handler| calls.handlers[handler].priority);
         let ends = vec![None; events.len() * order.len()];
         let halting = config.on_failure.halting();
-        Self { events, causes, calls, config, halting, order, ends }
+        Self { events, causes, calls, config, halting, order, ends, parking }
     }
 
-    fn check(mut self, find: &Find<'_>, whole: bool) -> Check {
+    fn check(
+        mut self,
+        find: &Find<'_>,
+        whole: bool,
+        parked: &Lanes,
+    ) -> Result<Vec<Sight>, Violation> {
         let begin = if whole { Standing::Closed { failures: 0 } } else { Standing::Unknown };
         let mut standing = vec![begin; self.calls.handlers.len()];
         let mut calls = self.calls.calls.iter().peekable();
         let mut turn = (0, 0);
+        let mut released_at = 0;
         for (at, event) in self.events.iter().enumerate() {
+            self.parking.begin(event, is_past_halt(event));
             self.nothing_of_a_failure(event, at, find, whole)?;
             let cause = self.causes[at];
-            turn = self.in_turn(event, cause, turn)?;
+            turn = self.in_turn(event, cause, turn, released_at)?;
             let halts = self.tells_of_halt(at, cause);
             self.nothing_behind_a_halt(at, halts)?;
             let silent = event.origin == Origin::Outcome
                 && (halts
                     || cause.is_some_and(|cause| self.events[cause].origin == Origin::Outcome));
-            for &handler in &self.order {
-                let called =
-                    calls.next_if(|call| call.seq == event.pos.seq && call.handler == handler);
+            for turn in 0..self.order.len() {
+                let handler = self.order[turn];
                 let wanted = !silent && self.subscribed(handler, event);
-                let standing = &mut standing[handler];
-                let ended = self.delivery(event, handler, wanted, called.copied(), standing)?;
+                let parks = if wanted { self.parks(event, handler) } else { None };
+                let ended = if let Some(key) = parks {
+                    // Not called: a call for it is left to a release, and found out of order where there is none.
+                    let failed = !self.parking.holds(&key);
+                    self.parking.park(key, event, at);
+                    failed.then_some(false)
+                } else {
+                    let called =
+                        calls.next_if(|call| call.seq == event.pos.seq && call.handler == handler);
+                    let standing = &mut standing[handler];
+                    self.delivery(event, handler, wanted, called.copied(), standing)?
+                };
                 self.ends[at * self.order.len() + handler] = ended;
+            }
+            if let Some(key) = self.parking.asked(event) {
+                released_at = at;
+                self.hand_out(event, &key, &mut calls)?;
             }
         }
         match calls.next() {
-            None => Ok(()),
+            None => self.parking.finish(parked),
             Some(call) => {
                 let name = self.calls.handlers[call.handler].name;
                 let what = format!("{name} is called out of order");
                 Err(Violation::new(Oracle::Dispatch, what, "by priority", format!("{call:?}")))
             }
         }
+    }
+
+    /// The key under which the handler's event is parked: it holds one already, or the handler fails on this one. Then
+    /// whoever executes the log again takes the failure from there, and circuits know nothing of it.
+    fn parks(&self, event: &Event, handler: usize) -> Option<ParkedKey> {
+        let name = self.calls.handlers[handler].name;
+        let key = self.parking.key(name, event)?;
+        (self.parking.holds(&key) || self.outcomes(event).any(|system| fails(system, name, event)))
+            .then_some(key)
+    }
+
+    /// Checks that a release hands out what is parked, in order, until the log says that one failed again.
+    fn hand_out<'c>(
+        &mut self,
+        asked: &Event,
+        key: &ParkedKey,
+        calls: &mut Peekable<impl Iterator<Item = &'c Call>>,
+    ) -> Check {
+        let named = |registered: &Registered| registered.name == key.handler;
+        let Some(handler) = self.calls.handlers.iter().position(named) else { return Ok(()) };
+        while let Some(waiting) = self.parking.first(key) {
+            let fails = |later: &Event| is_retry_of(later, key.handler, waiting);
+            if self.cascade(asked).any(fails) {
+                self.parking.sights.push(Sight::ReleaseFailed);
+                return Ok(());
+            }
+            let is_it = |call: &&Call| call.seq == waiting.seq && call.handler == handler;
+            if !calls.next_if(is_it).is_some_and(|call| call.ended_well) {
+                let what = format!("the release at {} of {key}", asked.pos);
+                let expected =
+                    format!("the event {} is handed out, or fails on record", waiting.seq);
+                let actual = format!("{:?}", calls.peek());
+                return Err(Violation::new(Oracle::Dispatch, what, expected, actual));
+            }
+            let base = self.events.first().map_or(1, |first| first.pos.seq);
+            if let Some(at) = waiting.seq.checked_sub(base) {
+                self.ends[at as usize * self.order.len() + handler] = Some(true);
+            }
+            self.parking.hand_out(key);
+        }
+        Ok(())
     }
 
     /// No decision and no timer comes of a call that failed. A decision stands in the cascade of its cause; but
@@ -330,7 +422,10 @@ impl<'a> Deliveries<'a> {
     /// handler was tried.
     fn tells_of_halt(&self, at: usize, cause: Option<usize>) -> bool {
         let event = &self.events[at];
-        let halts = cause.is_some_and(|at| self.halting.contains(self.events[at].body.topic()));
+        let halts = cause.is_some_and(|at| {
+            self.halting.contains(self.events[at].body.topic())
+                || self.parking.was_full(at, event.header.source)
+        });
         let fails = |event: &Event| {
             let failed = matches!(&event.body, Body::System(System::HandlerFailed { .. }));
             failed && event.origin == Origin::Outcome
@@ -341,6 +436,7 @@ impl<'a> Deliveries<'a> {
         };
         let tried = matches!(&event.body, Body::System(System::CircuitHalfOpened { .. }));
         halts
+            && !is_retry(event)
             && (fails(event)
                 || tried && self.events.get(at + 1).filter(same_call).is_some_and(fails))
     }
@@ -369,12 +465,19 @@ impl<'a> Deliveries<'a> {
         event: &Event,
         cause: Option<usize>,
         before: (usize, usize),
+        released_at: usize,
     ) -> Result<(usize, usize), Violation> {
-        let (Origin::Decision | Origin::Outcome, Some(cause)) = (event.origin, cause) else {
+        if !event.origin.is_caused() {
             return Ok((0, 0));
-        };
+        }
+        // What a release handed out comes behind what its subscribers caused.
+        let handlers = self.order.len();
+        let least = if before.0 == released_at { before.1.saturating_sub(handlers) } else { 0 };
+        let of_release = self.parking.turn(event, least).map(|nth| (released_at, handlers + nth));
         let by = |&handler: &usize| self.calls.handlers[handler].name == event.header.source;
-        let turn = (cause, self.order.iter().position(by).unwrap_or(0));
+        let of_cause = |cause| (cause, self.order.iter().position(by).unwrap_or(0));
+        let Some(turn) = of_release.or(cause.map(of_cause)) else { return Ok((0, 0)) };
+        let cause = turn.0;
         if turn >= before {
             return Ok(turn);
         }
@@ -405,7 +508,7 @@ impl<'a> Deliveries<'a> {
             Err(Violation::new(Oracle::Dispatch, what, expected, actual))
         };
         let is_open = matches!(*standing, Standing::Open { until } if event.time < until);
-        let failed = |system: &System| matches!(system, System::HandlerFailed { handler, .. } if *handler == name);
+        let failed = |system: &System| fails(system, name, event);
         if self.halting.contains(event.body.topic()) && self.outcomes(event).any(failed) {
             // Whoever executes the log again takes the failure from there, and circuits know nothing of it.
             return match call {
@@ -470,15 +573,18 @@ impl<'a> Deliveries<'a> {
         }
     }
 
-    /// What the log records about handlers that were handed `event`.
-    fn outcomes(&self, event: &Event) -> impl Iterator<Item = &'a System> {
+    /// The entries behind `event` in its cascade.
+    fn cascade(&self, event: &Event) -> impl Iterator<Item = &'a Event> + use<'a> {
         let base = self.events.first().map_or(1, |first| first.pos.seq);
         let after = (event.pos.seq - base) as usize + 1;
+        let goes_on = |later: &&Event| later.origin.is_caused() || is_past_halt(later);
+        self.events[after..].iter().take_while(goes_on)
+    }
+
+    /// What the log records about handlers that were handed `event`.
+    fn outcomes(&self, event: &Event) -> impl Iterator<Item = &'a System> {
         let cause = event.header.id;
-        let cascade = self.events[after..]
-            .iter()
-            .take_while(|later| later.origin.is_caused() || is_past_halt(later));
-        cascade.filter_map(move |later| match &later.body {
+        self.cascade(event).filter_map(move |later| match &later.body {
             Body::System(system)
                 if later.origin == Origin::Outcome && later.header.causation == Some(cause) =>
             {
@@ -487,6 +593,11 @@ impl<'a> Deliveries<'a> {
             _ => None,
         })
     }
+}
+
+/// Whether it records that the handler failed on the event.
+fn fails(system: &System, by: Name, on: &Event) -> bool {
+    matches!(system, System::HandlerFailed { handler, event, .. } if (*handler, *event) == (by, on.header.id))
 }
 
 /// Counts a whole log again.

@@ -6,6 +6,7 @@
 
 pub(crate) mod audit;
 pub(crate) mod explain;
+pub(crate) mod parking;
 pub(crate) mod witness;
 
 use std::fmt;
@@ -48,7 +49,7 @@ oracles! {
     Fence "FENCE" "nothing of an earlier owner becomes visible after a later one has acquired (L5)";
     Ledger "LEDGER" "every message accepted is an entry once, in its producer's order, refused ones included";
     Poison "POISON" "a handler that fails is recorded for that event and what it emitted is discarded";
-    Dispatch "DISPATCH" "every subscriber is handed every event once, in order, by priority, unless its circuit is open";
+    Dispatch "DISPATCH" "every subscriber is handed every event once, in order, by priority, unless its circuit is open or its key is parked";
     Integrity "INTEGRITY" "nothing is read that was not written, and every decision has its cause before it";
     Time "TIME" "timers fire once, in order, not early, and before any input of a later time";
     Live "LIVE" "once faults have healed, the run gets to its end";
