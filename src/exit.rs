@@ -117,6 +117,8 @@ impl From<LogError> for Failure {
             LogErrorKind::Corrupt { .. }
             | LogErrorKind::TooNew { .. }
             | LogErrorKind::Foreign { .. } => (Exit::LogUnreadable, ""),
+            // The address that somebody typed; any other call is ours.
+            LogErrorKind::Invalid { .. } if error.operation == "open" => (Exit::Usage, ""),
             LogErrorKind::Invalid { .. } => (Exit::Unexpected, ""),
             _ => (Exit::LogUnavailable, ""),
         };

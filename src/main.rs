@@ -20,7 +20,11 @@ mod simulated;
 mod summary;
 mod verify;
 
-use std::{io::IsTerminal, panic, process::ExitCode};
+use std::{
+    io::{self, IsTerminal, Write},
+    panic,
+    process::ExitCode,
+};
 
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
@@ -65,7 +69,9 @@ fn main() -> ExitCode {
 
 /// What clap has to say instead of a command: help on stdout, mistakes on stderr.
 fn answer_with(answer: &clap::Error) -> Exit {
-    let printed = answer.print();
+    let text = answer.render().to_string();
+    let shown = without_passwords(&text);
+    let printed = if shown == text { answer.print() } else { write!(io::stderr(), "{shown}") };
     match printed {
         _ if answer.use_stderr() => Exit::Usage,
         Ok(()) => Exit::Good,
@@ -77,6 +83,14 @@ fn answer_with(answer: &clap::Error) -> Exit {
             exit
         }
     }
+}
+
+/// A message without what stands before the last @ of a server's address: it quotes what was typed.
+fn without_passwords(text: &str) -> String {
+    let Some((before, rest)) = text.split_once("://") else { return text.to_owned() };
+    let end = rest.find("' for '").unwrap_or(rest.len());
+    let from = rest[..end].rfind('@').map_or(0, |at| at + 1);
+    format!("{before}://{}{}", &rest[from..end], without_passwords(&rest[end..]))
 }
 
 fn dispatch(cli: Cli) -> Result<Exit, Failure> {

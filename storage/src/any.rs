@@ -84,9 +84,6 @@ impl std::str::FromStr for LogAddress {
                     (url, Some(name))
                 }
             };
-            #[cfg(feature = "redis")]
-            crate::redis::check_url(url)
-                .map_err(|why| LogAddressError(format!("{}: {why}", without_credentials(url))))?;
             return Ok(Self::Redis { url: url.to_owned(), partition });
         }
         Err(LogAddressError(

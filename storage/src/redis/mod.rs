@@ -68,11 +68,6 @@ struct Inner {
     shown: String,
 }
 
-/// Why this is no URL of a Redis server, in words.
-pub(crate) fn check_url(url: &str) -> Result<(), String> {
-    link::client(url).map(|_| ())
-}
-
 impl RedisLog {
     /// A log at that place. The server is first contacted by the first operation.
     ///
@@ -81,7 +76,7 @@ impl RedisLog {
     pub fn open(config: RedisConfig) -> Result<Self, LogError> {
         let shown = format!("{}#{}", without_credentials(&config.url), config.partition);
         let invalid = |why: String| LogError {
-            kind: LogErrorKind::Denied { why },
+            kind: LogErrorKind::Invalid { why },
             applied: Applied::No,
             operation: "open",
             log: shown.clone(),

@@ -107,11 +107,11 @@ impl RedisStreams {
     /// for TLS), which is first contacted by the first operation.
     ///
     /// # Errors
-    /// [`LogErrorKind::Denied`] when the URL makes no sense.
+    /// [`LogErrorKind::Invalid`] when the URL makes no sense.
     pub fn open(url: &str, topology: Topology) -> Result<Self, LogError> {
         let shown = without_credentials(url);
         let client = link::client(url).map_err(|why| LogError {
-            kind: LogErrorKind::Denied { why },
+            kind: LogErrorKind::Invalid { why },
             applied: Applied::No,
             operation: "open",
             log: shown.clone(),
