@@ -6,7 +6,7 @@
 //! keys go on. An operator's [`Release`] tries the first again and then hands out the rest.
 //!
 //! The events themselves are kept, and saved with every snapshot: trimming need not wait for an operator. The failed
-//! call left no trace in the handler's state ([`Slot`](crate::bus::Slot) takes it back), so that trying again counts nothing
+//! call left no trace in the handler's state (its slot on the bus takes it back), so that trying again counts nothing
 //! twice, and replay need not repeat a failure that the log holds.
 
 use std::{

@@ -11,6 +11,8 @@ use silvertine::{
     storage::streams::MemoryStreams,
 };
 
+pub const NANOS_PER_MS: u64 = 1_000_000;
+
 /// A store under test, with a clock.
 ///
 /// An embedded store goes by its caller's time, so its clock jumps. One with a clock of its own really waits;
@@ -18,6 +20,9 @@ use silvertine::{
 pub trait Bed: Sized {
     /// Its streams.
     type Streams: Streams;
+    /// Whether a poll that tends looks for dead members: always, or now and then, as one look serves all members for a
+    /// while.
+    const LOOKS: &'static [bool] = &[true];
     /// Fresh streams of this topology, not declared yet.
     fn new(topology: Topology) -> Self;
     /// The streams as they are now.
@@ -26,6 +31,10 @@ pub trait Bed: Sized {
     fn reopen(&mut self);
     /// The store's time.
     fn now(&self) -> Nanos;
+    /// The time by which the store decides.
+    fn clock(&self) -> Nanos {
+        self.now()
+    }
     /// Lets at least this much time pass.
     fn pass(&mut self, span: Span) -> impl Future<Output = ()>;
 }
@@ -146,6 +155,7 @@ pub struct RedisBed {
 #[cfg(feature = "redis")]
 impl Bed for RedisBed {
     type Streams = silvertine::storage::redis::RedisStreams;
+    const LOOKS: &'static [bool] = &[true, false];
 
     fn new(topology: Topology) -> Self {
         let server = crate::redis_server::RedisServer::start();
@@ -164,6 +174,15 @@ impl Bed for RedisBed {
 
     fn now(&self) -> Nanos {
         silvertine::worker::now()
+    }
+
+    /// The server's, in whole milliseconds as its scripts take it.
+    fn clock(&self) -> Nanos {
+        let answer = self.server.send("TIME");
+        let mut numbers = answer.lines().filter_map(|line| line.trim().parse::<u64>().ok());
+        let (seconds, micros) =
+            numbers.next().zip(numbers.next()).expect("seconds and microseconds");
+        Nanos((seconds * 1000 + micros / 1000) * NANOS_PER_MS)
     }
 
     async fn pass(&mut self, span: Span) {

@@ -115,4 +115,4 @@ on!(redb, RedbBed, histories: 32);
 on!(sled, SledBed, histories: 32);
 // A server tells retries that are due together apart by its own clock, which the model cannot know.
 #[cfg(feature = "redis")]
-on!(redis, RedisBed);
+on!(redis, RedisBed, histories: 12);

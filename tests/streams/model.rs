@@ -13,7 +13,7 @@ use silvertine::engine::{
 };
 
 /// A message of the one stream, under a number of its own.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelMessage {
     pub id: Pos,
     pub key: Option<String>,
@@ -60,10 +60,12 @@ pub struct Asked {
     pub own: bool,
     pub tend: bool,
     pub dead_after: Span,
+    /// Whether it looks for dead members where it tends.
+    pub look: bool,
 }
 
 /// One stream with one group.
-#[derive(Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Model {
     pub messages: Vec<ModelMessage>,
     seen: BTreeMap<u8, Nanos>,
@@ -88,7 +90,8 @@ impl Model {
         }
         let room = |handed: &Vec<Handed>| asked.limit.saturating_sub(handed.len());
         if asked.tend {
-            let dead = |seen: Nanos| seen.saturating_add(asked.dead_after.duration()) <= now;
+            let dead =
+                |seen: Nanos| asked.look && seen.saturating_add(asked.dead_after.duration()) <= now;
             let others = self.seen.clone();
             for (&other, _) in others.iter().filter(|(_, seen)| dead(**seen)) {
                 for at in self.all(Place::Held(other)).into_iter().take(room(&handed)) {
