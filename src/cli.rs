@@ -112,6 +112,11 @@ pub(crate) struct RunArgs {
 }
 
 impl RunArgs {
+    /// A key that is asked to be released with its first event and without it.
+    pub fn released_both_ways(&self) -> Option<ParkedKey> {
+        self.release.iter().find(|key| self.release_past.contains(key)).copied()
+    }
+
     /// What is asked to be released.
     pub fn releases(&self) -> Vec<Release> {
         let past = self.release_past.iter().map(|&key| Release { key, past: true });

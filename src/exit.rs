@@ -76,6 +76,25 @@ pub(crate) fn say(line: impl Display) {
     let _ = writeln!(io::stderr().lock(), "silvertine: {line}");
 }
 
+/// A message without what may be a password: in whatever looks like the address of a server, well spelt or not, all
+/// that stands before its last @.
+pub(crate) fn without_passwords(text: &str) -> String {
+    let quoted = text.split_once("invalid value '").and_then(|(before, rest)| {
+        let (value, behind) = rest.split_once("' for '")?;
+        let (_, shown) = value.rsplit_once('@')?;
+        Some(format!("{before}invalid value '…@{shown}' for '{behind}"))
+    });
+    let text = quoted.as_deref().unwrap_or(text);
+    let hidden = text.split_inclusive(char::is_whitespace).map(|word| {
+        let server = word.find("redis").zip(word.rfind('@')).filter(|(from, at)| from < at);
+        match server {
+            Some((from, at)) => format!("{}redis://…{}", &word[..from], &word[at..]),
+            None => word.to_owned(),
+        }
+    });
+    hidden.collect()
+}
+
 /// Why a command failed: one line and an exit code.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -100,7 +119,7 @@ impl Failure {
         // Messages of other libraries may run over several lines.
         let message: String = message.into();
         let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
-        Self { exit, message }
+        Self { exit, message: without_passwords(&message) }
     }
 }
 
@@ -172,14 +191,18 @@ impl From<RunError> for Failure {
             }
             RunError::Halted(halt) => {
                 let Halt { pos, handler, parked, .. } = &*halt;
-                let fate = match parked {
-                    false => format!("stays unhandled by {handler}"),
-                    true => "stays parked; --release makes room".to_owned(),
+                let way_on = match parked {
+                    false => format!(
+                        "when the handler is mended, --resume --past-halt {pos} goes on behind the event, which stays unhandled by {handler}"
+                    ),
+                    true => format!(
+                        "--resume --past-halt {pos} goes on and halts at the next event for which there is no room; with --release HANDLER:SYMBOL beside it there is room first"
+                    ),
                 };
                 Self::new(
                     Exit::Halted,
                     format!(
-                        "{halt}; all up to there is committed and nothing later was handled; when the handler is mended, --resume --past-halt {pos} goes on behind the event, which {fate}"
+                        "{halt}; all up to there is committed and nothing later was handled; {way_on}"
                     ),
                 )
             }

@@ -31,7 +31,7 @@ use tracing_subscriber::EnvFilter;
 
 use self::{
     cli::{Cli, Command},
-    exit::{Exit, Failure, say},
+    exit::{Exit, Failure, say, without_passwords},
 };
 
 fn main() -> ExitCode {
@@ -69,11 +69,15 @@ fn main() -> ExitCode {
 
 /// What clap has to say instead of a command: help on stdout, mistakes on stderr.
 fn answer_with(answer: &clap::Error) -> Exit {
-    let text = answer.render().to_string();
-    let shown = without_passwords(&text);
-    let printed = if shown == text { answer.print() } else { write!(io::stderr(), "{shown}") };
-    match printed {
-        _ if answer.use_stderr() => Exit::Usage,
+    if answer.use_stderr() {
+        // It quotes what was typed.
+        let text = answer.render().to_string();
+        let shown = without_passwords(&text);
+        // Where stderr cannot be written, the exit code still tells.
+        let _printed = if shown == text { answer.print() } else { write!(io::stderr(), "{shown}") };
+        return Exit::Usage;
+    }
+    match answer.print() {
         Ok(()) => Exit::Good,
         Err(why) => {
             let Failure { exit, message } = Failure::unwritable(&why);
@@ -83,14 +87,6 @@ fn answer_with(answer: &clap::Error) -> Exit {
             exit
         }
     }
-}
-
-/// A message without what stands before the last @ of a server's address: it quotes what was typed.
-fn without_passwords(text: &str) -> String {
-    let Some((before, rest)) = text.split_once("://") else { return text.to_owned() };
-    let end = rest.find("' for '").unwrap_or(rest.len());
-    let from = rest[..end].rfind('@').map_or(0, |at| at + 1);
-    format!("{before}://{}{}", &rest[from..end], without_passwords(&rest[end..]))
 }
 
 fn dispatch(cli: Cli) -> Result<Exit, Failure> {

@@ -40,6 +40,10 @@ pub(crate) fn run(args: RunArgs) -> Result<Exit, Failure> {
         let why = "--timeline shows what the simulator did; this scenario has no [[fault]]";
         return Err(Failure::new(Exit::Usage, why));
     }
+    if let Some(key) = args.released_both_ways() {
+        let why = format!("--release {key} and --release-past {key} contradict each other");
+        return Err(Failure::new(Exit::Usage, why));
+    }
     let partition = args.partition.unwrap_or(scenario.name);
     let log = AnyLog::open(&args.log, partition, false)?;
     let clock = match scenario.clock {

@@ -39,7 +39,8 @@ impl fmt::Display for Halt {
         let Self { pos, handler, event, topic, reason, parked } = self;
         write!(f, "halted at {pos}: ")?;
         if *parked {
-            f.write_str("there is no room to park more: ")?;
+            f.write_str("no room is left to park more: ")?;
+            return write!(f, "{handler} was to have the {topic} event at {event}: {reason}");
         }
         write!(f, "{handler} failed on the {topic} event at {event}: {reason}")
     }

@@ -16,7 +16,7 @@ use silvertine::{
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Store {
     /// Where the streams are: sled:PATH, redb:PATH, redis://HOST:PORT[/DB], rediss://…
-    #[arg(long, env = "SILVERTINE_STREAMS", value_name = "STORE")]
+    #[arg(long, env = "SILVERTINE_STREAMS", hide_env_values = true, value_name = "STORE")]
     pub store: LogAddress,
     /// The topology; the reference topology when absent.
     #[arg(long, env = "SILVERTINE_TOPOLOGY", value_name = "FILE")]
@@ -67,7 +67,7 @@ pub(crate) enum StreamsCommand {
         /// Give each message a key of this prefix and its line's number, so that publishing again is harmless.
         #[arg(long, value_name = "PREFIX")]
         key: Option<String>,
-        /// Lines per request.
+        /// Lines per request. So many are waited for, or the end of the input: 1 sends each line as it comes.
         #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000))]
         batch: u16,
     },

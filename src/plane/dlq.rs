@@ -246,6 +246,10 @@ fn act(acting: &Acting, act: &Act, rate: Option<u32>) -> Result<Exit, Failure> {
     };
     let acted = letters.act(act, &filter, limit, batch, acting.dry_run, pause);
     let done = runtime()?.block_on(acted)?;
+    if let ([id], 0) = (acting.selection.ids.as_slice(), done.found) {
+        let stream = &acting.selection.stream;
+        return Err(Failure::new(Exit::InputRefused, format!("{stream}: no dead letter {id}")));
+    }
     if acting.json {
         say_json(&done)?;
     } else {

@@ -2,7 +2,6 @@
 
 use silvertine::{
     engine::worker::Streams,
-    storage::AnyLog,
     worker::{Relay, now},
 };
 
@@ -11,14 +10,13 @@ use crate::{
     exit::{Exit, Failure},
     run::runtime,
     signals::stop_on_signals,
+    verify::open_existing,
 };
 
 /// Passes committed events on.
 pub(crate) fn relay(args: RelayArgs) -> Result<Exit, Failure> {
     let streams = open(&args.store, false)?;
-    let partition =
-        "relay".parse().map_err(|why| Failure::new(Exit::Unexpected, format!("{why}")))?;
-    let log = AnyLog::open(&args.log, partition, true)?;
+    let log = open_existing(&args.log)?;
     let stop = stop_on_signals()?;
     let relay = Relay::new(log, streams.clone(), &args.service)
         .map_err(|why| Failure::new(Exit::Usage, why))?;

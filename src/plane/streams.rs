@@ -38,6 +38,10 @@ pub(crate) fn streams(args: StreamsArgs) -> Result<Exit, Failure> {
         StreamsCommand::Publish { store, stream, field, key, batch } => {
             let streams = open(&store, true)?;
             let template = template(&field)?;
+            if key.is_some() && template.field(message::KEY).is_some() {
+                let why = "--key and --field key=… both name the messages; leave one out";
+                return Err(Failure::new(Exit::Usage, why));
+            }
             let batch = usize::from(batch);
             let publish = publish(&streams, &stream, &template, key.as_deref(), batch);
             let count = runtime.block_on(publish)?;
@@ -158,8 +162,27 @@ async fn publish(
     batch: usize,
 ) -> Result<u64, Failure> {
     known(streams, stream)?;
-    let mut pending = Vec::with_capacity(batch);
     let mut count = 0;
+    let published = publish_lines(streams, stream, template, key, batch, &mut count).await;
+    published.map_err(|Failure { exit, message }| match count {
+        0 => Failure { exit, message },
+        _ => Failure::new(exit, format!("{message}; lines published before it: {count}")),
+    })?;
+    if count == 0 {
+        return Err(Failure::new(Exit::EmptyInput, "stdin: no lines, nothing was published"));
+    }
+    Ok(count)
+}
+
+async fn publish_lines(
+    streams: &AnyStreams,
+    stream: &StreamName,
+    template: &Message,
+    key: Option<&str>,
+    batch: usize,
+    count: &mut u64,
+) -> Result<(), Failure> {
+    let mut pending = Vec::with_capacity(batch);
     for (number, line) in (1_u64..).zip(io::stdin().lock().split(b'\n')) {
         let line =
             line.map_err(|why| Failure::new(Exit::InputRefused, format!("stdin:{number}: {why}")))?;
@@ -174,18 +197,15 @@ async fn publish(
         pending.push(Publication::new(stream.clone(), message));
         if pending.len() == batch {
             streams.publish(&pending, now()).await?;
-            count += pending.len() as u64;
+            *count += pending.len() as u64;
             pending.clear();
         }
     }
     if !pending.is_empty() {
         streams.publish(&pending, now()).await?;
-        count += pending.len() as u64;
+        *count += pending.len() as u64;
     }
-    if count == 0 {
-        return Err(Failure::new(Exit::EmptyInput, "stdin: no lines, nothing was published"));
-    }
-    Ok(count)
+    Ok(())
 }
 
 /// A message on one line: id, headers, payload.

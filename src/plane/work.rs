@@ -32,7 +32,7 @@ pub(crate) fn work(args: WorkArgs) -> Result<Exit, Failure> {
     say(&format!(
         "{done} done, {duplicates} duplicates, {retried} retries, {dead} dead, {lost} taken by others"
     ))?;
-    Ok(if stop.is_requested() && !args.until_idle { Exit::Stopped } else { Exit::Good })
+    Ok(if stop.is_requested() { Exit::Stopped } else { Exit::Good })
 }
 
 /// Refuses what could only fail on every message.

@@ -9,7 +9,7 @@ use silvertine_engine::{
     codec::{Codec, decode_entry},
     driver::StopFlag,
     event::{Body, Topic, TopicSet},
-    log::{Applied, EventLog, LogError, LogErrorKind, Pos, RangeQuery},
+    log::{Applied, EntryRef, EventLog, LogError, LogErrorKind, Pos, RangeQuery},
     text::Symbol,
     worker::{Message, Publication, StreamName, Streams},
 };
@@ -52,6 +52,7 @@ impl<L: EventLog, S: Streams> Relay<L, S> {
     ///
     /// # Errors
     /// The log or the store fails; running again goes on where this ended.
+    /// [`LogErrorKind::Foreign`] when the streams hold the events of another log.
     pub async fn run(&self, follow: bool, stop: &StopFlag) -> Result<u64, LogError> {
         let mut after = self.passed_on().await?;
         let mut count = 0;
@@ -67,17 +68,8 @@ impl<L: EventLog, S: Streams> Relay<L, S> {
             };
             let mut messages = Vec::with_capacity(page.entries.len());
             for entry in page.entries.iter() {
-                let event = decode_entry(entry.bytes).map_err(|why| unreadable(entry.pos, &why))?;
-                let kind = event.body.topic();
-                let payload =
-                    serde_json::to_vec(&event).map_err(|why| unreadable(entry.pos, &why))?;
-                let mut message = Message::new(Codec::Json, payload).with_type(&kind.to_string());
-                message = message.with_key(&event.header.id.to_string());
-                if let Some(symbol) = symbol_of(&event.body) {
-                    message = message.with("symbol", symbol.as_str());
-                }
                 let stream = self.names[entry.topic.index()].clone();
-                messages.push((entry.pos, Publication::new(stream, message)));
+                messages.push((entry.pos, Publication::new(stream, message_of(&entry)?)));
             }
             count += self.streams.relay(&messages, now()).await?;
             after = last;
@@ -87,14 +79,62 @@ impl<L: EventLog, S: Streams> Relay<L, S> {
 
     /// Everything up to here is on the streams: a page is passed on whole, so the newest id on any of them tells.
     async fn passed_on(&self) -> Result<Pos, LogError> {
-        let mut newest = Pos::ZERO;
+        let (mut newest, mut on) = (Pos::ZERO, None);
         for name in &self.names {
-            if let Some(stats) = self.streams.stream_stats(name, now()).await? {
-                newest = newest.max(stats.last);
+            if let Some(stats) = self.streams.stream_stats(name, now()).await?
+                && stats.last > newest
+            {
+                (newest, on) = (stats.last, Some(name));
             }
+        }
+        if let Some(stream) = on {
+            self.check_same_log(stream, newest).await?;
         }
         Ok(newest)
     }
+
+    /// Refuses streams that hold the events of another log, or of this one before it lost its end: their ids say
+    /// nothing of where to go on, and what has a lower position would be left out.
+    async fn check_same_log(&self, stream: &StreamName, at: Pos) -> Result<(), LogError> {
+        let before = Pos { seq: at.seq.saturating_sub(1), ..at };
+        let query = RangeQuery { after: before, topics: TopicSet::ALL, limit: 1 };
+        let page = self.log.range(query).await;
+        let other = || {
+            let why = format!(
+                "the event at {at} on {stream} is not of this log; give each log streams of its own (--service)"
+            );
+            let kind = LogErrorKind::Foreign { why };
+            LogError { kind, applied: Applied::No, operation: "relay", log: stream.to_string() }
+        };
+        let page = match page {
+            Ok(page) => page,
+            // A page that does not continue there is what another log looks like from here.
+            Err(error) if matches!(error.kind, LogErrorKind::Corrupt { .. }) => return Err(other()),
+            Err(error) => return Err(error),
+        };
+        let Some(entry) = page.entries.iter().next().filter(|entry| entry.pos == at) else {
+            return Err(other());
+        };
+        // It may have been trimmed from the stream since.
+        let passed_on = self.streams.read(stream, before, 1).await?;
+        match passed_on.first() {
+            Some((id, message)) if *id == at && *message != message_of(&entry)? => Err(other()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// An entry as a message.
+fn message_of(entry: &EntryRef<'_>) -> Result<Message, LogError> {
+    let event = decode_entry(entry.bytes).map_err(|why| unreadable(entry.pos, &why))?;
+    let kind = event.body.topic();
+    let payload = serde_json::to_vec(&event).map_err(|why| unreadable(entry.pos, &why))?;
+    let message = Message::new(Codec::Json, payload).with_type(&kind.to_string());
+    let message = message.with_key(&event.header.id.to_string());
+    Ok(match symbol_of(&event.body) {
+        Some(symbol) => message.with("symbol", symbol.as_str()),
+        None => message,
+    })
 }
 
 /// The instrument an event is about.

@@ -142,3 +142,79 @@ fn an_import_says_which_line_is_none_and_how_many_letters_are_in() {
     assert_refused(&refused, 22, &["stdin: line 2: ", "0 letters before it are in"]);
     assert!(!refused.stderr.contains("line 1 "), "{refused:?}");
 }
+
+#[test]
+fn streams_hold_the_events_of_one_log() {
+    let store = Store::new();
+    let address = store.address();
+    let log = |name: &str, seed: &str| {
+        let log = format!("redb:{}/{name}", store.folder.path().display());
+        let run = ["run", "scenarios/ema-cross.toml", "--log", &log, "--seed", seed];
+        assert_eq!(silvertine(&run).code, Some(0));
+        log
+    };
+    let short = |name: &str| {
+        let path = store.folder.path().join("short.toml");
+        let text = "name = \"short\"\n[[source]]\nkind = \"generator\"\nname = \"g\"\nsymbols = [\"X\"]\nevents = 10\n";
+        std::fs::write(&path, text).expect("can be written");
+        let log = format!("redb:{}/{name}", store.folder.path().display());
+        let run = silvertine(&["run", path.to_str().expect("plain"), "--log", &log]);
+        assert_eq!(run.code, Some(0), "{run:?}");
+        log
+    };
+    let first = log("first", "42");
+    let relay = |log: &str| silvertine(&["relay", log, "--store", &address]);
+    let passed_on = relay(&first);
+    assert_eq!(passed_on.code, Some(0), "{passed_on:?}");
+    assert!(!passed_on.stdout.starts_with("0 "), "{passed_on:?}");
+    assert_eq!(relay(&first).stdout, "0 events passed on\n");
+    assert_refused(&relay(&short("other")), 21, &["is not of this log"]);
+    assert_refused(&relay("memory"), 2, &["is gone with its process"]);
+    assert_refused(&relay("redis://127.0.0.1:1"), 2, &["#PARTITION"]);
+}
+
+#[test]
+fn what_may_be_a_password_is_shown_nowhere() {
+    for args in [
+        &["run", "redis://:s3cret@127.0.0.1:1"][..],
+        &[
+            "work",
+            "redis://:s3cret@h",
+            "g",
+            "--store",
+            "redb:/nowhere/x",
+            "--name",
+            "w",
+            "--",
+            "cat",
+        ],
+        &["streams", "list", "--store", "redis:/:s3cret@h:1"],
+        &["streams", "list", "--store", ":s3cret@h:1"],
+        &["verify", "rediss//:s3cret@h#x"],
+        &["run", "scenarios/ema-cross.toml", "--resume", "--release", "redis://:s3cret@h"],
+    ] {
+        let refused = silvertine(args);
+        assert_ne!(refused.code, Some(0), "{refused:?}");
+        assert!(!refused.stderr.contains("s3cret"), "{refused:?}");
+    }
+    let help = silvertine(&["run", "--help"]).stdout;
+    assert!(help.contains("redis://[USER:PASSWORD@]HOST:PORT"), "{help}");
+}
+
+#[test]
+fn contradictions_are_refused_before_anything_is_done() {
+    let store = Store::new();
+    let address = store.address();
+    let publish = ["streams", "publish", COMMANDS, "--store", &address];
+    let twice = [&publish[..], &["--key", "k", "--field", "key=v"]].concat();
+    assert_refused(&feed(&twice, "x\n"), 2, &["leave one out"]);
+    let both = ["--resume", "--release", "a:X", "--release-past", "a:X"];
+    let run = [&["run", "scenarios/ema-cross.toml"], &both[..]].concat();
+    assert_refused(&silvertine(&run), 2, &["contradict each other"]);
+    let long = format!("ok\n{}\n", "x".repeat(1 << 21));
+    let one_by_one = [&publish[..], &["--batch", "1"]].concat();
+    assert_refused(&feed(&one_by_one, long), 22, &["stdin:2: ", "lines published before it: 1"]);
+    let replay =
+        ["dlq", "replay", COMMANDS, "--store", &address, "--id", "1-1", "--who", "o", "--why", "w"];
+    assert_refused(&silvertine(&replay), 22, &["no dead letter 1-1"]);
+}

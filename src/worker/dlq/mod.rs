@@ -189,7 +189,9 @@ impl<S: Streams> DeadLetters<S> {
             let Some((last, _)) = letters.last() else { break };
             after = *last;
             done.found += letters.len() as u64;
-            let allowed = |(_, letter): &&&(Pos, DeadLetter)| act.allows(letter.state.status);
+            let allowed = |(_, letter): &&&(Pos, DeadLetter)| {
+                act.allows(letter.state.status) && self.has_way_back(act, letter)
+            };
             let allowed: Vec<_> = letters.iter().copied().filter(|one| allowed(&one)).collect();
             done.refused += (letters.len() - allowed.len()) as u64;
             if dry_run {
@@ -205,6 +207,12 @@ impl<S: Streams> DeadLetters<S> {
             }
         }
         Ok(done)
+    }
+
+    /// Whether the topology has the stream that a letter would go to: its group may have been taken out since.
+    fn has_way_back(&self, act: &Act, letter: &DeadLetter) -> bool {
+        let back = || letter.replay_stream(&self.stream);
+        !matches!(act, Act::Replay(None)) || self.streams.topology().owner_of(&back()).is_some()
     }
 
     /// Changes these letters in one atomic step. Returns how many were still as they were seen.
