@@ -476,11 +476,12 @@ impl<'a> Deliveries<'a> {
         let of_release = self.parking.turn(event, least).map(|nth| (released_at, handlers + nth));
         let by = |&handler: &usize| self.calls.handlers[handler].name == event.header.source;
         let of_cause = |cause| (cause, self.order.iter().position(by).unwrap_or(0));
-        let Some(turn) = of_release.or(cause.map(of_cause)) else { return Ok((0, 0)) };
-        let cause = turn.0;
-        if turn >= before {
+        // What an entry of the cascade caused may look like what a released event did, whose id came again with it.
+        let turns = [of_release, cause.map(of_cause)].into_iter().flatten();
+        if let Some(turn) = turns.clone().find(|turn| *turn >= before) {
             return Ok(turn);
         }
+        let Some((cause, _)) = turns.into_iter().next() else { return Ok((0, 0)) };
         let what = format!("the entry at {} overtakes what was caused earlier", event.pos);
         let (expected, actual) = (self.events[before.0].pos, self.events[cause].pos);
         let expected = format!("behind all that {expected} caused");
