@@ -90,12 +90,14 @@ fn four_workers_killed_every_second_over_a_server_killed_three_times_have_each_e
     let began = Instant::now();
     while done() < MESSAGES as u64 {
         assert!(began.elapsed() < Duration::from_secs(300), "stuck: {:?}", group());
-        sleep(Duration::from_secs(1));
-        let victim = kills % WORKERS;
-        workers[victim].kill().expect("our child can be killed");
-        workers[victim].wait().expect("a killed child ends");
-        workers[victim] = worker(victim, &store, topology);
-        kills += 1;
+        sleep(Duration::from_millis(20));
+        if began.elapsed() >= Duration::from_secs(1) * (kills as u32 + 1) {
+            let victim = kills % WORKERS;
+            workers[victim].kill().expect("our child can be killed");
+            workers[victim].wait().expect("a killed child ends");
+            workers[victim] = worker(victim, &store, topology);
+            kills += 1;
+        }
         // Spread over the run, whatever its speed.
         if server_kills < 3 && done() >= (MESSAGES as u64 / 4) * (server_kills + 1) {
             redis.kill9();
