@@ -31,8 +31,8 @@ const SNAPSHOT_VERSION: u32 = 2;
 /// Ordinals from here on belong to what the engine records about a handler, so that their ids never
 /// meet those of the handler's own emissions.
 const OUTCOME_ORDINALS: u64 = 1 << 63;
-/// From here on they belong to failures of events that were released, by the event's sequence number: the release
-/// is what causes them, and it hands each event out once.
+/// From here on they belong to failures of events that are parked, by the event's sequence number. When a released
+/// event fails again, the release is what causes the record, and it hands each event out once.
 pub(crate) const RETRY_ORDINALS: u64 = OUTCOME_ORDINALS + (OUTCOME_ORDINALS >> 1);
 /// The source of what operators do where they are: beside the engine, not at its ingress.
 const OPERATOR: &str = "operator";
@@ -511,7 +511,16 @@ impl Engine {
         if self.parking.len() > self.config.park_capacity {
             return Err(outcomes);
         }
-        self.queue_outcomes(event, handler, outcomes);
+        // One release may hand out two events of one id, and what follows from them has one id too: only the number says
+        // which of them failed.
+        for (n, system) in outcomes.into_iter().enumerate() {
+            let ordinal = match system {
+                System::HandlerFailed { .. } => RETRY_ORDINALS + event.pos.seq,
+                _ => OUTCOME_ORDINALS + n as u64,
+            };
+            let outcome = self.outcome_at(event, handler, ordinal, system);
+            self.queue.push_back(outcome);
+        }
         Ok(())
     }
 

@@ -67,8 +67,8 @@ pub(crate) struct Dispatch {
 pub(crate) struct Foretold {
     pub(crate) handler: Name,
     pub(crate) event: EventId,
-    /// Of a parked event that was tried again: its sequence number.
-    pub(crate) retried: Option<u64>,
+    /// Of an event that is parked: its sequence number.
+    pub(crate) parked: Option<u64>,
     pub(crate) reason: String,
 }
 
@@ -79,21 +79,22 @@ impl Foretold {
             Body::System(System::HandlerFailed { handler, event, reason })
                 if entry.origin == Origin::Outcome =>
             {
-                let retried = entry.header.source_seq.checked_sub(RETRY_ORDINALS);
-                Some(Self { handler, event, retried, reason })
+                let parked = entry.header.source_seq.checked_sub(RETRY_ORDINALS);
+                Some(Self { handler, event, parked, reason })
             }
             _ => None,
         }
     }
 
-    /// Whether it is the failure on an event that is handed out for the first time.
+    /// Whether it is the failure on an event that is handed out for the first time. Two events of a cascade can share
+    /// an id that a producer has brought twice.
     pub(crate) fn is(&self, event: &Event, handler: Name) -> bool {
-        self.handler == handler && self.event == event.header.id && self.retried.is_none()
+        let same_place = self.parked.is_none_or(|seq| seq == event.pos.seq);
+        self.handler == handler && self.event == event.header.id && same_place
     }
 
-    /// Whether it is the failure on an event that is released. Of those, two can share an id that a producer has
-    /// brought twice.
+    /// Whether it is the failure on an event that is released.
     pub(crate) fn is_retry(&self, event: &Event, handler: Name) -> bool {
-        self.handler == handler && self.retried == Some(event.pos.seq)
+        self.handler == handler && self.parked == Some(event.pos.seq)
     }
 }

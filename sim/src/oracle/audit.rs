@@ -21,7 +21,7 @@ use silvertine_engine::{
 
 use super::{
     Oracle, Violation,
-    parking::{Lanes, Parking, is_retry, is_retry_of, release},
+    parking::{Lanes, Parking, is_retry, is_retry_of, may_be_of, release},
     same,
 };
 use crate::coverage::Sight;
@@ -583,11 +583,13 @@ impl<'a> Deliveries<'a> {
     }
 
     /// What the log records about handlers that were handed `event`.
-    fn outcomes(&self, event: &Event) -> impl Iterator<Item = &'a System> {
+    fn outcomes<'e>(&self, event: &'e Event) -> impl Iterator<Item = &'a System> + use<'a, 'e> {
         let cause = event.header.id;
         self.cascade(event).filter_map(move |later| match &later.body {
             Body::System(system)
-                if later.origin == Origin::Outcome && later.header.causation == Some(cause) =>
+                if later.origin == Origin::Outcome
+                    && later.header.causation == Some(cause)
+                    && may_be_of(later, event) =>
             {
                 Some(system)
             }

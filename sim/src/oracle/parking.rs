@@ -15,7 +15,7 @@ use silvertine_engine::{
 use super::{Oracle, Violation};
 use crate::coverage::Sight;
 
-/// Ordinals from here on belong to failures of released events.
+/// Ordinals from here on belong to failures of events that are parked; a release causes those of released events.
 const RETRY_ORDINALS: u64 = (1 << 63) + (1 << 62);
 
 /// An event that waits for its release.
@@ -179,7 +179,15 @@ pub(crate) fn release(event: &Event) -> Option<Release> {
 
 /// Whether the entry records that an event failed when it was released.
 pub(crate) fn is_retry(event: &Event) -> bool {
-    event.origin == Origin::Outcome && event.header.source_seq >= RETRY_ORDINALS
+    let again = |failed: EventId| event.header.causation != Some(failed);
+    event.origin == Origin::Outcome
+        && event.header.source_seq >= RETRY_ORDINALS
+        && matches!(event.body, Body::System(System::HandlerFailed { event: failed, .. }) if again(failed))
+}
+
+/// Whether an outcome can be of this event, and not of another with its id: where it parked, it has its number.
+pub(crate) fn may_be_of(outcome: &Event, event: &Event) -> bool {
+    outcome.header.source_seq.checked_sub(RETRY_ORDINALS).is_none_or(|seq| seq == event.pos.seq)
 }
 
 /// Whether the entry records that this event failed when it was released.
