@@ -33,7 +33,7 @@ const SNAPSHOT_VERSION: u32 = 2;
 const OUTCOME_ORDINALS: u64 = 1 << 63;
 /// From here on they belong to failures of events that are parked, by the event's sequence number. When a released
 /// event fails again, the release is what causes the record, and it hands each event out once.
-pub(crate) const RETRY_ORDINALS: u64 = OUTCOME_ORDINALS + (OUTCOME_ORDINALS >> 1);
+pub(crate) const PARKED_ORDINALS: u64 = OUTCOME_ORDINALS + (OUTCOME_ORDINALS >> 1);
 /// The source of what operators do where they are: beside the engine, not at its ingress.
 const OPERATOR: &str = "operator";
 
@@ -515,7 +515,7 @@ impl Engine {
         // which of them failed.
         for (n, system) in outcomes.into_iter().enumerate() {
             let ordinal = match system {
-                System::HandlerFailed { .. } => RETRY_ORDINALS + event.pos.seq,
+                System::HandlerFailed { .. } => PARKED_ORDINALS + event.pos.seq,
                 _ => OUTCOME_ORDINALS + n as u64,
             };
             let outcome = self.outcome_at(event, handler, ordinal, system);
@@ -554,7 +554,7 @@ impl Engine {
                 self.parking.fail_again(&key, reason.clone());
                 let handler = key.handler;
                 let failed = System::HandlerFailed { handler, event: event.header.id, reason };
-                let ordinal = RETRY_ORDINALS + event.pos.seq;
+                let ordinal = PARKED_ORDINALS + event.pos.seq;
                 let outcome = self.outcome_at(asked, handler, ordinal, failed);
                 self.queue.push_back(outcome);
                 return;

@@ -11,7 +11,7 @@
 use std::{collections::VecDeque, fmt};
 
 use crate::{
-    engine::RETRY_ORDINALS,
+    engine::PARKED_ORDINALS,
     event::{Body, Event, EventId, Origin, System, Topic},
     log::Pos,
     text::Name,
@@ -79,7 +79,7 @@ impl Foretold {
             Body::System(System::HandlerFailed { handler, event, reason })
                 if entry.origin == Origin::Outcome =>
             {
-                let parked = entry.header.source_seq.checked_sub(RETRY_ORDINALS);
+                let parked = entry.header.source_seq.checked_sub(PARKED_ORDINALS);
                 Some(Self { handler, event, parked, reason })
             }
             _ => None,

@@ -25,7 +25,7 @@ use crate::{
     time::Nanos,
 };
 
-/// Sequence numbers of parked events lie below; see the ids of failed retries in `docs/wire-format.md`.
+/// Sequence numbers of parked events lie below; see the ids of their failures in `docs/wire-format.md`.
 pub(crate) const SEQ_LIMIT: u64 = 1 << 62;
 
 /// What is parked together: the events of one instrument for one handler.

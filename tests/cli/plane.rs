@@ -147,28 +147,30 @@ fn an_import_says_which_line_is_none_and_how_many_letters_are_in() {
 fn streams_hold_the_events_of_one_log() {
     let store = Store::new();
     let address = store.address();
-    let log = |name: &str, seed: &str| {
+    let log = |scenario: &str, name: &str| {
         let log = format!("redb:{}/{name}", store.folder.path().display());
-        let run = ["run", "scenarios/ema-cross.toml", "--log", &log, "--seed", seed];
-        assert_eq!(silvertine(&run).code, Some(0));
-        log
-    };
-    let short = |name: &str| {
-        let path = store.folder.path().join("short.toml");
-        let text = "name = \"short\"\n[[source]]\nkind = \"generator\"\nname = \"g\"\nsymbols = [\"X\"]\nevents = 10\n";
-        std::fs::write(&path, text).expect("can be written");
-        let log = format!("redb:{}/{name}", store.folder.path().display());
-        let run = silvertine(&["run", path.to_str().expect("plain"), "--log", &log]);
+        let run = silvertine(&["run", scenario, "--log", &log]);
         assert_eq!(run.code, Some(0), "{run:?}");
         log
     };
-    let first = log("first", "42");
+    // Two of the same places, with other events there.
+    let short = |symbol: &str| {
+        let path = store.folder.path().join(symbol);
+        let text = format!(
+            "name = \"short\"\n[[source]]\nkind = \"generator\"\nname = \"g\"\nsymbols = [\"{symbol}\"]\nevents = 10\n"
+        );
+        std::fs::write(&path, text).expect("can be written");
+        log(path.to_str().expect("plain"), &format!("log-{symbol}"))
+    };
+    let first = short("X");
     let relay = |log: &str| silvertine(&["relay", log, "--store", &address]);
     let passed_on = relay(&first);
     assert_eq!(passed_on.code, Some(0), "{passed_on:?}");
     assert!(!passed_on.stdout.starts_with("0 "), "{passed_on:?}");
     assert_eq!(relay(&first).stdout, "0 events passed on\n");
-    assert_refused(&relay(&short("other")), 21, &["is not of this log"]);
+    for other in [short("Y"), log("scenarios/ema-cross.toml", "other")] {
+        assert_refused(&relay(&other), 21, &["is not of this log"]);
+    }
     assert_refused(&relay("memory"), 2, &["is gone with its process"]);
     assert_refused(&relay("redis://127.0.0.1:1"), 2, &["#PARTITION"]);
 }

@@ -67,11 +67,8 @@ impl Slot {
         if admission == Admission::Refuse {
             return Verdict::PassedOver;
         }
-        match self.call(event, seed, room, staged) {
-            Ok(()) if admission == Admission::Pass && self.is_calm() => Verdict::Done,
-            Ok(()) => self.note_success(admission),
-            Err(reason) => self.note_failure(event, admission, reason, circuit),
-        }
+        let ended = self.call(event, seed, room, staged);
+        self.note(event, admission, ended, circuit)
     }
 
     /// Hands it an event that is parked when it fails. Its circuit does not count that: the key that is parked asks
@@ -87,10 +84,23 @@ impl Slot {
         if admission == Admission::Refuse {
             return Verdict::PassedOver;
         }
-        match self.call_or_undo(event, seed, room, staged) {
+        let ended = self.call_or_undo(event, seed, room, staged);
+        self.note(event, admission, ended, None)
+    }
+
+    /// What a call that ended so means for the circuit.
+    #[inline]
+    fn note(
+        &mut self,
+        event: &Event,
+        admission: Admission,
+        ended: Result<(), String>,
+        circuit: Option<&CircuitConfig>,
+    ) -> Verdict {
+        match ended {
             Ok(()) if admission == Admission::Pass && self.is_calm() => Verdict::Done,
             Ok(()) => self.note_success(admission),
-            Err(reason) => self.note_failure(event, admission, reason, None),
+            Err(reason) => self.note_failure(event, admission, reason, circuit),
         }
     }
 

@@ -16,7 +16,7 @@ use super::{Oracle, Violation};
 use crate::coverage::Sight;
 
 /// Ordinals from here on belong to failures of events that are parked; a release causes those of released events.
-const RETRY_ORDINALS: u64 = (1 << 63) + (1 << 62);
+const PARKED_ORDINALS: u64 = (1 << 63) + (1 << 62);
 
 /// An event that waits for its release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,18 +181,18 @@ pub(crate) fn release(event: &Event) -> Option<Release> {
 pub(crate) fn is_retry(event: &Event) -> bool {
     let again = |failed: EventId| event.header.causation != Some(failed);
     event.origin == Origin::Outcome
-        && event.header.source_seq >= RETRY_ORDINALS
+        && event.header.source_seq >= PARKED_ORDINALS
         && matches!(event.body, Body::System(System::HandlerFailed { event: failed, .. }) if again(failed))
 }
 
 /// Whether an outcome can be of this event, and not of another with its id: where it parked, it has its number.
 pub(crate) fn may_be_of(outcome: &Event, event: &Event) -> bool {
-    outcome.header.source_seq.checked_sub(RETRY_ORDINALS).is_none_or(|seq| seq == event.pos.seq)
+    outcome.header.source_seq.checked_sub(PARKED_ORDINALS).is_none_or(|seq| seq == event.pos.seq)
 }
 
 /// Whether the entry records that this event failed when it was released.
 pub(crate) fn is_retry_of(event: &Event, handler: Name, waiting: Waiting) -> bool {
     is_retry(event)
         && event.header.source == handler
-        && event.header.source_seq - RETRY_ORDINALS == waiting.seq
+        && event.header.source_seq - PARKED_ORDINALS == waiting.seq
 }
