@@ -4,7 +4,7 @@
 //! input; then everything it causes, first in first out. The engine reads nothing but its arguments
 //! and its own state, so the same inputs give the same bytes, on any machine and in any batching.
 
-use std::{collections::VecDeque, mem};
+use std::{collections::VecDeque, mem, ops::ControlFlow};
 
 use serde::{Deserialize, Serialize};
 
@@ -341,21 +341,36 @@ impl Engine {
         self.run_cascade(fired, self.config.cascade_limit, batch);
     }
 
-    fn run_cascade(&mut self, first: Queued, mut room: usize, batch: &mut Batch) {
-        let mut queued = first;
+    fn run_cascade(&mut self, mut first: Queued, mut room: usize, batch: &mut Batch) {
+        if self.run_entry(&mut first, &mut room, batch).is_break() {
+            return;
+        }
         loop {
-            self.append(&mut queued.event, batch);
-            if queued.dispatched
-                && let Err(failed) = self.dispatch(&queued.event, 0, &mut room)
-            {
-                self.stand_still(failed, queued.event, VecDeque::new(), room, batch);
+            // Borrowed where it was put: events are not small, and a binding of its own would be one more copy.
+            let mut next = self.queue.pop_front();
+            let Some(queued) = &mut next else { return };
+            if self.run_entry(queued, &mut room, batch).is_break() {
                 return;
             }
-            match self.queue.pop_front() {
-                Some(next) => queued = next,
-                None => return,
-            }
         }
+    }
+
+    /// Writes an entry down and hands it out. The cascade breaks off where that halts.
+    #[inline]
+    fn run_entry(
+        &mut self,
+        queued: &mut Queued,
+        room: &mut usize,
+        batch: &mut Batch,
+    ) -> ControlFlow<()> {
+        self.append(&mut queued.event, batch);
+        if queued.dispatched
+            && let Err(failed) = self.dispatch(&queued.event, 0, room)
+        {
+            self.stand_still(failed, queued.event.clone(), VecDeque::new(), *room, batch);
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
     }
 
     /// Records a failure that halts, ahead of all that waits, and stops. Nobody is handed the record: handlers

@@ -19,6 +19,9 @@ use silvertine_engine::{
     text::Name,
 };
 
+/// What nearly every entry fits in, for the room that a page is given at first.
+const ENTRY_BYTES: usize = 256;
+
 /// A partition in this process's memory. Clones share it; it is gone with the last of them.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryLog {
@@ -105,6 +108,19 @@ impl State {
         Ok(Committed { head: self.head.pos, duplicate: false })
     }
 
+    /// An empty batch with room for about `limit` entries of the frames from `begin` on, or for all there are.
+    fn room_for(&self, begin: usize, limit: usize) -> Batch {
+        let (mut entries, mut bytes) = (0, 0);
+        for frame in self.frames.range(begin..) {
+            if entries >= limit {
+                break;
+            }
+            entries += frame.len();
+            bytes += frame.byte_len();
+        }
+        Batch::with_capacity(entries.min(limit), bytes.min(limit.saturating_mul(ENTRY_BYTES)))
+    }
+
     fn range(&self, query: &RangeQuery) -> Result<Page, LogError> {
         if query.after.seq < self.head.trimmed.seq {
             let through = self.head.trimmed;
@@ -112,7 +128,7 @@ impl State {
         }
         let begin =
             self.frames.partition_point(|frame| frame.last_pos().is_some_and(|p| p <= query.after));
-        let mut page = Page::default();
+        let mut page = Page { entries: self.room_for(begin, query.limit), next: None };
         for frame in self.frames.range(begin..) {
             let behind = frame.first_after(query.after)..frame.len();
             if query.topics == TopicSet::ALL {

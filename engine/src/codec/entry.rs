@@ -23,6 +23,7 @@
 
 use postcard::ser_flavors::Flavor;
 
+use super::plain;
 use crate::{
     event::{Body, Event, EventId, Header, Origin, Topic},
     log::Pos,
@@ -34,6 +35,8 @@ use crate::{
 pub const ENTRY_VERSION: u8 = 1;
 
 const FIXED_LEN: usize = 60;
+/// More than nearly every entry takes.
+const ROOM: usize = 256;
 const HAS_CORRELATION: u8 = 1;
 const HAS_CAUSATION: u8 = 2;
 
@@ -78,6 +81,7 @@ pub fn encode_entry(event: &Event, out: &mut Vec<u8>) {
     if header.causation.is_some() {
         fixed[3] |= HAS_CAUSATION;
     }
+    out.reserve(ROOM);
     out.extend_from_slice(&fixed);
     if header.correlation != header.id {
         out.extend_from_slice(&header.correlation.0.to_le_bytes());
@@ -93,6 +97,9 @@ pub fn encode_entry(event: &Event, out: &mut Vec<u8>) {
 }
 
 fn encode_body(body: &Body, out: &mut Vec<u8>) {
+    if plain::encode(body, out) {
+        return;
+    }
     postcard::serialize_with_flavor(body, Appender(out))
         .expect("a body has no map or untyped part that postcard could refuse");
 }

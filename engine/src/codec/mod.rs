@@ -7,6 +7,7 @@
 
 mod entry;
 mod message;
+mod plain;
 
 pub use self::{
     entry::{DecodeError, ENTRY_VERSION, EntryPeek, decode_entry, encode_entry, peek_entry},

@@ -49,18 +49,22 @@ impl MergedSource {
         if self.pending.is_some() || self.ended {
             return Ok(());
         }
-        let Some(row) = self.source.next_row()? else {
-            self.ended = true;
-            return Ok(());
-        };
-        let input = match row {
-            Row::Event(input) => match input.check() {
-                Ok(()) => input,
-                Err(invalid) => self.refuse(invalid.to_string())?,
+        let why = match self.source.next_row()? {
+            Some(Row::Event(input)) => match input.check() {
+                Ok(()) => {
+                    // Written to its place at once: inputs are not small.
+                    self.pending = Some(input);
+                    return Ok(());
+                }
+                Err(invalid) => invalid.to_string(),
             },
-            Row::Bad(why) => self.refuse(why)?,
+            Some(Row::Bad(why)) => why,
+            None => {
+                self.ended = true;
+                return Ok(());
+            }
         };
-        self.pending = Some(input);
+        self.pending = Some(self.refuse(why)?);
         Ok(())
     }
 

@@ -79,6 +79,12 @@ impl Batch {
         self.index.extend(slots.iter().map(moved));
     }
 
+    /// A batch with room for so many entries of so many bytes in all.
+    #[must_use]
+    pub fn with_capacity(entries: usize, bytes: usize) -> Self {
+        Self { bytes: Vec::with_capacity(bytes), index: Vec::with_capacity(entries) }
+    }
+
     /// Room for a few entries, which would otherwise be copied again and again while there are so few.
     fn make_room(&mut self) {
         if self.bytes.capacity() == 0 {
