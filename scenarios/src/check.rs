@@ -70,9 +70,10 @@ impl<L: EventLog + Default> Check<L> {
     /// [`CheckError`].
     pub fn run(&self) -> Result<Checked, CheckError> {
         let mut checked = Checked { runs: 0, faults: 0, coverage: Coverage::default() };
+        let mut runner = self.subject.runner();
         for seed in seeds_from(self.from, self.seeds).map_err(CheckError::Setup)? {
             let plan = self.subject.plan(seed);
-            let report = self.subject.run(&plan, false).map_err(CheckError::Setup)?;
+            let report = runner.run(&plan, false).map_err(CheckError::Setup)?;
             if let Some(violation) = &report.violation {
                 return Err(self.explain(seed, plan, violation.oracle)?);
             }

@@ -1,6 +1,6 @@
 //! A scenario under faults: as its file says, or with inputs, settings and faults drawn from a seed.
 
-use std::{collections::BTreeMap, marker::PhantomData, path::PathBuf};
+use std::{collections::BTreeMap, marker::PhantomData, path::PathBuf, sync::atomic::AtomicBool};
 
 use silvertine_engine::{
     bus::{Handler, Priority},
@@ -17,8 +17,9 @@ use silvertine_sim::{
     oracle::Oracle,
     plan::{Plan, Shape},
     shrink,
-    simulate::{Options, Report, simulate},
+    simulate::{Options, Report, simulate_against},
     subject::{Subject, Wrap},
+    twin::Reference,
 };
 
 use crate::{
@@ -180,12 +181,13 @@ impl<L: EventLog + Default> UnderFaults<L> {
         scenario.run.snapshot_entries = knobs.snapshot_entries;
         scenario.run.retention_entries = knobs.retention_entries;
         scenario.run.give_up_after_s = knobs.give_up_after_s;
-        scenario.engine.dedup_window_ms = knobs.dedup_window_ms;
-        scenario.engine.dedup_capacity = knobs.dedup_capacity;
-        scenario.engine.circuit_failures = knobs.circuit_failures;
-        scenario.engine.circuit_reset_ms = knobs.circuit_reset_ms;
-        scenario.engine.park_capacity = knobs.park_capacity;
-        if let Some(on_failure) = knobs.on_failure {
+        let engine = &knobs.engine;
+        scenario.engine.dedup_window_ms = engine.dedup_window_ms;
+        scenario.engine.dedup_capacity = engine.dedup_capacity;
+        scenario.engine.circuit_failures = engine.circuit_failures;
+        scenario.engine.circuit_reset_ms = engine.circuit_reset_ms;
+        scenario.engine.park_capacity = engine.park_capacity;
+        if let Some(on_failure) = engine.on_failure {
             scenario.on_failure = on_failure;
         }
         scenario.faults.clone_from(&plan.faults);
@@ -199,9 +201,13 @@ impl<L: EventLog + Default> UnderFaults<L> {
     /// # Errors
     /// One line: it cannot be set up.
     pub fn run(&self, plan: &Plan, keep_trace: bool) -> Result<Report, String> {
-        let scenario = self.scenario(plan);
-        let subject = ScenarioSubject::<L>::new(&scenario, &self.registry, None);
-        simulate(&subject, &plan.faults, Options { seed: plan.seed, keep_trace })
+        self.runner().run(plan, keep_trace)
+    }
+
+    /// Runs plan after plan, each as [`run`](Self::run) does.
+    #[must_use]
+    pub const fn runner(&self) -> Runner<'_, L> {
+        Runner { subject: self, latest: None }
     }
 
     /// Reduces a plan to the least that still breaks the same promise.
@@ -212,6 +218,38 @@ impl<L: EventLog + Default> UnderFaults<L> {
             let report = self.run(candidate, false).ok();
             report.and_then(|report| report.violation).is_some_and(|v| v.oracle == oracle)
         })
+    }
+}
+
+/// Runs plans one after the other. What neighbours of one family have in common is worked out for the first of them.
+pub struct Runner<'a, L> {
+    subject: &'a UnderFaults<L>,
+    latest: Option<(Plan, Reference)>,
+}
+
+impl<'a, L: EventLog + Default> Runner<'a, L> {
+    /// Whose plans it runs.
+    #[must_use]
+    pub const fn subject(&self) -> &'a UnderFaults<L> {
+        self.subject
+    }
+
+    /// Runs a plan.
+    ///
+    /// # Errors
+    /// One line: it cannot be set up.
+    pub fn run(&mut self, plan: &Plan, keep_trace: bool) -> Result<Report, String> {
+        let scenario = self.subject.scenario(plan);
+        let subject = ScenarioSubject::<L>::new(&scenario, &self.subject.registry, None);
+        let stop = AtomicBool::new(false);
+        let of_family = self.latest.take().filter(|(latest, _)| latest.is_of_one_family(plan));
+        let latest = match of_family {
+            Some(latest) => latest,
+            None => (plan.clone(), Reference::of(&subject, &stop)?),
+        };
+        let (_, reference) = self.latest.insert(latest);
+        let options = Options { seed: plan.seed, keep_trace };
+        simulate_against(&subject, reference, &plan.faults, options, &stop)
     }
 }
 

@@ -8,7 +8,7 @@ use silvertine_engine::text::{Name, Symbol};
 
 use crate::{
     fault::{CATALOGUE, CrashedRequest, Fault, FaultKind, OpKind, Scope, When},
-    plan::{Knobs, Plan, Shape},
+    plan::{EngineKnobs, Knobs, Plan, Shape},
     simulate::Report,
     workload::Workload,
 };
@@ -43,12 +43,14 @@ pub fn bases(mode: Exhaustive, shape: &Shape) -> Vec<Plan> {
             snapshot_entries,
             retention_entries: Some(events / 2),
             give_up_after_s: 3,
-            dedup_window_ms: 300_000,
-            dedup_capacity: 100_000,
-            circuit_failures: 2,
-            circuit_reset_ms: 50,
-            on_failure: None,
-            park_capacity: 4096,
+            engine: EngineKnobs {
+                dedup_window_ms: 300_000,
+                dedup_capacity: 100_000,
+                circuit_failures: 2,
+                circuit_reset_ms: 50,
+                on_failure: None,
+                park_capacity: 4096,
+            },
         },
         faults: Vec::new(),
         without_handlers: Vec::new(),

@@ -24,6 +24,7 @@ pub mod simulate;
 mod spell;
 pub mod subject;
 pub mod trace;
+pub mod twin;
 pub mod venue;
 pub mod workers;
 pub mod workload;

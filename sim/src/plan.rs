@@ -24,6 +24,10 @@ const MS: u64 = 1_000_000;
 /// for operations that a run may never get to.
 const SURE_FAULTS: u64 = 6;
 
+/// So many seeds in a row run over the same inputs with the same settings of the engine: what a fault-free run of them
+/// gives is worked out once.
+pub const SEEDS_OF_FAMILY: u64 = 4;
+
 /// What plans are drawn for.
 #[derive(Clone, Debug)]
 pub struct Shape {
@@ -54,7 +58,7 @@ pub struct Plan {
     pub without_handlers: Vec<String>,
 }
 
-/// Settings that change how a run goes but (except for those of the engine) not what it computes.
+/// Settings that change how a run goes but, except for those of the engine, not what it computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Knobs {
     /// Entries in a commit.
@@ -65,6 +69,13 @@ pub struct Knobs {
     pub retention_entries: Option<u64>,
     /// How long a log that does not answer is waited for, in seconds.
     pub give_up_after_s: u64,
+    /// How the engine is set up.
+    pub engine: EngineKnobs,
+}
+
+/// Settings of the engine, which change what a run computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EngineKnobs {
     /// Engine time for which ids are remembered, in milliseconds.
     pub dedup_window_ms: u64,
     /// Ids remembered.
@@ -95,20 +106,30 @@ pub fn seeds_from(from: u64, count: u64) -> Result<Range<u64>, String> {
 }
 
 impl Plan {
-    /// The plan of a seed.
+    /// The plan of a seed. Seeds of one [family](SEEDS_OF_FAMILY) have their inputs and the engine's settings in common.
     #[must_use]
     pub fn draw(seed: u64, shape: &Shape) -> Self {
-        let mut workload_rng = Rng::new(seed ^ 0x5749_524b_4c4f_4144);
-        let mut knob_rng = Rng::new(seed ^ 0x4b4e_4f42);
+        let family = seed / SEEDS_OF_FAMILY;
+        let of_family = |part: u64| Rng::new(family ^ part);
+        let mut workloads = draw_workloads(&mut of_family(0x5749_524b_4c4f_4144), shape);
+        let mut knobs =
+            draw_knobs(&mut of_family(0x454e_4749_4e45), &mut Rng::new(seed ^ 0x4b4e_4f42));
         let mut fault_rng = Rng::new(seed ^ 0x4641_554c_5453);
-        let mut workloads = draw_workloads(&mut workload_rng, shape);
-        let mut knobs = draw_knobs(&mut knob_rng);
-        knobs.on_failure = draw_policy(&mut Rng::new(seed ^ 0x4841_4c54));
-        draw_parking(&mut Rng::new(seed ^ 0x5041_524b), shape, &mut knobs, &mut workloads);
+        let engine = &mut knobs.engine;
+        engine.on_failure = draw_policy(&mut of_family(0x4841_4c54));
+        draw_parking(&mut of_family(0x5041_524b), shape, engine, &mut workloads);
         let live = workloads.iter().any(|(_, workload)| workload.publish);
         let events = workloads.iter().map(|(_, workload)| workload.events).sum();
         let faults = draw_faults(&mut fault_rng, live, events, &knobs);
         Self { seed, workloads, knobs, faults, without_handlers: Vec::new() }
+    }
+
+    /// Whether a fault-free run of both is the same: they differ in what goes wrong, and in how the log is written.
+    #[must_use]
+    pub fn is_of_one_family(&self, other: &Self) -> bool {
+        self.knobs.engine == other.knobs.engine
+            && self.without_handlers == other.without_handlers
+            && self.workloads == other.workloads
     }
 
     /// Rows of all inputs.
@@ -129,7 +150,7 @@ fn share(rng: &mut Rng, most: u64) -> u16 {
 }
 
 fn draw_workloads(rng: &mut Rng, shape: &Shape) -> Vec<(Name, Workload)> {
-    let publish = rng.below(4) == 0;
+    let publish = rng.below(5) == 0;
     let lanes = 1 + rng.below(3);
     let (least, most) = shape.events;
     let events = least + rng.below(most - least + 1);
@@ -165,17 +186,23 @@ fn draw_workloads(rng: &mut Rng, shape: &Shape) -> Vec<(Name, Workload)> {
         .collect()
 }
 
-fn draw_knobs(rng: &mut Rng) -> Knobs {
+fn draw_knobs(engine_rng: &mut Rng, rng: &mut Rng) -> Knobs {
     // A snapshot with every commit is worth a try, but costs more than all else.
     let often = rng.below(16) == 0;
     let snapshot_entries =
         if often { pick(rng, &[1, 5, 100_000]) } else { pick(rng, &[20, 40, 60, 80]) };
     let trims = rng.below(3) == 0;
     Knobs {
-        batch_entries: pick(rng, &[1, 2, 5, 10, 32, 64]),
+        batch_entries: pick(rng, &[1, 2, 4, 7, 10, 16, 20, 32, 48, 64]),
         snapshot_entries,
         retention_entries: trims.then(|| pick(rng, &[1, 20, 80])),
         give_up_after_s: pick(rng, &[3, 60]),
+        engine: draw_engine_knobs(engine_rng),
+    }
+}
+
+fn draw_engine_knobs(rng: &mut Rng) -> EngineKnobs {
+    EngineKnobs {
         dedup_window_ms: pick(rng, &[20, 500, 300_000]),
         dedup_capacity: pick(rng, &[3, 50, 100_000]),
         circuit_failures: pick(rng, &[1, 2, 5]),
@@ -185,9 +212,9 @@ fn draw_knobs(rng: &mut Rng) -> Knobs {
     }
 }
 
-/// One time in eight failures halt: on some topics, so that both kinds meet in one run, or on all.
+/// One time in ten failures halt: on some topics, so that both kinds meet in one run, or on all.
 fn draw_policy(rng: &mut Rng) -> Option<FailurePolicy> {
-    if rng.below(8) > 0 {
+    if rng.below(10) > 0 {
         return None;
     }
     let mut draw = || pick(rng, &[OnFailure::Halt, OnFailure::DeadLetter]);
@@ -195,20 +222,20 @@ fn draw_policy(rng: &mut Rng) -> Option<FailurePolicy> {
     Some(FailurePolicy { market_data, signal, system, ..FailurePolicy::default() })
 }
 
-/// One time in eight failures park, on some topics or on all, beside those that halt; and now and then operators release
+/// One time in ten failures park, on some topics or on all, beside those that halt; and now and then operators release
 /// what may be parked.
 fn draw_parking(
     rng: &mut Rng,
     shape: &Shape,
-    knobs: &mut Knobs,
+    engine: &mut EngineKnobs,
     workloads: &mut [(Name, Workload)],
 ) {
-    if rng.below(8) > 0 {
+    if rng.below(10) > 0 {
         return;
     }
-    let others = knobs.on_failure.unwrap_or(FailurePolicy::DEAD_LETTER);
+    let others = engine.on_failure.unwrap_or(FailurePolicy::DEAD_LETTER);
     let mut draw = |other| pick(rng, &[OnFailure::ParkKey, OnFailure::ParkKey, other]);
-    knobs.on_failure = Some(FailurePolicy {
+    engine.on_failure = Some(FailurePolicy {
         market_data: draw(others.market_data),
         signal: draw(others.signal),
         order: draw(others.order),
@@ -216,7 +243,7 @@ fn draw_parking(
         system: draw(others.system),
     });
     // Each event for which there is no room stops the run, which is soon enough seen.
-    knobs.park_capacity = pick(rng, &[60, 4096, 4096, 4096, 4096, 4096]);
+    engine.park_capacity = if rng.below(8) == 0 { 150 } else { 4096 };
     let releases = pick(rng, &[0, 40, 120, 250]);
     for (_, workload) in workloads.iter_mut().filter(|_| !shape.handlers.is_empty()) {
         workload.releases = releases;
@@ -240,7 +267,7 @@ fn draw_faults(rng: &mut Rng, live: bool, events: u64, knobs: &Knobs) -> Vec<Fau
     let commits = (events / knobs.batch_entries as u64).max(2);
     let sure = (0..SURE_FAULTS).map(|_| When::Events(1 + rng.below(events * 3 / 4)));
     let mut places: Vec<(When, Option<OpKind>)> = sure.map(|at| (at, None)).collect();
-    for _ in 0..1 + rng.below(5) {
+    for _ in 0..1 + rng.below(3) {
         let op = draw_op(rng, live);
         let n = 1 + match op {
             OpKind::Commit => rng.below(commits),

@@ -66,6 +66,9 @@ impl Probe {
     /// Fails or panics where the parameters say so, before its state has changed but with a decision and a
     /// timer in hand: nothing may come of them.
     fn stumble(&self, event: &Event, ctx: &mut Context<'_>) -> Result<(), HandlerError> {
+        if self.params.fails + self.params.panics == 0 {
+            return Ok(());
+        }
         let fate = ctx.random_below(1000);
         // Tried again at another time than it came, it does well half of the time, as if what had ailed it had passed.
         if event.time.as_ms() != event.pos.ms && event.time.as_ms().is_multiple_of(2) {

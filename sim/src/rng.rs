@@ -55,9 +55,22 @@ impl Rng {
     }
 }
 
+/// The draw number `n` of the stream that `seed` begins: SplitMix64, entered at any place.
+#[inline]
+#[must_use]
+pub const fn mix(seed: u64, n: u64) -> u64 {
+    finish(seed.wrapping_add(n.wrapping_add(1).wrapping_mul(GOLDEN)))
+}
+
+/// The step of SplitMix64's counter.
+const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+
 fn split_mix(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut z = *state;
+    *state = state.wrapping_add(GOLDEN);
+    finish(*state)
+}
+
+const fn finish(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
@@ -97,6 +110,8 @@ mod tests {
             16_408_922_859_458_223_821,
         ];
         assert_eq!(expected.map(|_| split_mix(&mut state)), expected);
+        let mut n = 0..;
+        assert_eq!(expected.map(|_| mix(1_234_567, n.next().unwrap_or_default())), expected);
     }
 
     #[test]

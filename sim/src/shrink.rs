@@ -6,7 +6,7 @@
 
 use crate::{
     fault::{CrashedRequest, Fault, FaultKind, When},
-    plan::{Knobs, Plan},
+    plan::{EngineKnobs, Knobs, Plan},
 };
 
 /// Runs spent on one plan at most.
@@ -130,12 +130,14 @@ impl Shrinking<'_> {
             snapshot_entries: 100_000,
             retention_entries: None,
             give_up_after_s: 60,
-            dedup_window_ms: 300_000,
-            dedup_capacity: 100_000,
-            circuit_failures: 5,
-            circuit_reset_ms: 60_000,
-            on_failure: None,
-            park_capacity: 4096,
+            engine: EngineKnobs {
+                dedup_window_ms: 300_000,
+                dedup_capacity: 100_000,
+                circuit_failures: 5,
+                circuit_reset_ms: 60_000,
+                on_failure: None,
+                park_capacity: 4096,
+            },
         };
         if self.with(|plan| plan.knobs = usual) {
             return;
@@ -144,12 +146,12 @@ impl Shrinking<'_> {
         self.with(|plan| plan.knobs.snapshot_entries = usual.snapshot_entries);
         self.with(|plan| plan.knobs.batch_entries = usual.batch_entries);
         self.with(|plan| plan.knobs.give_up_after_s = usual.give_up_after_s);
-        self.with(|plan| plan.knobs.dedup_window_ms = usual.dedup_window_ms);
-        self.with(|plan| plan.knobs.dedup_capacity = usual.dedup_capacity);
-        self.with(|plan| plan.knobs.circuit_failures = usual.circuit_failures);
-        self.with(|plan| plan.knobs.circuit_reset_ms = usual.circuit_reset_ms);
-        self.with(|plan| plan.knobs.on_failure = usual.on_failure);
-        self.with(|plan| plan.knobs.park_capacity = usual.park_capacity);
+        self.with(|plan| plan.knobs.engine.dedup_window_ms = usual.engine.dedup_window_ms);
+        self.with(|plan| plan.knobs.engine.dedup_capacity = usual.engine.dedup_capacity);
+        self.with(|plan| plan.knobs.engine.circuit_failures = usual.engine.circuit_failures);
+        self.with(|plan| plan.knobs.engine.circuit_reset_ms = usual.engine.circuit_reset_ms);
+        self.with(|plan| plan.knobs.engine.on_failure = usual.engine.on_failure);
+        self.with(|plan| plan.knobs.engine.park_capacity = usual.engine.park_capacity);
     }
 
     fn plainer_faults(&mut self) {

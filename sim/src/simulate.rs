@@ -1,6 +1,6 @@
 //! One run under faults: from a subject and a list of faults to a report.
 //!
-//! First the twin: the same inputs through a fresh engine, without driver, log or faults. Then the storm, in
+//! First the twin ([`crate::twin`]): the same inputs without driver, log or faults. Then the storm, in
 //! which owners crash, are replaced and recover. Then, with everything healed, a cold restart that
 //! must end where the twin ended. Every oracle watches from the first step to the last.
 
@@ -13,7 +13,6 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, Waker},
-    time::Duration,
 };
 
 use silvertine_engine::{
@@ -21,12 +20,10 @@ use silvertine_engine::{
     bus::Figure,
     digest::Digest,
     driver::{Driver, DriverConfig, End, Outcome, RunError, RunRequest},
-    engine::{Engine, Stepped},
-    event::{Body, Event, Origin, System},
-    feed::{Feed, IngressFeed, Merge, Polled},
-    log::{Batch, EventLog, LogErrorKind, Message, OwnerId, Pos, RangeQuery},
+    engine::Engine,
+    feed::{IngressFeed, Merge},
+    log::{EventLog, LogError, LogErrorKind, Message, OwnerId, Pos, RangeQuery},
     park,
-    recovery::{self, Replay, ReplayError},
     text::Name,
 };
 
@@ -36,15 +33,15 @@ use crate::{
     fault::{Fault, FaultKind, OpKind, Scope},
     oracle::{
         Oracle, Violation,
-        audit::{CallLog, Parked, audit, is_past_halt, recount},
+        execution::{Executed, Execution},
         explain::explain,
-        parking::Lanes,
         same, same_bytes,
     },
     subject::Subject,
     trace::{Happened, Trace, What},
+    twin::{Reference, Twin},
     world::{
-        Next, Shared, World,
+        Next, Producer, Shared, World,
         client::{Inputs, SimClock, SimFeed, SimLog, SimObserver, Slept, sleep},
         process::{Process, Role},
         server::Server,
@@ -124,8 +121,22 @@ pub fn simulate_until<S: Subject>(
     options: Options,
     stop: &AtomicBool,
 ) -> Result<Report, String> {
-    let producers = subject.producers()?;
-    let mut twin = if producers.is_empty() { Some(Twin::run(subject, stop)?) } else { None };
+    let reference = Reference::of(subject, stop)?;
+    simulate_against(subject, &reference, faults, options, stop)
+}
+
+/// The same for a subject whose `reference` is at hand.
+///
+/// # Errors
+/// Those of [`simulate`].
+pub fn simulate_against<S: Subject>(
+    subject: &S,
+    reference: &Reference,
+    faults: &[Fault],
+    options: Options,
+    stop: &AtomicBool,
+) -> Result<Report, String> {
+    let Reference { producers, twin } = reference;
     let may_lose = faults.iter().any(|fault| fault.kind.info().scope == Scope::Loss);
     let trace = if options.keep_trace { Trace::keeping_all() } else { Trace::default() };
     let twin_log = twin.as_ref().map(|twin| Arc::clone(&twin.log));
@@ -137,20 +148,19 @@ pub fn simulate_until<S: Subject>(
         subject.driver().retry,
         twin_log,
     );
-    world.violation = twin.as_mut().and_then(|twin| twin.violation.take());
+    world.violation = twin.as_ref().and_then(|twin| twin.violation.clone());
     let inputs = producers.iter().map(|messages| messages.len() as u64).sum::<u64>()
         + twin.as_ref().map_or(0, |twin| twin.counts.inputs);
     let run = Run {
         subject,
+        reference,
         world: Shared::new(world),
         futures: Vec::new(),
         steps_left: STEPS_BASE + STEPS_PER_INPUT * inputs,
         owners_left: OWNERS_BASE
             + faults.iter().map(|fault| fault.for_ns / 1_000_000_000).sum::<u64>(),
-        producers: producers.into_iter().map(Arc::from).collect(),
         manifest: subject.manifest(),
         config: subject.driver(),
-        twin,
         past_halt: None,
         finished: None,
         stop,
@@ -159,81 +169,24 @@ pub fn simulate_until<S: Subject>(
     run.through()
 }
 
-/// The same inputs without driver, log and faults.
-struct Twin {
-    log: Arc<Batch>,
-    digest: Digest,
-    counts: Counts,
-    duplicates: u64,
-    figures: Vec<(Name, &'static str, Figure)>,
-    state: Vec<u8>,
-    violation: Option<Violation>,
-}
-
-impl Twin {
-    /// Runs it, or a beginning of it once `stop` is raised.
-    fn run<S: Subject>(subject: &S, stop: &AtomicBool) -> Result<Self, String> {
-        let mut engine = subject.engine(&mut |_, _, handler| handler)?;
-        let mut feed = Merge::new(subject.lanes()?);
-        let mut log = Batch::default();
-        let mut duplicates = 0;
-        let mut violation = None;
-        while let Polled::Ready(recv_time) =
-            block_on(feed.poll(Duration::ZERO)).map_err(|error| error.to_string())?
-        {
-            let latest = engine.time().max(recv_time);
-            engine.advance(recv_time, &mut log);
-            while engine.halted().is_some() {
-                engine.go_past_halt(engine.time(), &mut log);
-                engine.advance(recv_time, &mut log);
-            }
-            let input = feed.take();
-            if engine.step(input, recv_time, &mut log) == Stepped::Duplicate {
-                duplicates += 1;
-            }
-            while engine.halted().is_some() {
-                engine.go_past_halt(engine.time(), &mut log);
-            }
-            if engine.time() > latest && violation.is_none() {
-                let what = "engine time runs ahead of the inputs";
-                violation = Some(Violation::new(Oracle::Time, what, latest, engine.time()));
-            }
-            if stop.load(Ordering::Relaxed) {
-                break;
-            }
-        }
-        let state = engine.save().map_err(|error| error.to_string())?;
-        Ok(Self {
-            log: Arc::new(log),
-            digest: engine.digest(),
-            counts: *engine.counts(),
-            duplicates,
-            figures: engine.figures(),
-            state,
-            violation,
-        })
-    }
-}
-
 type Running<'a> = Pin<Box<dyn Future<Output = Ended> + 'a>>;
 
 /// How a process ended.
 enum Ended {
     Owner(Box<(Result<Outcome, RunError>, Engine)>),
-    Producer,
+    Producer { number: usize },
 }
 
 struct Run<'a, S: Subject> {
     subject: &'a S,
+    reference: &'a Reference,
     world: Shared<S::Log>,
     /// One for each process of the world, until it ends or dies.
     futures: Vec<Option<Running<'a>>>,
     steps_left: u64,
     owners_left: u64,
-    producers: Vec<Arc<[Message]>>,
     manifest: Vec<u8>,
     config: DriverConfig,
-    twin: Option<Twin>,
     /// The newest halt that an owner reported; an operator lets the next one go on behind it.
     past_halt: Option<Pos>,
     finished: Option<(Outcome, Engine)>,
@@ -243,8 +196,8 @@ struct Run<'a, S: Subject> {
 
 impl<S: Subject> Run<'_, S> {
     fn through(mut self) -> Result<Report, String> {
-        self.world.lock().resend = vec![false; self.producers.len()];
-        for number in 0..self.producers.len() {
+        self.world.lock().producers = vec![Producer::default(); self.reference.producers.len()];
+        for number in 0..self.reference.producers.len() {
             self.start_producer(number);
         }
         self.world.lock().plan(0, Next::Start);
@@ -269,7 +222,11 @@ impl<S: Subject> Run<'_, S> {
 
     /// Whether it reads an ingress on the wall clock, not recorded inputs on a virtual one.
     fn is_live(&self) -> bool {
-        !self.producers.is_empty()
+        !self.reference.producers.is_empty()
+    }
+
+    fn twin(&self) -> Option<&Twin> {
+        self.reference.twin.as_ref()
     }
 
     fn is_well(&self) -> bool {
@@ -401,11 +358,12 @@ impl<S: Subject> Run<'_, S> {
         } else {
             Inputs::Recorded(Merge::new(self.subject.lanes()?))
         };
+        let died = Arc::new(AtomicBool::new(false));
         let mut driver = Driver {
             log,
-            feed: SimFeed { world: world.clone(), process, inner },
+            feed: SimFeed { inner, died: Arc::clone(&died) },
             clock: SimClock { world: world.clone(), process, live: self.is_live() },
-            observer: SimObserver { world: world.clone(), process },
+            observer: SimObserver { world: world.clone(), process, died },
             engine: self.subject.engine(&mut |_, _, handler| handler)?,
             config: self.config,
         };
@@ -421,14 +379,26 @@ impl<S: Subject> Run<'_, S> {
         Ok(())
     }
 
-    /// Starts a producer; one that is started again begins with its first message, having kept no notes.
+    /// Starts a producer, unless it is at work. One that died begins with its first message, having kept no notes; one
+    /// that was done sends its last messages again.
     fn start_producer(&mut self, number: usize) {
+        let ours = |p: &Process| p.role == Role::Producer { number } && !p.dead;
+        if self.world.lock().processes.iter().any(ours) {
+            return;
+        }
         let (process, _) = self.add_process(Role::Producer { number });
-        let messages = Arc::clone(&self.producers[number]);
+        let producer = std::mem::take(&mut self.world.lock().producers[number]);
+        let messages = Arc::clone(&self.reference.producers[number]);
         let log = SimLog { world: self.world.clone(), process };
         self.futures.push(Some(Box::pin(async move {
-            publish(&log, number, &messages).await;
-            Ended::Producer
+            if producer.done {
+                log.world.lock().feel(FaultKind::ProducerRestart);
+                let last = messages.len().saturating_sub(SENT_AGAIN);
+                publish(&log, number, &messages[last..]).await;
+            } else {
+                publish(&log, number, &messages).await;
+            }
+            Ended::Producer { number }
         })));
         self.world.lock().plan(0, Next::Wake(process));
     }
@@ -439,8 +409,8 @@ impl<S: Subject> Run<'_, S> {
             return;
         }
         let world = self.world.lock();
-        if world.producers_done == self.producers.len()
-            && world.server.witness.messages_waiting() == 0
+        if world.producers.iter().all(|producer| producer.done)
+            && !world.server.witness.some_message_waits()
         {
             for process in world.processes.iter().filter(|p| p.role == Role::Owner && !p.dead) {
                 process.stop.request();
@@ -451,11 +421,11 @@ impl<S: Subject> Run<'_, S> {
     /// Whether the log holds everything that it should in the end.
     fn is_complete(&self) -> bool {
         let world = self.world.lock();
-        match &self.twin {
+        match self.twin() {
             Some(twin) => world.server.witness.digest() == twin.digest,
             None => {
-                world.producers_done == self.producers.len()
-                    && world.server.witness.messages_waiting() == 0
+                world.producers.iter().all(|producer| producer.done)
+                    && !world.server.witness.some_message_waits()
             }
         }
     }
@@ -464,8 +434,8 @@ impl<S: Subject> Run<'_, S> {
         self.world.lock().processes[process].dead = true;
         let (result, engine) = match ended {
             Ended::Owner(ended) => *ended,
-            Ended::Producer => {
-                self.world.lock().producers_done += 1;
+            Ended::Producer { number } => {
+                self.world.lock().producers[number].done = true;
                 return;
             }
         };
@@ -516,7 +486,7 @@ impl<S: Subject> Run<'_, S> {
         }
         let lost = world.server.lost_writes;
         if outcome.end == End::Finished && !lost {
-            let expected = self.twin.as_ref().map_or(Digest::EMPTY, |twin| twin.digest);
+            let expected = self.twin().map_or(Digest::EMPTY, |twin| twin.digest);
             let actual = world.server.witness.digest();
             let what = "a run that finished leaves the log of its fault-free twin";
             world.violate(Violation::new(Oracle::Transparent, what, expected, actual));
@@ -571,18 +541,30 @@ impl<S: Subject> Run<'_, S> {
         drop(world);
         check_floor(&log, trimmed)?;
         let state = save(engine)?;
-        let (events, base_is_whole) = self.re_execute(&log, begin, &state)?;
-        if base_is_whole {
-            same(
-                Oracle::Truth,
-                "the totals are those of the log",
-                &recount(&events),
-                &outcome.counts,
-            )?;
-            self.check_ledger(&events, accepted, outcome)?;
-        }
-        if let Some(twin) = &self.twin {
+        if let Some(twin) = self.twin() {
             same(Oracle::Transparent, "the log is the twin's", &twin.digest, &outcome.digest)?;
+        }
+        let sights = match self.twin() {
+            // What holds of the twin's log holds of this one. Left is whether the rest of it goes with its oldest snapshot.
+            Some(twin) => {
+                if begin > Pos::ZERO {
+                    self.execute_again(&log, begin, &state)?;
+                }
+                twin.judged.clone()?
+            }
+            None => {
+                let executed = self.execute_again(&log, begin, &state)?;
+                let sights = executed.judge(&outcome.counts)?;
+                if let Some(messages) = executed.messages() {
+                    self.account_for(messages + outcome.duplicates, accepted)?;
+                }
+                sights
+            }
+        };
+        let mut world = self.world.lock();
+        sights.into_iter().for_each(|sight| world.coverage.see(sight));
+        drop(world);
+        if let Some(twin) = self.twin() {
             same(Oracle::Transparent, "the totals are the twin's", &twin.counts, &outcome.counts)?;
             same(
                 Oracle::Transparent,
@@ -597,100 +579,32 @@ impl<S: Subject> Run<'_, S> {
         self.check_bounds(snapshots)
     }
 
-    /// Executes the log again from the oldest snapshot, compares the state, and audits the entries.
-    fn re_execute(
-        &self,
-        log: &S::Log,
-        begin: Pos,
-        state: &[u8],
-    ) -> Result<(Vec<Event>, bool), Violation> {
-        let calls = CallLog::default();
-        let failed = |what: &str, error: &dyn std::fmt::Display| {
+    /// Executes the log again from the oldest snapshot and compares the state.
+    fn execute_again(&self, log: &S::Log, begin: Pos, state: &[u8]) -> Result<Executed, Violation> {
+        let unreadable = |error: LogError| {
+            let what = "the log is executed again";
             Violation::new(Oracle::Fold, what, "the log, entry for entry", error)
         };
-        let engine = self
-            .subject
-            .engine(&mut |name, priority, handler| calls.watch(name, priority, handler));
-        let mut engine = engine.map_err(|error| failed("no engine", &error))?;
-        let mut parked_before = Lanes::default();
-        let replayed = block_on(async {
-            let head = log.head().await?.unwrap_or_default();
-            if begin > Pos::ZERO {
-                recovery::load_snapshot(&mut engine, log, begin).await?;
-            }
-            parked_before = Lanes::of(&engine);
-            let mut replay = Replay::begin(&engine, &head)?;
-            let mut events = Vec::with_capacity(head.pos.seq.saturating_sub(begin.seq) as usize);
-            while let Some(query) = replay.wanted() {
-                let page = log.range(query).await?;
-                replay.absorb_into(&mut engine, &page, &mut events)?;
-            }
-            replay.finish(&engine)?;
-            Ok::<_, ReplayError>(events)
-        });
-        let events = replayed.map_err(|error| failed("the log is executed again", &error))?;
-        same_bytes(
-            Oracle::Fold,
-            "executing the log again gives the state",
-            &save(&engine)?,
-            state,
-        )?;
-        let config = *engine.config();
-        let parked = Parked { before: parked_before, after: Lanes::of(&engine) };
-        // What watched it hands in its notes.
-        drop(engine);
-        let sights = audit(&events, &calls.take(), &config, parked)?;
-        self.see_outcomes(&events);
-        sights.into_iter().for_each(|sight| self.world.lock().coverage.see(sight));
-        Ok((events, begin == Pos::ZERO))
+        let head = block_on(log.head()).map_err(unreadable)?.unwrap_or_default();
+        let snapshot = match begin {
+            Pos::ZERO => None,
+            begin => block_on(log.snapshot(begin)).map_err(unreadable)?,
+        };
+        let mut execution = Execution::begin(self.subject, &head, snapshot.as_deref())?;
+        while let Some(query) = execution.wanted() {
+            execution.absorb(&block_on(log.range(query)).map_err(unreadable)?)?;
+        }
+        execution.finish(state)
     }
 
-    fn see_outcomes(&self, events: &[Event]) {
-        let mut world = self.world.lock();
-        if events.iter().any(is_past_halt) {
-            world.coverage.see(Sight::WentPastHalt);
+    /// Whether every message that was accepted is an entry or a duplicate.
+    fn account_for(&self, accounted: u64, accepted: u64) -> Result<(), Violation> {
+        if self.world.lock().server.lost_writes && accounted > accepted {
+            // The engine had read a message that the server then lost; it is handled once.
+            return Ok(());
         }
-        for event in events.iter().filter(|event| event.origin == Origin::Outcome) {
-            match &event.body {
-                Body::System(System::CircuitOpened { .. }) => {
-                    world.coverage.see(Sight::CircuitOpened);
-                }
-                Body::System(System::CircuitClosed { .. }) => {
-                    world.coverage.see(Sight::CircuitClosed);
-                }
-                _ => {}
-            }
-        }
-    }
-
-    fn check_ledger(
-        &self,
-        events: &[Event],
-        accepted: u64,
-        outcome: &Outcome,
-    ) -> Result<(), Violation> {
-        let inputs: Vec<&Event> = events.iter().filter(|e| e.origin == Origin::Input).collect();
-        let mut last = std::collections::BTreeMap::<Name, u64>::new();
-        for input in &inputs {
-            let header = &input.header;
-            let earlier = last.insert(header.source, header.source_seq).unwrap_or(0);
-            if header.source_seq <= earlier {
-                let what = format!("inputs of {} stand in its order", header.source);
-                let expected = format!("above {earlier}");
-                return Err(Violation::new(Oracle::Ledger, what, expected, header.source_seq));
-            }
-        }
-        if self.is_live() {
-            let messages = inputs.iter().filter(|input| !is_past_halt(input)).count() as u64;
-            let accounted = messages + outcome.duplicates;
-            let what = "every message accepted is an entry or a duplicate";
-            if self.world.lock().server.lost_writes && accounted > accepted {
-                // The engine had read a message that the server then lost; it is handled once.
-                return Ok(());
-            }
-            same(Oracle::Ledger, what, &accepted, &accounted)?;
-        }
-        Ok(())
+        let what = "every message accepted is an entry or a duplicate";
+        same(Oracle::Ledger, what, &accepted, &accounted)
     }
 
     fn check_bounds(&self, snapshots: usize) -> Result<(), Violation> {
@@ -790,7 +704,7 @@ async fn publish<L: EventLog + Default>(log: &SimLog<L>, number: usize, messages
     };
     let mut next = 0;
     loop {
-        if std::mem::take(&mut log.world.lock().resend[number]) && next > 0 {
+        if std::mem::take(&mut log.world.lock().producers[number].resend) && next > 0 {
             next = usize::saturating_sub(next, SENT_AGAIN);
             log.world.lock().feel(FaultKind::ProducerRestart);
         }

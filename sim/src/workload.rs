@@ -15,6 +15,8 @@ use silvertine_engine::{
     time::Nanos,
 };
 
+use crate::rng::mix;
+
 /// What a stream of awkward inputs looks like. Shares are given in events of a thousand.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -89,6 +91,8 @@ const DUPLICATE_REACH: u64 = 24;
 const PRICE_LIMIT: i64 = 1_000_000_000_000_000_000;
 /// The most messages that are made at once.
 const PUBLISH_LIMIT: u64 = 1_000_000;
+/// Of so many published rows one is JSON, which takes several times as long to write and read as the other codec.
+const JSON_EVERY: u64 = 16;
 /// Rows in which the price goes once up and down.
 const SWING: u64 = 64;
 
@@ -120,12 +124,7 @@ impl Workload {
     }
 
     fn drawn(&self, what: Draw, row: u64) -> u64 {
-        let mut bytes = [0; 24];
-        bytes[..8].copy_from_slice(&self.seed.to_le_bytes());
-        bytes[8..16].copy_from_slice(&row.to_le_bytes());
-        bytes[16] = what as u8;
-        let [a, b, c, d, e, f, g, h, ..] = fingerprint(&bytes);
-        u64::from_le_bytes([a, b, c, d, e, f, g, h])
+        mix(mix(self.seed, what as u64), row)
     }
 
     /// Checks what the fields must keep.
@@ -249,7 +248,7 @@ impl Workload {
     #[must_use]
     pub fn messages(&self, name: Name) -> Vec<Message> {
         let message = |row: u64| {
-            let codec = if row.is_multiple_of(3) { Codec::Json } else { Codec::Postcard };
+            let codec = if row.is_multiple_of(JSON_EVERY) { Codec::Json } else { Codec::Postcard };
             let payload = match self.fate(row) {
                 Fate::Bad => format!("row {row} makes no sense").into_bytes(),
                 Fate::Says(original) => {

@@ -20,11 +20,11 @@ use silvertine::{
     scenarios::{
         handlers::Registry,
         scenario::Scenario,
-        under_faults::{ScenarioSubject, UnderFaults},
+        under_faults::{Runner, ScenarioSubject, UnderFaults},
     },
     sim::{
         exhaust::{self, Exhaustive},
-        plan::{LAST_SEED, Plan, seeds_from},
+        plan::{LAST_SEED, Plan, SEEDS_OF_FAMILY, seeds_from},
         report::Failure as Broken,
     },
     storage::memory::MemoryLog,
@@ -152,6 +152,14 @@ impl<'a> Plans<'a> {
         }
     }
 
+    /// The plans of the `nth` family, counted from the one of the first plan, with their numbers. None past the last.
+    fn family(&self, nth: u64) -> Vec<(u64, Plan)> {
+        let family = self.first() / SEEDS_OF_FAMILY + nth;
+        let numbers = family * SEEDS_OF_FAMILY..(family + 1) * SEEDS_OF_FAMILY;
+        let ours = numbers.skip_while(|&number| number < self.first());
+        ours.map_while(|number| Some((number, self.nth(number)?))).collect()
+    }
+
     const fn name(&self) -> &'static str {
         match self {
             Self::Drawn { .. } => "seeds",
@@ -171,7 +179,7 @@ fn run_all(
     interrupted: &AtomicBool,
 ) -> Result<Tally, Failure> {
     let began = Instant::now();
-    let next = AtomicU64::new(plans.first());
+    let next = AtomicU64::new(0);
     let stop = AtomicBool::new(false);
     let tally = Mutex::new(Tally::default());
     let failed = Mutex::new(None);
@@ -183,13 +191,19 @@ fn run_all(
         for _ in 0..args.jobs {
             scope.spawn(|| {
                 let mut ours = Tally::default();
+                let mut runner = subject.runner();
                 while !stop.load(Ordering::Relaxed) && !enough() {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(plan) = plans.nth(number) else { break };
-                    let ran = run_once(subject, number, &plan, args, &mut ours);
-                    stop.fetch_or(ran.is_err() || !ours.failed.is_empty(), Ordering::Relaxed);
-                    if let Err(failure) = ran {
-                        *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
+                    let family = plans.family(next.fetch_add(1, Ordering::Relaxed));
+                    if family.is_empty() {
+                        break;
+                    }
+                    // None is left half done, so that what was run has no gaps.
+                    for (number, plan) in family {
+                        let ran = run_once(&mut runner, number, &plan, args, &mut ours);
+                        stop.fetch_or(ran.is_err() || !ours.failed.is_empty(), Ordering::Relaxed);
+                        if let Err(failure) = ran {
+                            *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
+                        }
                     }
                 }
                 tally.lock().unwrap_or_else(PoisonError::into_inner).add(ours);
@@ -206,17 +220,17 @@ fn run_all(
 }
 
 fn run_once(
-    subject: &Subject,
+    runner: &mut Runner<'_, MemoryLog>,
     number: u64,
     plan: &Plan,
     args: &SimArgs,
     tally: &mut Tally,
 ) -> Result<(), Failure> {
-    let report = subject.run(plan, false).map_err(cannot_run)?;
+    let report = runner.run(plan, false).map_err(cannot_run)?;
     if args.check_determinism {
-        determinism::compare_with_second_run(subject, number, plan, &report)?;
+        determinism::compare_with_second_run(runner.subject(), number, plan, &report)?;
     }
-    tally.note(number, &report);
+    tally.note(number, plan, &report);
     Ok(())
 }
 

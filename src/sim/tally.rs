@@ -8,6 +8,7 @@ use silvertine::{
     sim::{
         coverage::{Coverage, Sight},
         fault::FaultKind,
+        plan::Plan,
         simulate::Report,
     },
 };
@@ -18,11 +19,13 @@ use crate::cli::SimArgs;
 #[derive(Default)]
 pub(super) struct Tally {
     pub(super) runs: u64,
+    inputs: u64,
     taken: u64,
     faults: u64,
     owners: u64,
     steps: u64,
     virtual_ns: u128,
+    /// Of one schedule: inputs, faults.
     least: Option<(u64, u64)>,
     pub(super) coverage: Coverage,
     /// Numbers of plans that broke a promise, in order.
@@ -34,15 +37,16 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    pub(super) fn note(&mut self, number: u64, report: &Report) {
+    pub(super) fn note(&mut self, number: u64, plan: &Plan, report: &Report) {
         self.runs += 1;
+        self.inputs += plan.events();
         self.taken += report.taken;
         self.faults += report.faults;
         self.owners += report.owners;
         self.steps += report.trace.steps();
         self.virtual_ns += u128::from(report.virtual_ns);
-        let (taken, faults) = self.least.unwrap_or((u64::MAX, u64::MAX));
-        self.least = Some((taken.min(report.taken), faults.min(report.faults)));
+        let (inputs, faults) = self.least.unwrap_or((u64::MAX, u64::MAX));
+        self.least = Some((inputs.min(plan.events()), faults.min(report.faults)));
         self.coverage.add(&report.coverage);
         if report.violation.is_some() {
             self.failed.push(number);
@@ -52,6 +56,7 @@ impl Tally {
 
     pub(super) fn add(&mut self, other: Self) {
         self.runs += other.runs;
+        self.inputs += other.inputs;
         self.taken += other.taken;
         self.faults += other.faults;
         self.owners += other.owners;
@@ -89,7 +94,7 @@ impl Tally {
             "schema_version": 1, "good": true,
             "end": if end == "stopped" { end } else { "finished" }, "schedules": self.runs, "jobs": self.jobs,
             "seconds": self.wall.as_secs_f64(), "schedules_per_second": self.per_second(self.runs.into()) as u64,
-            "inputs": self.taken, "faults": self.faults, "owners": self.owners, "steps": self.steps,
+            "inputs": self.inputs, "taken": self.taken, "faults": self.faults, "owners": self.owners, "steps": self.steps,
             "virtual_seconds": (self.virtual_ns / 1_000_000_000) as u64,
             "faults_by_kind": faults, "sights": sights, "missing": self.coverage.missing(),
         });
@@ -98,7 +103,7 @@ impl Tally {
 
     fn print_text(&self, end: &str, what: &str, matrix: bool) {
         let runs = u128::from(self.runs.max(1));
-        let (least_taken, least_faults) = self.least.unwrap_or_default();
+        let (least_inputs, least_faults) = self.least.unwrap_or_default();
         println!("{end}: {} {what}, no promise broken", self.runs);
         println!(
             "  {} schedules/s with {} job(s), {:.1} s in all",
@@ -107,7 +112,8 @@ impl Tally {
             self.wall.as_secs_f64()
         );
         println!(
-            "  per schedule: {} inputs (least {least_taken}), {} faults (least {least_faults}), {} owners, {} steps, {} s of virtual time",
+            "  per schedule: {} inputs (least {least_inputs}), {} taken, {} faults (least {least_faults}), {} owners, {} steps, {} s of virtual time",
+            u128::from(self.inputs) / runs,
             u128::from(self.taken) / runs,
             mean(self.faults, runs),
             mean(self.owners, runs),

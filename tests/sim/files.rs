@@ -78,10 +78,10 @@ fn what_nothing_can_feel_does_not_count_as_fired() {
         let recorded = fired(kind, false, "after_events = 50");
         assert_eq!(recorded, None, "{kind} where inputs bring their times");
     }
-    // While the owner is down, the producer comes to its end and is not there to send anything again.
+    // While the owner is down, the producer comes to its end; it begins anew to send its last messages again.
     let down = "[[fault]]\nkind = \"crash\"\nafter_events = 100\nfor = \"5s\"";
     let restarted = fired("producer_restart", true, &format!("at = \"00:00:03\"\n{down}"));
-    assert_eq!(restarted, None, "nobody is left to send anything again");
+    assert_eq!(restarted, Some(1), "a producer that was done sends again");
 }
 
 #[test]

@@ -136,10 +136,9 @@ pub(crate) fn audit(
     events: &[Event],
     calls: &Calls,
     config: &EngineConfig,
-    parked: Parked,
+    parked: &Parked,
 ) -> Result<Vec<Sight>, Violation> {
-    let Parked { before, after } = parked;
-    let parking = Parking::new(config, before);
+    let parking = Parking::new(config, parked.before.clone());
     let by_id = index(events)?;
     // The newest entry of that id before `at`: beyond its window, a producer's id may come again.
     let find = |id: EventId, at: usize| -> Option<usize> {
@@ -161,7 +160,7 @@ pub(crate) fn audit(
         }
     }
     timers_in_order(events)?;
-    Deliveries::new(events, &causes, calls, config, parking).check(&find, whole, &after)
+    Deliveries::new(events, &causes, calls, config, parking).check(&find, whole, &parked.after)
 }
 
 /// Whether it is an operator's permission to go on behind a halt.

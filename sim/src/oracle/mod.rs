@@ -5,6 +5,7 @@
 //! off because of a fault: what a fault may excuse is decided case by case.
 
 pub(crate) mod audit;
+pub(crate) mod execution;
 pub(crate) mod explain;
 pub(crate) mod parking;
 pub(crate) mod witness;

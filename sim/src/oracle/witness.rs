@@ -46,6 +46,8 @@ struct Kept {
 struct Producer {
     last: u64,
     stored: u64,
+    /// The newest that was consumed.
+    consumed: u64,
     waiting: BTreeMap<u64, Fingerprint>,
 }
 
@@ -162,11 +164,11 @@ impl Witness {
             self.snapshots.insert(self.head.pos, fingerprint(bytes));
         }
         for (name, done) in commit.ingress_done.iter().flatten() {
-            if let Some(producer) = self.producers.get_mut(name) {
-                // Oldest first, as they are consumed: what waits is not looked through.
-                while let Some(first) = producer.waiting.first_entry().filter(|e| e.key() <= done) {
-                    first.remove();
-                }
+            let producer = self.producers.entry(*name).or_default();
+            producer.consumed = producer.consumed.max(*done);
+            // Oldest first, as they are consumed: what waits is not looked through.
+            while let Some(first) = producer.waiting.first_entry().filter(|e| e.key() <= done) {
+                first.remove();
             }
         }
         Ok(())
@@ -287,28 +289,23 @@ impl Witness {
     }
 
     fn ingress(&self, cursor: &IngressCursor, limit: usize, messages: &[Message]) -> Check {
-        let mut seen = cursor.clone();
+        let mut waiting: BTreeMap<Name, _> = BTreeMap::new();
+        for (&name, producer) in &self.producers {
+            let after = cursor.get(&name).copied().unwrap_or(0);
+            waiting.insert(name, producer.waiting.range(after + 1..).peekable());
+        }
         for message in messages {
-            let after = seen.insert(message.producer, message.seq).unwrap_or(0);
-            let next = self.waiting_after(message.producer, after);
-            let content = fingerprint(&message.payload);
-            let found = Some((message.seq, content));
+            let next = waiting.get_mut(&message.producer).and_then(Iterator::next);
+            let next = next.map(|(&seq, &content)| (seq, content));
+            let found = Some((message.seq, fingerprint(&message.payload)));
             same(Oracle::Ledger, "the ingress gives every message in order", &next, &found)?;
         }
-        let left = self.producers.keys().any(|&name| {
-            let after = seen.get(&name).copied().unwrap_or(0);
-            self.waiting_after(name, after).is_some()
-        });
+        let left = waiting.values_mut().any(|waiting| waiting.peek().is_some());
         if left && messages.len() < limit {
             let what = "the ingress keeps messages back";
             return Err(Violation::new(Oracle::Ledger, what, "more messages", messages.len()));
         }
         Ok(())
-    }
-
-    fn waiting_after(&self, producer: Name, after: u64) -> Option<(u64, Fingerprint)> {
-        let waiting = &self.producers.get(&producer)?.waiting;
-        waiting.range(after + 1..).next().map(|(&seq, &content)| (seq, content))
     }
 
     fn trimmed(&mut self, lease: &Lease, at: Pos, removed: u64) -> Check {
@@ -337,9 +334,13 @@ impl Witness {
         Err(Violation::new(Oracle::Trim, "trimming is refused", "removed entries", error))
     }
 
-    /// Messages that were accepted and not yet consumed.
-    pub(crate) fn messages_waiting(&self) -> usize {
-        self.producers.values().map(|producer| producer.waiting.len()).sum()
+    /// Whether a message was accepted and not yet consumed. One that was lost behind a reader who had it, and was then
+    /// published once more, stays behind the reader's cursor: it is consumed already.
+    pub(crate) fn some_message_waits(&self) -> bool {
+        let waits = |producer: &Producer| {
+            producer.waiting.last_key_value().is_some_and(|(&newest, _)| newest > producer.consumed)
+        };
+        self.producers.values().any(waits)
     }
 
     /// Messages that were accepted, consumed or not.

@@ -3,6 +3,10 @@
 use std::{
     future::Future,
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -197,9 +201,9 @@ impl<L: EventLog + Default> Future for Slept<L> {
 
 /// Inputs, and the place at which a process can die between two of them.
 pub(crate) struct SimFeed<L> {
-    pub(crate) world: Shared<L>,
-    pub(crate) process: usize,
     pub(crate) inner: Inputs<L>,
+    /// Set by the observer: it died with the last input in its hands.
+    pub(crate) died: Arc<AtomicBool>,
 }
 
 pub(crate) enum Inputs<L> {
@@ -216,7 +220,7 @@ impl<L: EventLog + Default> Feed for SimFeed<L> {
     }
 
     async fn poll(&mut self, wait: Duration) -> Result<Polled, FeedError> {
-        if self.world.lock().processes[self.process].dead {
+        if self.died.load(Ordering::Relaxed) {
             std::future::pending::<()>().await;
         }
         match &mut self.inner {
@@ -258,6 +262,7 @@ impl<L: EventLog + Default> Feed for SimFeed<L> {
 pub(crate) struct SimObserver<L> {
     pub(crate) world: Shared<L>,
     pub(crate) process: usize,
+    pub(crate) died: Arc<AtomicBool>,
 }
 
 impl<L: EventLog + Default> Observer for SimObserver<L> {
@@ -265,6 +270,9 @@ impl<L: EventLog + Default> Observer for SimObserver<L> {
         let mut world = self.world.lock();
         world.processes[self.process].phase = Phase::Handling;
         world.note_taken();
+        if world.processes[self.process].dead {
+            self.died.store(true, Ordering::Relaxed);
+        }
     }
 
     fn committed(&mut self, progress: Progress) {

@@ -18,7 +18,6 @@ use std::{
 
 use silvertine_engine::{
     codec::decode_entry,
-    digest::fingerprint,
     driver::RetryConfig,
     event::Event,
     log::{Applied, Batch, EntryRef, EventLog, LogError, LogErrorKind},
@@ -35,6 +34,7 @@ use crate::{
     coverage::{Coverage, Phase, Sight},
     fault::{CrashedRequest, Fault, FaultKind, OpKind, Scope, When},
     oracle::{Oracle, Violation},
+    rng::mix,
     trace::{Happened, Trace, What},
 };
 
@@ -110,6 +110,15 @@ struct Travelling {
     request: Arc<Request>,
 }
 
+/// What the world knows of a producer, whichever process it is in.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Producer {
+    /// It was told to send again from an earlier message.
+    pub(crate) resend: bool,
+    /// All its messages are acknowledged.
+    pub(crate) done: bool,
+}
+
 pub(crate) struct World<L> {
     pub(crate) now: u64,
     seed: u64,
@@ -142,12 +151,9 @@ pub(crate) struct World<L> {
     origin: Option<Nanos>,
     /// What clock jumps have added to the wall clock.
     skew_ns: i64,
-    /// Set once a producer was told to send again from an earlier message.
-    pub(crate) resend: Vec<bool>,
+    pub(crate) producers: Vec<Producer>,
     /// What struck and counts only once somebody feels it, with the phase in which it struck.
     unfelt: Vec<(FaultKind, Phase)>,
-    /// Producers whose messages are all acknowledged.
-    pub(crate) producers_done: usize,
     /// The log of the fault-free twin, where there is one.
     twin: Option<Arc<Batch>>,
 }
@@ -186,9 +192,8 @@ impl<L: EventLog + Default> World<L> {
             taken: 0,
             origin: None,
             skew_ns: 0,
-            resend: Vec::new(),
+            producers: Vec::new(),
             unfelt: Vec::new(),
-            producers_done: 0,
             twin,
         };
         for (at, fault) in faults.iter().enumerate() {
@@ -226,11 +231,7 @@ impl<L: EventLog + Default> World<L> {
     /// A number below `bound` that depends on the seed and on how many were drawn before.
     fn draw(&mut self, bound: u64) -> u64 {
         self.draws += 1;
-        let mut bytes = [0; 16];
-        bytes[..8].copy_from_slice(&self.seed.to_le_bytes());
-        bytes[8..].copy_from_slice(&self.draws.to_le_bytes());
-        let [a, b, c, d, e, f, g, h, ..] = fingerprint(&bytes);
-        u64::from_le_bytes([a, b, c, d, e, f, g, h]) % bound
+        mix(self.seed, self.draws) % bound
     }
 
     /// From 20 to 200 microseconds: one way through a network in one house.
@@ -622,8 +623,18 @@ impl<L: EventLog + Default> World<L> {
                 }
             }
             Scope::Clock => self.skew_ns = self.skew_ns.saturating_add(fault.by_ns),
-            Scope::Producer => self.resend.iter_mut().for_each(|resend| *resend = true),
+            Scope::Producer => self.restart_producers(),
             Scope::Process | Scope::Operation => self.strike_process(&fault),
+        }
+    }
+
+    /// Producers lose their place and send again from an earlier message; those that were done begin anew for it.
+    fn restart_producers(&mut self) {
+        for number in 0..self.producers.len() {
+            self.producers[number].resend = true;
+            if self.producers[number].done {
+                self.plan(self.now, Next::StartProducer(number));
+            }
         }
     }
 
