@@ -64,6 +64,7 @@ macro_rules! on {
                 a_dead_letter_is_written_in_the_same_step,
             );
             laws!($bed, ordering:
+                a_member_that_is_given_nothing_new_shows_a_sign_of_life,
                 messages_of_one_key_come_one_after_the_other_over_all_members,
                 a_key_stays_taken_while_its_message_waits_for_a_retry_or_changes_hands,
                 the_next_of_a_key_comes_up_when_the_one_before_is_dead,

@@ -157,3 +157,13 @@ pub async fn replays_keep_the_order_of_their_key<B: Bed>() {
     seen.sort_unstable();
     assert_eq!(seen, ["a2", "a3", "again"]);
 }
+
+pub async fn a_member_that_is_given_nothing_new_shows_a_sign_of_life<B: Bed>() {
+    let mut desk = open::<B>().await;
+    let held = desk.poll("m", Ask { limit: 1, ..ANY }).await;
+    assert_eq!(texts(&held), ["a1"]);
+    assert_eq!(texts(&desk.poll("n", ANY).await), ["b1", "free", "too"]);
+    desk.pass(DEAD_AFTER).await;
+    assert_eq!(desk.poll("m", NEW).await, []);
+    assert!(!texts(&desk.poll("n", ANY).await).contains(&"a1".to_owned()), "m is alive");
+}

@@ -184,6 +184,8 @@ if new then
     if i ~= replays then take_new(i) end
   end
 end
+-- Redis 7.0 takes no notice of a member that it has nothing for.
+if #out == 0 and parked == 0 then touch(lanes[1]) end
 local places = {}
 if cursors then
   for i, lane in ipairs(lanes) do places[i] = last_delivered(lane) or '0-0' end
