@@ -90,7 +90,7 @@ impl<L: EventLog + Default> Check<L> {
         drawn: Plan,
         oracle: silvertine_sim::oracle::Oracle,
     ) -> Result<CheckError, CheckError> {
-        let mut plan = self.subject.shrink(&drawn, oracle);
+        let mut plan = self.subject.shrink(&drawn, oracle, &|| false);
         let mut report = self.subject.run(&plan, false).map_err(CheckError::Setup)?;
         if report.violation.is_none() {
             // A handler that draws its own luck may be lucky here.

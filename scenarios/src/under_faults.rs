@@ -210,12 +210,17 @@ impl<L: EventLog + Default> UnderFaults<L> {
         Runner { subject: self, latest: None }
     }
 
-    /// Reduces a plan to the least that still breaks the same promise.
+    /// Reduces a plan to the least that still breaks the same promise, or to the least that was found by the time that
+    /// there is `enough`.
     #[must_use]
-    pub fn shrink(&self, plan: &Plan, oracle: Oracle) -> Plan {
+    pub fn shrink(&self, plan: &Plan, oracle: Oracle, enough: &dyn Fn() -> bool) -> Plan {
         let handlers: Vec<String> = self.base.handlers.iter().map(label).collect();
+        let mut runner = self.runner();
         shrink::shrink(plan, &handlers, &mut |candidate| {
-            let report = self.run(candidate, false).ok();
+            if enough() {
+                return false;
+            }
+            let report = runner.run(candidate, false).ok();
             report.and_then(|report| report.violation).is_some_and(|v| v.oracle == oracle)
         })
     }

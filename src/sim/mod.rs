@@ -41,6 +41,8 @@ use crate::{
 const PROBES: &str = include_str!("../../scenarios/probes.toml");
 /// Seeds of a run that is not told how many.
 const SEEDS: u64 = 1000;
+/// How long a plan that breaks a promise is shrunk; one that runs for ever takes its time at each attempt.
+const SHRINKING: Duration = Duration::from_secs(60);
 
 type Subject = UnderFaults<MemoryLog>;
 
@@ -58,7 +60,7 @@ pub(crate) fn sim(args: &SimArgs) -> Result<Exit, Failure> {
     }
     if let Some(number) = tally.failed.first() {
         let drawn = plans.nth(*number).expect("it was run");
-        return report_failure(&subject, *number, drawn, args);
+        return report_failure(&subject, *number, drawn, args, &interrupted);
     }
     let is_interrupted = || interrupted.load(Ordering::Relaxed);
     if tally.runs == 0 && !is_interrupted() {
@@ -239,13 +241,16 @@ fn report_failure(
     number: u64,
     drawn: Plan,
     args: &SimArgs,
+    interrupted: &AtomicBool,
 ) -> Result<Exit, Failure> {
     let first = subject.run(&drawn, false).map_err(cannot_run)?;
     let Some(violation) = &first.violation else {
         let message = format!("plan {number} broke a promise once and not again");
         return Err(Failure::new(Exit::NotDeterministic, message));
     };
-    let plan = subject.shrink(&drawn, violation.oracle);
+    let began = Instant::now();
+    let enough = || interrupted.load(Ordering::Relaxed) || began.elapsed() > SHRINKING;
+    let plan = subject.shrink(&drawn, violation.oracle, &enough);
     let report = subject.run(&plan, false).map_err(cannot_run)?;
     let broken = Broken { seed: number, drawn, plan, report };
     let path = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("sim-{number}.toml")));
