@@ -7,9 +7,12 @@ use std::{
 };
 
 use silvertine::{
-    engine::{driver::End, log::OwnerId},
+    engine::{
+        driver::{End, RunError},
+        log::OwnerId,
+    },
     scenarios::{
-        runner::{Report, Runner},
+        runner::{Report, Runner, RunnerError},
         scenario::{ClockMode, Scenario},
     },
     storage::{AnyLog, LogAddress},
@@ -24,7 +27,7 @@ use crate::{
     progress::ProgressView,
     signals::stop_on_signals,
     simulated,
-    summary::Summary,
+    summary::{self, Summary},
 };
 
 /// Entries kept of a run in memory whose scenario does not say.
@@ -64,6 +67,10 @@ pub(crate) fn run(args: RunArgs) -> Result<Exit, Failure> {
     let began = Instant::now();
     let ran = runtime()?.block_on(runner.run(&scenario, log, clock, observer, &stop));
     let wall = began.elapsed();
+    if let (true, Err(RunnerError::Run(RunError::Halted(halt)))) = (args.json, &ran) {
+        let printed = summary::print_halt_json(scenario.name, &args.log, halt);
+        printed.map_err(|why| Failure::unwritable(&why))?;
+    }
     let (report, latency) = ran?;
     latency.inner.clear();
 

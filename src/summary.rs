@@ -9,7 +9,7 @@ use std::{
 use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
 use silvertine::{
-    engine::{bus::Figure, park::Parked},
+    engine::{bus::Figure, halt::Halt, park::Parked, text::Name},
     scenarios::runner::Report,
     storage::LogAddress,
 };
@@ -165,6 +165,24 @@ impl Summary<'_> {
         }
         Ok(())
     }
+}
+
+/// One JSON object on stdout for a run that a failing handler halted: what it would go on behind. The totals are those of
+/// `verify`.
+pub(crate) fn print_halt_json(scenario: Name, log: &LogAddress, halt: &Halt) -> io::Result<()> {
+    let object = json!({
+        "schema_version": 1, "scenario": scenario, "log": log.to_string(), "end": "halted",
+        "head": halt.pos.to_string(), "halted": halt_json(halt),
+    });
+    writeln!(io::stdout(), "{object}")
+}
+
+/// Where a handler halted the run, and why.
+pub(crate) fn halt_json(halt: &Halt) -> Value {
+    json!({
+        "pos": halt.pos.to_string(), "handler": halt.handler, "topic": halt.topic,
+        "event": halt.event.to_string(), "reason": halt.reason, "parked": halt.parked,
+    })
 }
 
 /// What is parked, for programs.

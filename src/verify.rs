@@ -19,7 +19,7 @@ use crate::{
     cli::VerifyArgs,
     exit::{Exit, Failure},
     run::runtime,
-    summary::parked_json,
+    summary::{halt_json, parked_json},
 };
 
 /// What a good log says of itself.
@@ -51,10 +51,7 @@ pub(crate) fn verify(args: VerifyArgs) -> Result<Exit, Failure> {
                 "pos": letter.pos.to_string(), "handler": letter.handler,
                 "event": letter.event, "reason": letter.reason,
             })),
-            "halted": halt.as_ref().map(|halt| json!({
-                "pos": halt.pos.to_string(), "handler": halt.handler, "topic": halt.topic,
-                "event": halt.event.to_string(), "reason": halt.reason, "parked": halt.parked,
-            })),
+            "halted": halt.as_ref().map(halt_json),
             "parked": parked_json(&parked),
         });
         println!("{object}");

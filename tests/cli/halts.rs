@@ -26,6 +26,19 @@ fn a_halted_run_says_which_handler_failed_on_what_and_what_to_do() {
 }
 
 #[test]
+fn a_halted_run_says_so_in_json() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let scenario = scenario(folder.path(), "market_data = \"halt\"");
+    let log = format!("redb:{}", folder.path().join("log").display());
+    let halted = silvertine(&["run", &scenario, "--log", &log, "--json"]);
+    halted_at(&halted);
+    let said: serde_json::Value = serde_json::from_str(&halted.stdout).expect("one object");
+    assert_eq!(said["halted"], silvertine(&["verify", &log, "--json"]).json()["halted"]);
+    // The handler's word goes to scripts and to people.
+    assert!(halted.stderr.contains(said["halted"]["reason"].as_str().expect("a reason")));
+}
+
+#[test]
 fn a_halted_run_goes_on_only_behind_the_halt_that_is_named() {
     let folder = TempDir::new().expect("a temporary folder");
     let scenario = scenario(folder.path(), "market_data = \"halt\"");
