@@ -106,7 +106,7 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
 
 fn start_logging(verbose: u8) {
     let default = match verbose {
-        0 => "error",
+        0 => "error,silvertine::notice=warn",
         1 => "warn,silvertine=info",
         _ => "debug",
     };

@@ -9,7 +9,7 @@ use silvertine::{
         worker::{ConsumerName, CoreStats, Streams},
     },
     storage::streams::AnyStreams,
-    worker::{Exec, Router, Worker, WorkerError, now},
+    worker::{Exec, Router, Worker, WorkerError, notice, now},
 };
 
 use super::{args::WorkArgs, open, say};
@@ -70,10 +70,13 @@ fn is_executable(program: &str) -> bool {
 /// Declares the streams; a server that is not there yet is waited for.
 async fn declare_patiently(streams: &AnyStreams, stop: &StopFlag) -> Result<(), LogError> {
     use silvertine::engine::log::Advice;
+    let mut told = false;
     loop {
         match streams.declare(now()).await {
             Err(error) if error.advice() == Advice::Retry && !stop.is_requested() => {
-                tracing::warn!(%error, "waiting for the store");
+                if !std::mem::replace(&mut told, true) {
+                    tracing::warn!(target: notice::TARGET, "waiting for the store: {error}");
+                }
                 tokio::time::sleep(std::time::Duration::from_millis(200)).await;
             }
             declared => return declared,

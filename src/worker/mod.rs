@@ -42,6 +42,7 @@ mod builtin;
 mod config;
 pub mod dlq;
 mod handle;
+pub mod notice;
 mod relay;
 mod run;
 

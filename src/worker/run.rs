@@ -35,6 +35,7 @@ use tokio::{
 use super::{
     dlq::{Actor, DeadLetters, DrainOptions, Drainer, watch_alerts},
     handle::{Batched, Handle, HandleBatch, Service, Single},
+    notice::{self, Notices},
 };
 
 /// How long handlers that run may go on when a worker is asked to stop.
@@ -185,6 +186,7 @@ impl<S: Streams, H: Service> Worker<S, H> {
             alerted: started,
             answered: false,
             refused: None,
+            notices: Notices::default(),
             over: StopFlag::default(),
         };
         loop {
@@ -199,6 +201,7 @@ impl<S: Streams, H: Service> Worker<S, H> {
             if let Some(error) = running.refused.take() {
                 return Err(error.into());
             }
+            running.notices.circuit(&self.config.member.consumer, core.circuit_is_closed());
             running.tend_dead_letters(&core);
             if self.until_idle && running.is_idle(&core) {
                 core.drain(now().saturating_add(self.drain));
@@ -235,6 +238,7 @@ struct Running<'w, S, H> {
     answered: bool,
     /// Why it never will.
     refused: Option<LogError>,
+    notices: Notices,
     /// Raised when the worker is gone, for what it has started beside itself.
     over: StopFlag,
 }
@@ -365,7 +369,7 @@ impl<S: Streams, H: Service> Running<'_, S, H> {
     }
 
     fn take(&mut self, core: &mut Core, report: Report) {
-        let time = now();
+        let (time, member) = (now(), &self.worker.config.member.consumer);
         match report {
             Report::Polled(asked_at, result) => {
                 match &result {
@@ -373,15 +377,19 @@ impl<S: Streams, H: Service> Running<'_, S, H> {
                         let nothing = polled.deliveries.is_empty() && polled.next_due.is_none();
                         self.idle_since = asked_at.filter(|_| nothing);
                         self.changes += u64::from(!nothing);
-                        for group in &polled.regrouped {
-                            let (stream, at) = (&group.stream, group.at);
-                            tracing::warn!(%stream, %at, "the group was gone and is there again");
-                        }
+                        self.notices.store_answers(member);
+                        polled
+                            .regrouped
+                            .iter()
+                            .for_each(|one| Notices::group_was_gone(member, one));
                     }
                     Err(error) if !self.answered && error.advice() == Advice::GiveUp => {
                         self.refused = Some(error.clone());
                     }
-                    Err(error) => tracing::warn!(%error, "polling failed; trying again"),
+                    Err(error) => {
+                        self.notices.store_is_away(member, error);
+                        tracing::warn!(%error, "polling failed; trying again");
+                    }
                 }
                 self.answered |= result.is_ok();
                 core.polled(result, time);
@@ -429,7 +437,9 @@ impl<S: Streams, H: Service> Running<'_, S, H> {
             let letters = letters.clone();
             tokio::spawn(async move {
                 match watch_alerts(&letters).await {
-                    Ok(alerts) => alerts.iter().for_each(|alert| tracing::warn!("{alert}")),
+                    Ok(alerts) => alerts
+                        .iter()
+                        .for_each(|alert| tracing::warn!(target: notice::TARGET, "{alert}")),
                     Err(error) => tracing::warn!(%error, "looking at the dead letters failed"),
                 }
             });
