@@ -8,7 +8,7 @@ use silvertine_engine::{
     codec::{Codec, DecodeError, InputMessage, decode_entry, encode_entry, peek_entry},
     event::{
         Bar, Body, Event, EventId, Fill, Header, Liquidity, OperatorAction, Order, OrderKind,
-        OrderStatus, Origin, Quote, Side, Signal, System, Trade,
+        OrderStatus, Origin, Quote, Side, Signal, System, Trade, validate,
     },
     log::Pos,
     numbers::{Money, Price, Qty, Ratio},
@@ -178,6 +178,19 @@ fn messages_of_both_codecs_are_written_as_documented_and_read_back() {
     assert_golden("message.json", &String::from_utf8(json.clone()).expect("JSON is UTF-8"));
     assert_eq!(Codec::Postcard.decode(&postcard), Ok(message.clone()));
     assert_eq!(Codec::Json.decode(&json), Ok(message));
+}
+
+#[test]
+fn the_messages_that_are_documented_are_read() {
+    let page = include_str!("../../docs/wire-format.md");
+    let messages: Vec<&str> =
+        page.lines().filter(|line| line.starts_with("{\"event_time\"")).collect();
+    assert_eq!(messages.len(), 2, "{messages:?}");
+    for message in messages {
+        let read = Codec::Json.decode(message.as_bytes());
+        let read = read.unwrap_or_else(|why| panic!("{message}: {why}"));
+        assert_eq!(validate(&read.body), Ok(()), "{message}");
+    }
 }
 
 #[test]

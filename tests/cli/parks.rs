@@ -106,3 +106,13 @@ fn a_scenario_can_expect_what_is_parked() {
         assert_eq!(silvertine(&["run", &path]).code, Some(code));
     }
 }
+
+#[test]
+fn the_shipped_scenario_of_parked_events_ends_as_it_says_on_any_log() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let at = |kind: &str| format!("{kind}:{}", folder.path().join(kind).display());
+    for log in ["memory".to_owned(), at("sled"), at("redb")] {
+        let run = silvertine(&["run", "scenarios/parking.toml", "--log", &log]);
+        assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""), "{log}: {run:?}");
+    }
+}
