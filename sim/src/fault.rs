@@ -229,6 +229,9 @@ impl FromStr for OpKind {
     }
 }
 
+/// What files call [`When::Idle`].
+const IDLE: &str = "idle";
+
 /// When a fault strikes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum When {
@@ -238,6 +241,9 @@ pub enum When {
     Events(u64),
     /// At this virtual time in nanoseconds, counted from the first input.
     Time(u64),
+    /// Where producers publish: once every message is consumed and the owner waits for more. Several of them strike one
+    /// after the other, each when all is consumed again.
+    Idle,
 }
 
 impl fmt::Display for When {
@@ -246,6 +252,7 @@ impl fmt::Display for When {
             Self::Op(kind, n) => write!(f, "{kind}#{n}"),
             Self::Events(n) => write!(f, "after {n} events"),
             Self::Time(ns) => f.write_str(&spell::clock(*ns)),
+            Self::Idle => f.write_str(IDLE),
         }
     }
 }
@@ -369,7 +376,7 @@ impl TryFrom<Written> for Fault {
             (None, Some(events)) => When::Events(events),
             _ => {
                 return Err(format!(
-                    "fault {}: say either at = \"HH:MM:SS\" (or \"commit#17\") or after_events",
+                    "fault {}: say either at = \"HH:MM:SS\" (or \"commit#17\", or \"idle\") or after_events",
                     info.name
                 ));
             }
@@ -422,6 +429,7 @@ fn parse_when(text: &str) -> Result<When, String> {
             let n = n.ok_or_else(|| format!("{text:?}: operations are counted from one"))?;
             Ok(When::Op(op.parse()?, n))
         }
+        None if text == IDLE => Ok(When::Idle),
         None => Ok(When::Time(spell::parse_clock(text)?)),
     }
 }
@@ -440,7 +448,8 @@ mod tests {
 
     #[test]
     fn every_fault_survives_being_written() {
-        let whens = [When::Op(OpKind::Trim, 3), When::Events(7), When::Time(61_250_000_000)];
+        let whens =
+            [When::Op(OpKind::Trim, 3), When::Events(7), When::Time(61_250_000_000), When::Idle];
         for kind in FaultKind::all() {
             for at in whens {
                 let fault = Fault::new(at, kind);

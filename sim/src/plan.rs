@@ -120,7 +120,10 @@ impl Plan {
         draw_parking(&mut of_family(0x5041_524b), shape, engine, &mut workloads);
         let live = workloads.iter().any(|(_, workload)| workload.publish);
         let events = workloads.iter().map(|(_, workload)| workload.events).sum();
-        let faults = draw_faults(&mut fault_rng, live, events, &knobs);
+        let mut faults = draw_faults(&mut fault_rng, live, events, &knobs);
+        if live {
+            faults.extend(draw_idle_faults(&mut Rng::new(seed ^ 0x4944_4c45)));
+        }
         Self { seed, workloads, knobs, faults, without_handlers: Vec::new() }
     }
 
@@ -286,6 +289,16 @@ fn draw_faults(rng: &mut Rng, live: bool, events: u64, knobs: &Knobs) -> Vec<Fau
             draw_fault(rng, kind, at, op)
         })
         .collect()
+}
+
+/// One time in three the log loses its tail while its owner waits for messages, and then producers send their last ones
+/// again: whoever does not look what was lost waits for ever.
+fn draw_idle_faults(rng: &mut Rng) -> Vec<Fault> {
+    if rng.below(3) > 0 {
+        return Vec::new();
+    }
+    let loss = pick(rng, &[FaultKind::Failover, FaultKind::PowerLoss]);
+    [loss, FaultKind::ProducerRestart].map(|kind| draw_fault(rng, kind, When::Idle, None)).into()
 }
 
 fn draw_fault(rng: &mut Rng, kind: FaultKind, at: When, op: Option<OpKind>) -> Fault {

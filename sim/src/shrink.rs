@@ -170,6 +170,7 @@ impl Shrinking<'_> {
     fn earlier(&mut self, at: usize) {
         let place = |when: When| match when {
             When::Op(_, n) | When::Events(n) | When::Time(n) => n,
+            When::Idle => 0,
         };
         let mut step = place(self.best.faults[at].at) / 2;
         while step > 0 {
@@ -180,6 +181,7 @@ impl Shrinking<'_> {
                     When::Op(op, _) => When::Op(op, n),
                     When::Events(_) => When::Events(n),
                     When::Time(_) => When::Time(n),
+                    When::Idle => When::Idle,
                 };
             });
             if !moved {

@@ -408,9 +408,10 @@ impl<S: Subject> Run<'_, S> {
         if !self.is_live() {
             return;
         }
-        let world = self.world.lock();
+        let mut world = self.world.lock();
         if world.producers.iter().all(|producer| producer.done)
             && !world.server.witness.some_message_waits()
+            && world.is_at_rest()
         {
             for process in world.processes.iter().filter(|p| p.role == Role::Owner && !p.dead) {
                 process.stop.request();

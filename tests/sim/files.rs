@@ -85,6 +85,19 @@ fn what_nothing_can_feel_does_not_count_as_fired() {
 }
 
 #[test]
+fn what_strikes_an_idle_system_is_noticed_and_made_good() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let faults = "[[fault]]\nkind = \"failover\"\nat = \"idle\"\nlose = 4\nfor = \"20ms\"\n\
+                  [[fault]]\nkind = \"producer_restart\"\nat = \"idle\"\n";
+    let report = run_json(&scenario(&folder, true, faults));
+    let fired = |kind: &str| report["faults"][kind].as_u64();
+    assert_eq!((fired("failover"), fired("producer_restart")), (Some(1), Some(1)), "{report}");
+    assert_eq!(report["good"], true, "{report}");
+    let recorded = run_json(&scenario(&folder, false, faults));
+    assert!(recorded["faults"]["failover"].is_null(), "recorded inputs end, nobody waits");
+}
+
+#[test]
 fn a_run_that_is_stopped_says_so_and_looks_at_no_end() {
     use std::sync::atomic::AtomicBool;
 

@@ -12,7 +12,7 @@ pub(crate) mod server;
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap},
+    collections::{BTreeMap, BinaryHeap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -42,6 +42,8 @@ use crate::{
 const TIMEOUT_NS: u64 = 1_000_000_000;
 /// Attempts that may fail within one second of virtual time; more is a storm.
 const FAILURES_PER_SECOND: usize = 60;
+/// Answers for which a system is watched that was struck with nothing to do.
+const WATCHED: u32 = 6;
 /// Entries that a server puts into a page at most; a run keeps to one of these. All are fewer than what a
 /// driver asks for, which no run would fill.
 const PAGES: [usize; 4] = [4, 16, 64, 256];
@@ -138,6 +140,9 @@ pub(crate) struct World<L> {
     faults: Vec<Fault>,
     by_op: BTreeMap<(OpKind, u64), Vec<usize>>,
     by_events: BTreeMap<u64, Vec<usize>>,
+    when_idle: VecDeque<usize>,
+    /// Answers that a system with nothing to do is still watched for.
+    watched: u32,
     /// Struck, and waiting for the next operation of their kind.
     armed: Vec<usize>,
     /// Faults that did strike.
@@ -184,6 +189,8 @@ impl<L: EventLog + Default> World<L> {
             faults: faults.to_vec(),
             by_op: BTreeMap::new(),
             by_events: BTreeMap::new(),
+            when_idle: VecDeque::new(),
+            watched: 0,
             armed: Vec::new(),
             struck: 0,
             coverage: Coverage::default(),
@@ -201,6 +208,7 @@ impl<L: EventLog + Default> World<L> {
                 When::Op(kind, n) => world.by_op.entry((kind, n)).or_default().push(at),
                 When::Events(n) => world.by_events.entry(n).or_default().push(at),
                 When::Time(ns) => world.plan(ns, Next::Strike(at)),
+                When::Idle => world.when_idle.push_back(at),
             }
         }
         world
@@ -223,6 +231,7 @@ impl<L: EventLog + Default> World<L> {
     pub(crate) fn heal(&mut self) {
         self.by_op.clear();
         self.by_events.clear();
+        self.when_idle.clear();
         self.armed.clear();
         self.faults.clear();
         self.server.heal(self.now);
@@ -275,6 +284,18 @@ impl<L: EventLog + Default> World<L> {
                 self.strike(fault);
             }
         }
+    }
+
+    /// An answer has come and there is nothing to do: whether that may be the end. Before it, what is to strike an idle
+    /// system does, and what comes of it is waited for.
+    pub(crate) fn is_at_rest(&mut self) -> bool {
+        if let Some(fault) = self.when_idle.pop_front() {
+            self.watched = WATCHED;
+            self.strike(fault);
+        }
+        let at_rest = self.watched == 0;
+        self.watched = self.watched.saturating_sub(1);
+        at_rest
     }
 
     // ---- the client's side -------------------------------------------------------------------
