@@ -32,7 +32,8 @@ pub(crate) fn run(args: &RunArgs, scenario: &Scenario) -> Result<Exit, Failure> 
     let registry = Registry::standard();
     let subject = ScenarioSubject::<MemoryLog>::new(scenario, &registry, args.data.clone());
     subject.check_sources()?;
-    let options = Options { seed: scenario.sim.seed, keep_trace: args.timeline };
+    let options =
+        Options { seed: scenario.sim.unwrap_or_default().seed, keep_trace: args.timeline };
     let stop = stop_on_signals()?.shared();
     let report = simulate_until(&subject, &scenario.faults, options, &stop)
         .map_err(|why| Failure::new(Exit::Scenario, why))?;

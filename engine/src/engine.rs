@@ -311,10 +311,13 @@ impl Engine {
         self.step(input, self.time, batch);
     }
 
-    /// Fires every timer that is due at `to` or before, each with its own cascade, and appends the
-    /// entries to `batch`. Time moves to the last one that fired. An engine that stands still fires none.
+    /// Fires every timer that is due at `to` or before (or by now, where `to` is past: a clock may have been set
+    /// back), each with its own cascade, and appends the entries to `batch`. Time moves to the last one that
+    /// fired. An engine that stands still fires none.
     #[inline]
     pub fn advance(&mut self, to: Nanos, batch: &mut Batch) {
+        // Replay knows an input's engine time alone, and would fire then what is due by it.
+        let to = to.max(self.time);
         while self.timers.next_due().is_some_and(|due| due <= to) && self.standstill.is_none() {
             self.fire_next_timer(to, batch);
         }

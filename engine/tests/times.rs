@@ -13,8 +13,9 @@ use silvertine_engine::{
     engine::{Engine, EngineConfig},
     event::{Body, Event, Origin, System, Topic, TopicSet, Trade},
     feed::{Feed, FeedError, Merge, MergedSource, OnBadRow, Polled},
-    log::Batch,
+    log::{Batch, Head, Page},
     numbers::{Price, Qty},
+    recovery::Replay,
     source::{Input, Row, RowOrigin, Source, SourceCursor, SourceError},
     text::{Name, Symbol},
     time::{NANOS_PER_SECOND, Nanos},
@@ -151,4 +152,47 @@ fn an_entry_behind_the_latest_input_does_not_decode() {
     assert_eq!(decode_entry(&bytes(&event)).as_ref(), Ok(&event));
     event.time = Nanos(Nanos::LATEST_INPUT.0 + 1);
     assert_eq!(decode_entry(&bytes(&event)), Err(DecodeError::Impossible("engine time")));
+}
+
+/// Sets a timer of no length on every trade, and counts what fires.
+#[derive(Default)]
+struct AtOnce;
+
+impl Handler for AtOnce {
+    fn topics(&self) -> TopicSet {
+        TopicSet::of(&[Topic::MarketData])
+    }
+    fn handle(&mut self, event: &Event, ctx: &mut Context<'_>) -> Result<(), HandlerError> {
+        if matches!(event.body, Body::MarketData(_)) {
+            ctx.set_timer(event.pos.seq, Duration::ZERO);
+        }
+        Ok(())
+    }
+    fn save(&self) -> Result<Vec<u8>, HandlerError> {
+        Ok(Vec::new())
+    }
+    fn load(&mut self, _: &[u8]) -> Result<(), HandlerError> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_clock_that_is_set_back_holds_no_timer_back_that_replay_would_fire() {
+    let engine = || {
+        let builder = Engine::builder(EngineConfig::default());
+        builder.handler(name("at-once"), Priority::Normal, AtOnce).build().expect("builds")
+    };
+    let (mut first, mut log) = (engine(), Batch::default());
+    let late = Nanos(5 * NANOS_PER_SECOND);
+    let mut rows = Rows { times: vec![late, Nanos(3 * NANOS_PER_SECOND), late], read: 0 };
+    while let Some(Row::Event(input)) = rows.next_row().expect("reads") {
+        let at = input.recv_time;
+        first.advance(at, &mut log);
+        first.step(input, at, &mut log);
+    }
+    let head = Head { pos: first.head(), digest: first.digest(), ..Head::default() };
+    let mut again = engine();
+    let mut replay = Replay::begin(&again, &head).expect("from the beginning");
+    replay.absorb(&mut again, &Page { entries: log, next: None }).expect("the same entries");
+    replay.finish(&again).expect("the same digest");
 }

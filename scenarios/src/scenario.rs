@@ -77,9 +77,9 @@ pub struct Scenario {
     /// What goes wrong on the way. A scenario with faults runs in the simulator.
     #[serde(rename = "fault", default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<Fault>,
-    /// How the simulator is set up.
-    #[serde(default)]
-    pub sim: SimSection,
+    /// How the simulator is set up; with this section a scenario runs there, also without faults.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sim: Option<SimSection>,
     /// What must come of it.
     #[serde(default)]
     pub expect: Expectations,
@@ -310,11 +310,11 @@ impl Scenario {
         Ok(scenario)
     }
 
-    /// Whether it runs in the simulator: it has faults, or producers that only the simulator has.
+    /// Whether it runs in the simulator: it says so, has faults, or producers that only the simulator has.
     #[must_use]
     pub fn is_simulated(&self) -> bool {
         let publishes = |source: &SourceSection| matches!(&source.spec, SourceSpec::Workload(workload) if workload.publish);
-        !self.faults.is_empty() || self.sources.iter().any(publishes)
+        self.sim.is_some() || !self.faults.is_empty() || self.sources.iter().any(publishes)
     }
 
     /// The scenario as a file. Relative paths in it still start from [`folder`](Self::folder).

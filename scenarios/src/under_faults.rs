@@ -26,7 +26,7 @@ use crate::{
     handlers::Registry,
     manifest::Manifest,
     runner::RunnerError,
-    scenario::{ClockMode, Scenario, SourceSection},
+    scenario::{ClockMode, Scenario, SimSection, SourceSection},
     sources::SourceSpec,
 };
 
@@ -182,6 +182,7 @@ impl<L: EventLog + Default> UnderFaults<L> {
         scenario.run.retention_entries = knobs.retention_entries;
         scenario.run.give_up_after_s = knobs.give_up_after_s;
         let engine = &knobs.engine;
+        scenario.seed = engine.seed;
         scenario.engine.dedup_window_ms = engine.dedup_window_ms;
         scenario.engine.dedup_capacity = engine.dedup_capacity;
         scenario.engine.circuit_failures = engine.circuit_failures;
@@ -191,7 +192,7 @@ impl<L: EventLog + Default> UnderFaults<L> {
             scenario.on_failure = on_failure;
         }
         scenario.faults.clone_from(&plan.faults);
-        scenario.sim.seed = plan.seed;
+        scenario.sim = Some(SimSection { seed: plan.seed });
         scenario.expect = Default::default();
         scenario
     }

@@ -131,6 +131,8 @@ impl Shrinking<'_> {
             retention_entries: None,
             give_up_after_s: 60,
             engine: EngineKnobs {
+                // Handlers' luck is part of the inputs.
+                seed: self.best.knobs.engine.seed,
                 dedup_window_ms: 300_000,
                 dedup_capacity: 100_000,
                 circuit_failures: 5,

@@ -13,6 +13,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use silvertine_engine::{
@@ -409,10 +410,7 @@ impl<S: Subject> Run<'_, S> {
             return;
         }
         let mut world = self.world.lock();
-        if world.producers.iter().all(|producer| producer.done)
-            && !world.server.witness.some_message_waits()
-            && world.is_at_rest()
-        {
+        if world.is_all_consumed() && world.is_at_rest() {
             for process in world.processes.iter().filter(|p| p.role == Role::Owner && !p.dead) {
                 process.stop.request();
             }
@@ -424,10 +422,7 @@ impl<S: Subject> Run<'_, S> {
         let world = self.world.lock();
         match self.twin() {
             Some(twin) => world.server.witness.digest() == twin.digest,
-            None => {
-                world.producers.iter().all(|producer| producer.done)
-                    && !world.server.witness.some_message_waits()
-            }
+            None => world.is_all_consumed(),
         }
     }
 
@@ -609,7 +604,9 @@ impl<S: Subject> Run<'_, S> {
     }
 
     fn check_bounds(&self, snapshots: usize) -> Result<(), Violation> {
-        let every = self.config.snapshot_entries.max(1);
+        // Where they are taken by time too, any entry may be followed by one.
+        let by_time = self.config.snapshot_interval != Duration::MAX;
+        let every = if by_time { 1 } else { self.config.snapshot_entries.max(1) };
         // An owner that ends takes one more than are due.
         let ended = self.world.lock().processes.len() as u64;
         let limit = match self.config.retention_entries {

@@ -254,10 +254,17 @@ fn report_failure(
     let report = subject.run(&plan, false).map_err(cannot_run)?;
     let broken = Broken { seed: number, drawn, plan, report };
     let path = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("sim-{number}.toml")));
-    write_scenario(subject, &broken.plan, &path)?;
-    println!("{broken}");
-    println!("again: silvertine run {}", path.display());
-    let oracle = broken.violation().map_or("?", |violation| violation.oracle.name());
+    // What was found must not be lost with a file that cannot be written.
+    let written = write_scenario(subject, &broken.plan, &path);
+    let broke = broken.violation().map_or("?", |violation| violation.oracle.name());
+    if args.json {
+        println!("{}", tally::violation_json(&broken, written.is_ok().then_some(&*path)));
+    } else {
+        println!("{broken}");
+        if written.is_ok() {
+            println!("again: silvertine run {}", path.display());
+        }
+    }
     let scenario = args.scenario.as_ref().map(|path| format!(" {}", path.display()));
     let drawn_again = match args.exhaustive {
         None => format!(
@@ -266,7 +273,10 @@ fn report_failure(
         ),
         Some(_) => String::new(),
     };
-    Err(Failure::new(Exit::PromiseBroken, format!("seed {number} broke {oracle}{drawn_again}")))
+    let unwritten =
+        written.err().map_or_else(String::new, |why| format!("; not written: {}", why.message));
+    let message = format!("seed {number} broke {broke}{drawn_again}{unwritten}");
+    Err(Failure::new(Exit::PromiseBroken, message))
 }
 
 /// Writes a plan as a scenario that runs anywhere.

@@ -1,14 +1,16 @@
 //! What many runs under faults reached together.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use silvertine::{
     engine::digest::Digest,
     sim::{
         coverage::{Coverage, Sight},
         fault::FaultKind,
+        oracle::Violation,
         plan::Plan,
+        report::Failure,
         simulate::Report,
     },
 };
@@ -145,6 +147,18 @@ impl Tally {
             println!("\n{}", self.coverage);
         }
     }
+}
+
+/// One JSON object for the first plan that broke a promise, and the file that shows it again.
+pub(super) fn violation_json(broken: &Failure, file: Option<&Path>) -> Value {
+    let violation = broken.violation().map(|Violation { oracle, what, expected, actual }| {
+        json!({ "promise": oracle.name(), "what": what, "expected": expected, "actual": actual })
+    });
+    let faults: Vec<String> = broken.plan.faults.iter().map(ToString::to_string).collect();
+    json!({
+        "schema_version": 1, "good": false, "end": "finished", "seed": broken.seed, "violation": violation,
+        "faults": faults, "inputs": broken.plan.events(), "file": file.map(|path| path.display().to_string()),
+    })
 }
 
 /// A mean of small numbers, with the tenth that tells hardly any from none.

@@ -85,6 +85,13 @@ fn what_nothing_can_feel_does_not_count_as_fired() {
 }
 
 #[test]
+fn a_scenario_can_run_in_the_simulator_without_a_fault() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let report = run_json(&scenario(&folder, false, "[sim]\nseed = 7\n"));
+    assert_eq!((&report["log"], &report["good"]), (&"simulated".into(), &true.into()), "{report}");
+}
+
+#[test]
 fn what_strikes_an_idle_system_is_noticed_and_made_good() {
     let folder = TempDir::new().expect("a temporary folder");
     let faults = "[[fault]]\nkind = \"failover\"\nat = \"idle\"\nlose = 4\nfor = \"20ms\"\n\

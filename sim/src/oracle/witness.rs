@@ -334,13 +334,15 @@ impl Witness {
         Err(Violation::new(Oracle::Trim, "trimming is refused", "removed entries", error))
     }
 
-    /// Whether a message was accepted and not yet consumed. One that was lost behind a reader who had it, and was then
-    /// published once more, stays behind the reader's cursor: it is consumed already.
-    pub(crate) fn some_message_waits(&self) -> bool {
-        let waits = |producer: &Producer| {
-            producer.waiting.last_key_value().is_some_and(|(&newest, _)| newest > producer.consumed)
-        };
-        self.producers.values().any(waits)
+    /// Whether a message was accepted and not yet consumed, nor `read` by an owner who misses nothing. One that was lost
+    /// behind a reader who had it, and was then published once more, stays behind the reader's cursor; and a loss that
+    /// takes no entry can bring back refused duplicates that their reader has passed.
+    pub(crate) fn some_message_waits(&self, read: Option<&IngressCursor>) -> bool {
+        self.producers.iter().any(|(name, producer)| {
+            let read = read.and_then(|read| read.get(name)).copied().unwrap_or(0);
+            let passed = producer.consumed.max(read);
+            producer.waiting.last_key_value().is_some_and(|(&newest, _)| newest > passed)
+        })
     }
 
     /// Messages that were accepted, consumed or not.

@@ -286,6 +286,16 @@ impl<L: EventLog + Default> World<L> {
         }
     }
 
+    /// Whether producers are done and nothing that they published waits for an owner.
+    pub(crate) fn is_all_consumed(&self) -> bool {
+        let owner = self.owner().map(|owner| &self.processes[owner]);
+        let misses_nothing =
+            owner.filter(|owner| owner.acknowledged <= self.server.witness.head.pos);
+        let read = misses_nothing.and_then(|owner| owner.read.as_ref());
+        self.producers.iter().all(|producer| producer.done)
+            && !self.server.witness.some_message_waits(read)
+    }
+
     /// An answer has come and there is nothing to do: whether that may be the end. Before it, what is to strike an idle
     /// system does, and what comes of it is waited for.
     pub(crate) fn is_at_rest(&mut self) -> bool {

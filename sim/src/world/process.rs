@@ -7,7 +7,7 @@ use std::{
 
 use silvertine_engine::{
     driver::StopFlag,
-    log::{Lease, LogError, LogErrorKind, Pos},
+    log::{IngressCursor, Lease, LogError, LogErrorKind, Pos},
 };
 
 use super::op::{Answer, Request};
@@ -36,6 +36,8 @@ pub(crate) struct Process {
     pub(crate) lease: Option<Lease>,
     /// The newest head that it was told is committed.
     pub(crate) acknowledged: Pos,
+    /// How far it has read the ingress.
+    pub(crate) read: Option<IngressCursor>,
     /// What it was told is committed is gone.
     pub(crate) lost: bool,
     /// The head that the log last showed it, when it looked or with a refusal.
@@ -61,6 +63,7 @@ impl Process {
             restart_after: 1_000_000_000,
             lease: None,
             acknowledged: Pos::ZERO,
+            read: None,
             lost: false,
             looked: None,
             blind: false,
@@ -80,6 +83,9 @@ impl Process {
     }
 
     pub(super) fn begin(&mut self, request: &Request) {
+        if let Request::Ingress { cursor, .. } = request {
+            self.read = Some(cursor.clone());
+        }
         self.phase = match request {
             Request::Acquire { .. } => Phase::Acquiring,
             Request::Commit { commit, .. } if commit.snapshot.is_some() => Phase::Snapshotting,
