@@ -35,6 +35,11 @@ impl<T> ById<T> {
         self.find(id).map(|at| self.0.remove(at).1)
     }
 
+    /// All of them, lowest number first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.0.iter().map(|(_, thing)| thing)
+    }
+
     /// All numbers, lowest first.
     pub(super) fn ids(&self) -> Vec<u64> {
         self.0.iter().map(|&(id, _)| id).collect()

@@ -769,6 +769,15 @@ impl<L: EventLog + Default> World<L> {
             for process in &mut self.processes {
                 process.lost |= process.acknowledged > head || flushed;
             }
+            // Who stands still may hold an answer from before, and will take it for what is there.
+            for pending in self.pending.iter() {
+                let told = match &pending.answer {
+                    Some(Ok(Answer::Acquired(acquired))) => acquired.head.pos,
+                    Some(Ok(Answer::Committed(committed))) => committed.head,
+                    _ => continue,
+                };
+                self.processes[pending.process].lost |= told > head;
+            }
         }
     }
 }
