@@ -44,6 +44,7 @@ use crate::{
     world::{
         Next, Producer, Shared, World,
         client::{Inputs, SimClock, SimFeed, SimLog, SimObserver, Slept, sleep},
+        describe,
         process::{Process, Role},
         server::Server,
     },
@@ -482,9 +483,15 @@ impl<S: Subject> Run<'_, S> {
         }
         let lost = world.server.lost_writes;
         if outcome.end == End::Finished && !lost {
-            let expected = self.twin().map_or(Digest::EMPTY, |twin| twin.digest);
-            let actual = world.server.witness.digest();
+            let head = world.server.witness.head.pos;
+            let missing = self.twin().and_then(|twin| {
+                // Whatever it holds, its twin holds too: that was compared as it was committed.
+                let next = usize::try_from(head.seq).ok()?;
+                (next < twin.log.len()).then(|| describe(twin.log.get(next).bytes))
+            });
             let what = "a run that finished leaves the log of its fault-free twin";
+            let expected = missing.unwrap_or_else(|| "the same entries".to_owned());
+            let actual = format!("the log ends at {head}");
             world.violate(Violation::new(Oracle::Transparent, what, expected, actual));
             return;
         }

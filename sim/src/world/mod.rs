@@ -783,7 +783,7 @@ impl<L: EventLog + Default> World<L> {
 }
 
 /// An entry, for people.
-fn describe(bytes: &[u8]) -> String {
+pub(crate) fn describe(bytes: &[u8]) -> String {
     decode_entry(bytes).map_or_else(
         |why| why.to_string(),
         |event| {
