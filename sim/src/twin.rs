@@ -101,7 +101,11 @@ impl Twin {
         let (digest, counts, figures) = (engine.digest(), *engine.counts(), engine.figures());
         let head = Head { pos: engine.head(), digest, ..Head::default() };
         let page = Page { entries: log, next: None };
-        let judged = Self::judge(subject, &head, &page, &state, &counts);
+        // Nobody asks what holds of a beginning.
+        let judged = match stop.load(Ordering::Relaxed) {
+            true => Ok(Vec::new()),
+            false => Self::judge(subject, &head, &page, &state, &counts),
+        };
         let log = Arc::new(page.entries);
         Ok(Self { log, digest, counts, duplicates, figures, state, violation, judged })
     }
