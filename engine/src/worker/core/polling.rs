@@ -100,8 +100,15 @@ impl Core {
 
     fn take(&mut self, delivery: Delivery, own: Option<OwnReason>, now: Nanos) {
         let Delivery { id, message, why, mut tries, deliveries, done } = delivery;
-        // What this member settled since it asked is its own no more.
-        if self.held.contains_key(&id) || why == Why::Own && self.ended_meanwhile.contains(&id) {
+        if self.held.contains_key(&id) {
+            return;
+        }
+        // What this member settled since it asked is its own no more; or was handed to it behind that, and then it is
+        // told when it asks.
+        if self.ended_meanwhile.contains(&id) {
+            if why != Why::Own {
+                self.own = self.own.or(Some(OwnReason::AnswerLost));
+            }
             return;
         }
         self.stats.delivered += 1;

@@ -46,8 +46,11 @@ impl Core {
             let held = self.held.get(&settlement.id);
             let given_back = held.is_some_and(|held| held.given_back);
             self.drop_held(&settlement.id);
-            // Only a poll that asks for its own can bring it once more.
-            if self.polling && self.own.is_some() {
+            // A poll that asks for its own can bring it once more; and one that was handed what this member had lost
+            // before, unless it is done, which is known by its key.
+            let comes_again =
+                self.own.is_some() || !matches!(settlement.verdict, Verdict::Done { .. });
+            if self.polling && comes_again {
                 self.ended_meanwhile.insert(settlement.id.clone());
             }
             if let Verdict::Done { key: Some(key), .. } = &settlement.verdict
