@@ -249,7 +249,7 @@ fn draw_parking(
         system: draw(others.system),
     });
     // Each event for which there is no room stops the run, which is soon enough seen.
-    engine.park_capacity = if rng.below(8) == 0 { 150 } else { 4096 };
+    engine.park_capacity = if rng.below(8) == 0 { 90 } else { 4096 };
     let releases = pick(rng, &[0, 40, 120, 250]);
     for (_, workload) in workloads.iter_mut().filter(|_| !shape.handlers.is_empty()) {
         workload.releases = releases;
