@@ -199,7 +199,7 @@ pub(crate) struct SimArgs {
     /// The folder that ${data} in the scenario stands for.
     #[arg(long, env = "SILVERTINE_DATA", value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// Where to write the shrunk scenario of a seed that fails.
+    /// Where to write the shrunk scenario of a seed that fails; sim-SEED.toml when absent.
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
     /// Instead of drawing plans, try every one: crashes at every operation, or pairs of faults over tiny runs.

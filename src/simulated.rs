@@ -1,4 +1,4 @@
-//! `silvertine run` for a scenario with faults: it runs in the simulator, and every promise is watched.
+//! `silvertine run` for a scenario with faults or a section `[sim]`: it runs in the simulator, and every promise is watched.
 
 use serde_json::{Map, Value, json};
 use silvertine::{
@@ -26,7 +26,7 @@ const SHOWN: usize = 40;
 /// Runs a scenario with faults.
 pub(crate) fn run(args: &RunArgs, scenario: &Scenario) -> Result<Exit, Failure> {
     if args.log != LogAddress::Memory || args.resume {
-        let why = "a scenario with faults runs in the simulator, which has a log of its own: leave --log and --resume out";
+        let why = "this scenario runs in the simulator, which has a log of its own: leave --log and --resume out";
         return Err(Failure::new(Exit::Usage, why));
     }
     let registry = Registry::standard();
@@ -77,13 +77,16 @@ fn fired(report: &Report) -> impl Iterator<Item = (FaultKind, u64)> {
     FaultKind::all().map(|kind| (kind, report.coverage.fired(kind))).filter(|&(_, count)| count > 0)
 }
 
+/// A broken promise, for programs.
+pub(crate) fn violation_json(violation: &Violation) -> Value {
+    let Violation { oracle, what, expected, actual } = violation;
+    json!({ "promise": oracle.name(), "what": what, "expected": expected, "actual": actual })
+}
+
 fn print_json(args: &RunArgs, scenario: &Scenario, report: &Report) {
     let faults: Map<String, Value> =
         fired(report).map(|(kind, count)| (kind.name().to_owned(), count.into())).collect();
-    let violation = report.violation.as_ref().map(|violation| {
-        let Violation { oracle, what, expected, actual } = violation;
-        json!({ "promise": oracle.name(), "what": what, "expected": expected, "actual": actual })
-    });
+    let violation = report.violation.as_ref().map(violation_json);
     let object = json!({
         "schema_version": 1, "scenario": scenario.name, "file": args.scenario.display().to_string(),
         "log": "simulated", "good": report.violation.is_none() && !report.stopped,

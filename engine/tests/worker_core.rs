@@ -378,6 +378,23 @@ fn a_store_that_fails_is_asked_again_after_a_pause_and_for_what_was_handed_over_
 }
 
 #[test]
+fn what_is_given_back_while_a_poll_hands_it_over_is_not_handled_but_asked_for() {
+    let mut bench = Bench::given(vec![delivery(1, Why::New)]);
+    assert_eq!(bench.work().id, id(1));
+    bench.handled(1, transient());
+    // A poll is under way: somebody else had the message meanwhile, and the store hands it to this member anew, before it
+    // takes the retry.
+    assert!(matches!(bench.settled()[0].verdict, Verdict::Retry { .. }));
+    bench.polled(vec![delivery(1, Why::Due)]);
+    assert_eq!(bench.core.in_flight(), 0);
+    assert!(bench.poll().1, "it asks what it holds");
+    assert_eq!(handles(&bench.all()), []);
+    // The store had taken the retry first: then the message is this member's.
+    bench.polled(vec![delivery(1, Why::Own)]);
+    assert_eq!(bench.work().id, id(1));
+}
+
+#[test]
 fn a_start_that_could_not_be_put_on_record_is_tried_again_and_counted_once() {
     let mut bench = Bench::given(vec![started(1, 0)]);
     for _ in 0..5 {

@@ -207,8 +207,8 @@ impl<L: EventLog + Default> UnderFaults<L> {
 
     /// Runs plan after plan, each as [`run`](Self::run) does.
     #[must_use]
-    pub const fn runner(&self) -> Runner<'_, L> {
-        Runner { subject: self, latest: None }
+    pub const fn runner(&self) -> PlanRunner<'_, L> {
+        PlanRunner { subject: self, latest: None }
     }
 
     /// Reduces a plan to the least that still breaks the same promise, or to the least that was found by the time that
@@ -228,12 +228,12 @@ impl<L: EventLog + Default> UnderFaults<L> {
 }
 
 /// Runs plans one after the other. What neighbours of one family have in common is worked out for the first of them.
-pub struct Runner<'a, L> {
+pub struct PlanRunner<'a, L> {
     subject: &'a UnderFaults<L>,
     latest: Option<(Plan, Reference)>,
 }
 
-impl<'a, L: EventLog + Default> Runner<'a, L> {
+impl<'a, L: EventLog + Default> PlanRunner<'a, L> {
     /// Whose plans it runs.
     #[must_use]
     pub const fn subject(&self) -> &'a UnderFaults<L> {

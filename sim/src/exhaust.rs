@@ -44,6 +44,7 @@ pub fn bases(mode: Exhaustive, shape: &Shape) -> Vec<Plan> {
             retention_entries: Some(events / 2),
             give_up_after_s: 3,
             engine: EngineKnobs {
+                // Any will do: what handlers draw is not what is tried out.
                 seed: 11,
                 dedup_window_ms: 300_000,
                 dedup_capacity: 100_000,

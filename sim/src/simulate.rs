@@ -411,7 +411,7 @@ impl<S: Subject> Run<'_, S> {
             return;
         }
         let mut world = self.world.lock();
-        if world.is_all_consumed() && world.is_at_rest() {
+        if world.is_all_consumed() && world.comes_to_rest() {
             for process in world.processes.iter().filter(|p| p.role == Role::Owner && !p.dead) {
                 process.stop.request();
             }

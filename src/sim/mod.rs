@@ -20,7 +20,7 @@ use silvertine::{
     scenarios::{
         handlers::Registry,
         scenario::Scenario,
-        under_faults::{Runner, ScenarioSubject, UnderFaults},
+        under_faults::{PlanRunner, ScenarioSubject, UnderFaults},
     },
     sim::{
         exhaust::{self, Exhaustive},
@@ -222,7 +222,7 @@ fn run_all(
 }
 
 fn run_once(
-    runner: &mut Runner<'_, MemoryLog>,
+    runner: &mut PlanRunner<'_, MemoryLog>,
     number: u64,
     plan: &Plan,
     args: &SimArgs,
@@ -258,7 +258,7 @@ fn report_failure(
     let written = write_scenario(subject, &broken.plan, &path);
     let broke = broken.violation().map_or("?", |violation| violation.oracle.name());
     if args.json {
-        println!("{}", tally::violation_json(&broken, written.is_ok().then_some(&*path)));
+        println!("{}", tally::failure_json(&broken, written.is_ok().then_some(&*path)));
     } else {
         println!("{broken}");
         if written.is_ok() {

@@ -8,14 +8,13 @@ use silvertine::{
     sim::{
         coverage::{Coverage, Sight},
         fault::FaultKind,
-        oracle::Violation,
         plan::Plan,
         report::Failure,
         simulate::Report,
     },
 };
 
-use crate::cli::SimArgs;
+use crate::{cli::SimArgs, simulated::violation_json};
 
 /// What came of all seeds together.
 #[derive(Default)]
@@ -150,10 +149,8 @@ impl Tally {
 }
 
 /// One JSON object for the first plan that broke a promise, and the file that shows it again.
-pub(super) fn violation_json(broken: &Failure, file: Option<&Path>) -> Value {
-    let violation = broken.violation().map(|Violation { oracle, what, expected, actual }| {
-        json!({ "promise": oracle.name(), "what": what, "expected": expected, "actual": actual })
-    });
+pub(super) fn failure_json(broken: &Failure, file: Option<&Path>) -> Value {
+    let violation = broken.violation().map(violation_json);
     let faults: Vec<String> = broken.plan.faults.iter().map(ToString::to_string).collect();
     json!({
         "schema_version": 1, "good": false, "end": "finished", "seed": broken.seed, "violation": violation,

@@ -298,7 +298,7 @@ impl<L: EventLog + Default> World<L> {
 
     /// An answer has come and there is nothing to do: whether that may be the end. Before it, what is to strike an idle
     /// system does, and what comes of it is waited for.
-    pub(crate) fn is_at_rest(&mut self) -> bool {
+    pub(crate) fn comes_to_rest(&mut self) -> bool {
         if let Some(fault) = self.when_idle.pop_front() {
             self.watched = WATCHED;
             self.strike(fault);

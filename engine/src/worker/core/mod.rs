@@ -194,7 +194,8 @@ pub struct Core {
     unasked: bool,
     /// When this member last learned what it holds.
     owned: Nanos,
-    /// Messages and keys that were settled since the poll that is under way was sent.
+    /// Messages and keys that were settled since the poll that is under way was sent, as far as its answer could bring
+    /// them again.
     ended_meanwhile: BTreeSet<MessageId>,
     done_meanwhile: BTreeSet<Arc<str>>,
     draining: Option<Nanos>,
