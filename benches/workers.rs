@@ -17,14 +17,11 @@ use std::{
 use hdrhistogram::Histogram;
 use redis::{AsyncConnectionConfig, Client, Value, aio::MultiplexedConnection};
 use silvertine::{
-    engine::{
-        driver::StopFlag,
-        worker::{
-            Class, Classify, GroupSpec, Message, Publication, StreamName, StreamSpec, Streams,
-            Topology,
-        },
-    },
+    engine::driver::StopFlag,
     storage::redis::RedisStreams,
+    streams::{
+        Class, Classify, GroupSpec, Message, Publication, StreamName, StreamSpec, Streams, Topology,
+    },
     worker::{Context, Handled, Worker, handler_with, now},
 };
 use tokio::runtime::Builder;
@@ -210,7 +207,7 @@ async fn workers(url: &str, messages: usize) -> [f64; 3] {
     rates(messages, published, handled - published)
 }
 
-fn group_name() -> silvertine::engine::worker::GroupName {
+fn group_name() -> silvertine::streams::GroupName {
     "traders".parse().expect("a name")
 }
 

@@ -12,6 +12,7 @@ pub mod worker;
 pub use silvertine_engine as engine;
 pub use silvertine_scenarios as scenarios;
 pub use silvertine_storage as storage;
+pub use silvertine_streams as streams;
 
 use silvertine_engine::driver::StopFlag;
 use silvertine_scenarios::{

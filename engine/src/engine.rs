@@ -10,9 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     bus::{
-        CircuitConfig, FailurePolicy, Figure, Handler, HandlerError, Priority, Slot, SlotState,
-        Staged, TimerChange, Verdict,
+        FailurePolicy, Figure, Handler, HandlerError, Priority, Slot, SlotState, Staged,
+        TimerChange, Verdict,
     },
+    circuit::CircuitConfig,
     counts::Counts,
     dedup::{Dedup, DedupConfig},
     digest::Digest,

@@ -8,6 +8,7 @@
 
 pub mod bus;
 mod bytes;
+pub mod circuit;
 pub mod clock;
 pub mod codec;
 mod counts;
@@ -27,6 +28,5 @@ pub mod span;
 pub mod text;
 pub mod time;
 mod timers;
-pub mod worker;
 
 pub use self::{counts::Counts, dedup::DedupConfig};

@@ -7,9 +7,10 @@ use std::{
 
 use silvertine_engine::{
     bus::{
-        CircuitConfig, Context, FailurePolicy, Handler, HandlerError, OnFailure, Priority,
-        decode_state, encode_state,
+        Context, FailurePolicy, Handler, HandlerError, OnFailure, Priority, decode_state,
+        encode_state,
     },
+    circuit::CircuitConfig,
     codec::decode_entry,
     engine::{Engine, EngineConfig, EngineError, Stepped},
     event::{

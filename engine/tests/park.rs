@@ -9,9 +9,10 @@ use std::{
 use proptest::prelude::*;
 use silvertine_engine::{
     bus::{
-        CircuitConfig, Context, FailurePolicy, Handler, HandlerError, OnFailure, Priority,
-        decode_state, encode_state,
+        Context, FailurePolicy, Handler, HandlerError, OnFailure, Priority, decode_state,
+        encode_state,
     },
+    circuit::CircuitConfig,
     codec::decode_entry,
     engine::{Engine, EngineConfig},
     event::{Body, Event, OperatorAction, Origin, Side, Signal, System, Topic, TopicSet, Trade},

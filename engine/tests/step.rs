@@ -3,7 +3,8 @@
 use std::{sync::Arc, sync::Mutex, time::Duration};
 
 use silvertine_engine::{
-    bus::{CircuitConfig, Context, Handler, HandlerError, Priority, decode_state, encode_state},
+    bus::{Context, Handler, HandlerError, Priority, decode_state, encode_state},
+    circuit::CircuitConfig,
     codec::decode_entry,
     engine::{Engine, EngineConfig, EngineError, Stepped},
     event::{Body, Event, Origin, Side, Signal, System, Topic, TopicSet, Trade},

@@ -10,7 +10,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 use silvertine_engine::{
     DedupConfig,
-    bus::{CircuitConfig, FailurePolicy, Priority},
+    bus::{FailurePolicy, Priority},
+    circuit::CircuitConfig,
     driver::{DriverConfig, RetryConfig},
     engine::EngineConfig,
     numbers::Money,

@@ -4,12 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use silvertine::{
-    engine::{
-        log::Pos,
-        span::Span,
-        worker::{Class, ConsumerName, GroupName, Reason, Status, StreamName},
-    },
+    engine::{log::Pos, span::Span},
     storage::LogAddress,
+    streams::{Class, ConsumerName, GroupName, Reason, Status, StreamName},
 };
 
 /// Where the streams are and how they are kept.

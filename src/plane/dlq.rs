@@ -7,11 +7,9 @@ use std::{
 
 use serde::Serialize;
 use silvertine::{
-    engine::{
-        log::{LogError, Pos},
-        worker::{Alerts, DeadLetter, StreamName, Streams},
-    },
+    engine::log::{LogError, Pos},
     storage::streams::AnyStreams,
+    streams::{Alerts, DeadLetter, StreamName, Streams},
     worker::dlq::{
         Act, Actor, DeadLetters, DeadStats, Done, DrainOptions, DrainState, Drainer, Filter,
         ImportError, Line,

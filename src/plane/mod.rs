@@ -9,8 +9,8 @@ mod work;
 use std::io::{self, Write};
 
 use silvertine::{
-    engine::worker::Topology,
     storage::{LogAddress, streams::AnyStreams},
+    streams::Topology,
     worker::{WorkerError, read_topology, reference_topology},
 };
 

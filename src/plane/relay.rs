@@ -1,7 +1,7 @@
 //! `silvertine relay`: committed events of a log onto named streams.
 
 use silvertine::{
-    engine::worker::Streams,
+    streams::Streams,
     worker::{Relay, now},
 };
 

@@ -3,11 +3,9 @@
 use std::io::{self, BufRead, Write};
 
 use silvertine::{
-    engine::{
-        log::Pos,
-        worker::{Message, Publication, StreamName, Streams, message},
-    },
+    engine::log::Pos,
     storage::streams::AnyStreams,
+    streams::{Message, Publication, StreamName, Streams, message},
     worker::{REFERENCE_TOPOLOGY, now},
 };
 

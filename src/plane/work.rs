@@ -3,12 +3,9 @@
 use std::{os::unix::fs::PermissionsExt, path::Path};
 
 use silvertine::{
-    engine::{
-        driver::StopFlag,
-        log::LogError,
-        worker::{ConsumerName, CoreStats, Streams},
-    },
+    engine::{driver::StopFlag, log::LogError},
     storage::streams::AnyStreams,
+    streams::{ConsumerName, CoreStats, Streams},
     worker::{Exec, Router, Worker, WorkerError, notice, now},
 };
 

@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, os::unix::process::ExitStatusExt, process::Stdio};
 
-use silvertine_engine::worker::{Class, Classify, Message, Route, StreamName, message};
+use silvertine_streams::{Class, Classify, Message, Route, StreamName, message};
 use tokio::{
     io::AsyncWriteExt,
     process::{ChildStdin, Command},

@@ -2,10 +2,8 @@
 
 use std::{fs, io, path::Path};
 
-use silvertine_engine::{
-    text::one_line,
-    worker::{Topology, TopologyError},
-};
+use silvertine_engine::text::one_line;
+use silvertine_streams::{Topology, TopologyError};
 
 /// The text of the [reference topology](reference_topology), `deploy/streams.toml`.
 pub const REFERENCE_TOPOLOGY: &str = include_str!("../../deploy/streams.toml");

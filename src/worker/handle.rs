@@ -3,11 +3,9 @@
 use std::{any::type_name, future::Future, sync::OnceLock};
 
 use serde::de::DeserializeOwned;
-use silvertine_engine::{
-    codec::Codec,
-    worker::{
-        Classify, Failure, Message, MessageError, MessageId, Outcome, Publication, StreamName, Work,
-    },
+use silvertine_engine::codec::Codec;
+use silvertine_streams::{
+    Classify, Failure, Message, MessageError, MessageId, Outcome, Publication, StreamName, Work,
 };
 
 /// Does something with each message, in any number of processes at a time.
@@ -332,7 +330,7 @@ impl<H: HandleBatch> Service for Batched<H> {
 }
 
 fn miscounted() -> Outcome {
-    use silvertine_engine::worker::Class;
+    use silvertine_streams::Class;
     let text = "the batch handler gave another number of results than it got messages";
     Outcome::Failed(Failure::new(Class::Permanent, "miscounted", text))
 }

@@ -1,10 +1,8 @@
 //! What an operator must hear of a worker without asking: that the store is away, that the circuit stands open, that a
 //! group was gone. Each once when it begins and once when it is over.
 
-use silvertine_engine::{
-    log::LogError,
-    worker::{ConsumerName, Regrouped},
-};
+use silvertine_engine::log::LogError;
+use silvertine_streams::{ConsumerName, Regrouped};
 
 /// The target of these events; the command line shows it whatever else is asked for.
 pub const TARGET: &str = "silvertine::notice";
@@ -58,10 +56,8 @@ mod tests {
         sync::{Arc, Mutex},
     };
 
-    use silvertine_engine::{
-        log::{Applied, LogErrorKind},
-        worker::ConsumerName,
-    };
+    use silvertine_engine::log::{Applied, LogErrorKind};
+    use silvertine_streams::ConsumerName;
 
     use super::*;
 

@@ -11,8 +11,8 @@ use silvertine_engine::{
     event::{Body, Topic, TopicSet},
     log::{Applied, EntryRef, EventLog, LogError, LogErrorKind, Pos, RangeQuery},
     text::Symbol,
-    worker::{Message, Publication, StreamName, Streams},
 };
+use silvertine_streams::{Message, Publication, StreamName, Streams};
 
 use super::now;
 

@@ -19,11 +19,11 @@ use silvertine_engine::{
     log::{Advice, LogError},
     span::Span,
     time::Nanos,
-    worker::{
-        Action, Class, ConsumerName, Core, CoreConfig, CoreStats, Failure, GroupName, Member,
-        MessageId, Outcome, Poll, Polled, Publication, RetryPolicy, Settled, Settlement,
-        StreamName, Streams, Topology, Work,
-    },
+};
+use silvertine_streams::{
+    Action, Class, ConsumerName, Core, CoreConfig, CoreStats, Failure, GroupName, Member,
+    MessageId, Outcome, Poll, Polled, Publication, RetryPolicy, Settled, Settlement, StreamName,
+    Streams, Topology, Work,
 };
 use tokio::{
     runtime::{Handle as Runtime, RuntimeFlavor},

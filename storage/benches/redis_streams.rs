@@ -15,15 +15,12 @@ use redis::{
     aio::MultiplexedConnection,
     streams::{StreamReadOptions, StreamReadReply},
 };
-use silvertine_engine::{
-    span::Span,
-    time::Nanos,
-    worker::{
-        ConsumerName, GroupName, GroupSpec, Member, Message, Poll, Publication, Settlement,
-        StreamName, StreamSpec, Streams, Topology, Verdict,
-    },
-};
+use silvertine_engine::{span::Span, time::Nanos};
 use silvertine_storage::redis::RedisStreams;
+use silvertine_streams::{
+    ConsumerName, GroupName, GroupSpec, Member, Message, Poll, Publication, Settlement, StreamName,
+    StreamSpec, Streams, Topology, Verdict,
+};
 
 #[path = "../../tests/support/redis_server.rs"]
 mod redis_server;

@@ -10,16 +10,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use silvertine_engine::{
-    span::Span,
-    time::Nanos,
-    worker::{
-        Class, ConsumerName, DeadLetter, DeadState, Failure, GroupName, GroupSpec, Member, Message,
-        Poll, Publication, Reason, Settlement, Story, StreamName, StreamSpec, Streams, Topology,
-        Tries, Verdict,
-    },
-};
+use silvertine_engine::{span::Span, time::Nanos};
 use silvertine_storage::streams::MemoryStreams;
+use silvertine_streams::{
+    Class, ConsumerName, DeadLetter, DeadState, Failure, GroupName, GroupSpec, Member, Message,
+    Poll, Publication, Reason, Settlement, Story, StreamName, StreamSpec, Streams, Topology, Tries,
+    Verdict,
+};
 
 const BATCH: usize = 64;
 const NOW: Nanos = Nanos(1_700_000_000_000_000_000);
@@ -83,7 +80,7 @@ fn done(number: u64) -> Verdict {
 fn dead(number: u64) -> Verdict {
     let failure = Failure::new(Class::Permanent, "refused", "no");
     let story = Story {
-        origin: silvertine_engine::worker::MessageId { stream: stream(), id: Default::default() },
+        origin: silvertine_streams::MessageId { stream: stream(), id: Default::default() },
         group: member("a").group,
         key: number.to_string(),
         published: NOW,

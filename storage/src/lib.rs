@@ -1,5 +1,5 @@
 //! Logs for Silvertine: memory, redb, sled and Redis Streams behind one [`EventLog`](silvertine_engine::log::EventLog)
-//! trait; and named streams for workers behind [`Streams`](silvertine_engine::worker::Streams).
+//! trait; and named streams for workers behind [`Streams`](silvertine_streams::Streams).
 //!
 //! Every adapter does one thing: it maps an operation to its store and the answer to a classified
 //! result. It never retries and never decides; the engine's driver does.

@@ -9,8 +9,9 @@ use std::{
 };
 
 use silvertine::{
-    engine::{log::Pos, worker::Streams},
+    engine::log::Pos,
     storage::{LogAddress, streams::AnyStreams},
+    streams::Streams,
     worker::{now, read_topology},
 };
 use tempfile::TempDir;

@@ -13,13 +13,13 @@ use silvertine::{
         log::{LogError, Pos},
         span::Span,
         time::Nanos,
-        worker::{
-            Amendment, DeadLetter, Delivery, Member, Message, MessageId, Poll, Polled, Publication,
-            Settled, Settlement, StreamName, StreamStats, Streams, Topology, Tries, Verdict, Why,
-        },
     },
     sim::workers::{Failure, Plan, promise::Promise, simulate},
     storage::streams::MemoryStreams,
+    streams::{
+        Amendment, DeadLetter, Delivery, Member, Message, MessageId, Poll, Polled, Publication,
+        Settled, Settlement, StreamName, StreamStats, Streams, Topology, Tries, Verdict, Why,
+    },
 };
 
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -3,12 +3,9 @@
 use std::{future::Future, time::Duration};
 
 use silvertine::{
-    engine::{
-        span::Span,
-        time::Nanos,
-        worker::{Streams, Topology},
-    },
+    engine::{span::Span, time::Nanos},
     storage::streams::MemoryStreams,
+    streams::{Streams, Topology},
 };
 
 pub const NANOS_PER_MS: u64 = 1_000_000;

@@ -1,8 +1,8 @@
 //! Who gets a message when, and until when.
 
-use silvertine::engine::{
-    span::Span,
-    worker::{Settled, StreamSpec, Streams, Tries, Verdict, Why},
+use silvertine::{
+    engine::span::Span,
+    streams::{Settled, StreamSpec, Streams, Tries, Verdict, Why},
 };
 
 use crate::{
@@ -60,8 +60,7 @@ pub async fn a_call_whose_answer_was_lost_changes_nothing_when_it_is_made_again<
     desk.poll("a", ANY).await;
     assert!(desk.begin("a", &ids[4], 1).await);
     assert!(desk.begin("a", &ids[4], 1).await);
-    let emit =
-        vec![silvertine::engine::worker::Publication::new(outputs(), crate::desk::text("out"))];
+    let emit = vec![silvertine::streams::Publication::new(outputs(), crate::desk::text("out"))];
     let settlements = [
         (ids[0].clone(), Verdict::Done { key: Some("k".into()), emit }),
         (ids[1].clone(), dead(&ids[1])),
@@ -262,7 +261,7 @@ pub async fn what_a_member_held_when_it_left_is_due_for_others_at_once<B: Bed>()
 }
 
 pub async fn every_group_gets_every_message<B: Bed>() {
-    let spec = plain().with_group(silvertine::engine::worker::GroupSpec::new(group("auditors")));
+    let spec = plain().with_group(silvertine::streams::GroupSpec::new(group("auditors")));
     let mut desk = Desk::<B>::open(spec).await;
     let ids = desk.publish(&["1", "2"]).await;
     let taken = desk.poll("a", ANY).await;
@@ -309,7 +308,7 @@ pub async fn members_are_counted_while_they_live<B: Bed>() {
 
 pub async fn a_group_starts_where_its_topology_says<B: Bed>() {
     let mut late = workers();
-    late.start = silvertine::engine::worker::Start::End;
+    late.start = silvertine::streams::Start::End;
     let desk = Desk::<B>::open(StreamSpec::new(stream()).with_group(late)).await;
     // What is there when it is declared again does not matter: it began at the first time.
     desk.publish(&["1"]).await;

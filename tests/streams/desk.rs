@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use silvertine::engine::{
-    log::{LogError, LogErrorKind, Pos},
-    span::Span,
-    time::Nanos,
-    worker::{
+use silvertine::{
+    engine::{
+        log::{LogError, LogErrorKind, Pos},
+        span::Span,
+        time::Nanos,
+    },
+    streams::{
         Class, ConsumerName, DeadLetter, DeadState, Delivery, Failure, GroupName, GroupSpec,
         GroupStats, Member, Message, MessageId, Poll, Polled, Publication, Reason, Settled,
         Settlement, Story, StreamName, StreamSpec, StreamStats, Streams, Topology, Tries, Verdict,

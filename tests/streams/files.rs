@@ -6,7 +6,6 @@ use silvertine::{
     engine::{
         log::{EventLog, LogError, LogErrorKind, OwnerId, Pos},
         time::Nanos,
-        worker::{Publication, StreamSpec, Streams, Topology},
     },
     sim::executor::block_on,
     storage::{
@@ -15,6 +14,7 @@ use silvertine::{
         sled::{SledLog, SledOptions},
         streams::{AnyStreams, RedbStreams, SledStreams},
     },
+    streams::{Publication, StreamSpec, Streams, Topology},
 };
 use tempfile::TempDir;
 

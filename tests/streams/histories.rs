@@ -6,11 +6,9 @@
 use std::{collections::BTreeSet, fmt::Debug};
 
 use proptest::{prelude::*, test_runner::TestRunner};
-use silvertine::engine::{
-    log::Pos,
-    span::Span,
-    time::Nanos,
-    worker::{Delivery, Message, MessageId, StreamSpec, Streams, Tries, Verdict},
+use silvertine::{
+    engine::{log::Pos, span::Span, time::Nanos},
+    streams::{Delivery, Message, MessageId, StreamSpec, Streams, Tries, Verdict},
 };
 
 use crate::{

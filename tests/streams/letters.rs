@@ -1,9 +1,8 @@
 //! Dead letters, and what people do about them.
 
-use silvertine::engine::{
-    log::Pos,
-    span::Span,
-    worker::{
+use silvertine::{
+    engine::{log::Pos, span::Span},
+    streams::{
         Amendment, DeadChange, DeadLetter, DeadState, GroupSpec, MessageId, Publication, Status,
         Streams, Why,
     },

@@ -5,11 +5,9 @@ use std::{
     sync::Arc,
 };
 
-use silvertine::engine::{
-    log::Pos,
-    span::Span,
-    time::Nanos,
-    worker::{Settled, Tries, Why},
+use silvertine::{
+    engine::{log::Pos, span::Span, time::Nanos},
+    streams::{Settled, Tries, Why},
 };
 
 /// A message of the one stream, under a number of its own.

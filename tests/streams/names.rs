@@ -1,8 +1,8 @@
 //! Streams and their edges: declaring, publishing, relaying, reading, small records, what is refused.
 
-use silvertine::engine::{
-    log::{Applied, LogError, LogErrorKind, Pos},
-    worker::{
+use silvertine::{
+    engine::log::{Applied, LogError, LogErrorKind, Pos},
+    streams::{
         Member, Message, Publication, Streams,
         message::{BYTES_MAX, FIELDS_MAX},
     },

@@ -1,6 +1,6 @@
 //! Which of several messages comes first.
 
-use silvertine::engine::worker::{GroupSpec, Message, Settled, StreamSpec, Why};
+use silvertine::streams::{GroupSpec, Message, Settled, StreamSpec, Why};
 
 use crate::{
     beds::Bed,

@@ -1,9 +1,8 @@
 //! What happens together with the end of a message.
 
-use silvertine::engine::{
-    log::LogErrorKind,
-    span::Span,
-    worker::{Message, Publication, Settled, StreamSpec, Verdict, WhenFull},
+use silvertine::{
+    engine::{log::LogErrorKind, span::Span},
+    streams::{Message, Publication, Settled, StreamSpec, Verdict, WhenFull},
 };
 
 use crate::{

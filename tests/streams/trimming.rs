@@ -1,9 +1,8 @@
 //! How long a stream gets.
 
-use silvertine::engine::{
-    log::LogErrorKind,
-    span::Span,
-    worker::{Publication, Settled, StreamSpec, Streams, Trim, WhenFull, Why},
+use silvertine::{
+    engine::{log::LogErrorKind, span::Span},
+    streams::{Publication, Settled, StreamSpec, Streams, Trim, WhenFull, Why},
 };
 
 use crate::{
@@ -141,8 +140,8 @@ pub async fn old_messages_go_once_they_are_handled<B: Bed>() {
 }
 
 pub async fn the_slowest_group_and_what_is_pending_hold_messages_back<B: Bed>() {
-    let spec = short(WhenFull::Grow)
-        .with_group(silvertine::engine::worker::GroupSpec::new(group("auditors")));
+    let spec =
+        short(WhenFull::Grow).with_group(silvertine::streams::GroupSpec::new(group("auditors")));
     let mut desk = Desk::<B>::open(spec).await;
     publish_many(&desk, 0..8).await;
     handle_all(&desk).await;

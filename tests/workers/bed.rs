@@ -12,15 +12,12 @@ use std::{
 };
 
 use silvertine::{
-    engine::{
-        log::Pos,
-        span::Span,
-        worker::{
-            CircuitSpec, Class, Classify, CoreStats, GroupName, GroupSpec, GroupStats, Message,
-            Publication, RetryPolicy, StreamName, StreamSpec, Streams, Topology,
-        },
-    },
+    engine::{log::Pos, span::Span},
     storage::{LogAddress, streams::AnyStreams},
+    streams::{
+        CircuitSpec, Class, Classify, CoreStats, GroupName, GroupSpec, GroupStats, Message,
+        Publication, RetryPolicy, StreamName, StreamSpec, Streams, Topology,
+    },
     worker::{Handle, Worker, now},
 };
 use tokio::runtime::Builder;

@@ -1,11 +1,9 @@
 //! Operating on dead letters.
 
 use silvertine::{
-    engine::{
-        log::Pos,
-        worker::{Class, Message, Status, Streams},
-    },
+    engine::log::Pos,
     storage::streams::AnyStreams,
+    streams::{Class, Message, Status, Streams},
     worker::{
         Context, Handled,
         dlq::{Act, Actor, DeadLetters, DrainEnd, DrainOptions, Drainer, Filter, Line},
@@ -128,7 +126,7 @@ fn letters_are_listed_in_pages_and_counted() {
         assert_eq!(stats.by_reason["permanent"], 12);
         let [(_, first), (_, second)] = stats.top()[..] else { panic!("two kinds of failure") };
         assert_eq!((first.count, second.count), (13, 12));
-        let limits = silvertine::engine::worker::Alerts { depth: Some(24), ..Default::default() };
+        let limits = silvertine::streams::Alerts { depth: Some(24), ..Default::default() };
         assert_eq!(stats.alerts(&limits), ["25 dead letters, more than 24"]);
     });
 }

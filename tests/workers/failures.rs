@@ -3,13 +3,9 @@
 use std::time::{Duration, Instant};
 
 use silvertine::{
-    engine::{
-        driver::StopFlag,
-        log::Pos,
-        span::Span,
-        worker::{Class, DeadLetter, Message, Reason, Streams},
-    },
+    engine::{driver::StopFlag, log::Pos, span::Span},
     storage::streams::AnyStreams,
+    streams::{Class, DeadLetter, Message, Reason, Streams},
     worker::{Context, Handled, Typed, handler, handler_with},
 };
 

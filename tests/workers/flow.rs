@@ -7,11 +7,8 @@ use std::{
 };
 
 use silvertine::{
-    engine::{
-        driver::StopFlag,
-        log::Pos,
-        worker::{Message, Publication, Route, Rule, Streams},
-    },
+    engine::{driver::StopFlag, log::Pos},
+    streams::{Message, Publication, Route, Rule, Streams},
     worker::{Context, Handled, Router, Worker, batch_handler, handler, handler_with, now},
 };
 
@@ -116,7 +113,7 @@ fn messages_of_one_key_are_handled_in_order_though_many_workers_share_them() {
                     tokio::time::sleep(Duration::from_millis(number % 4)).await;
                     // Every seventh fails at first: those behind it must wait for it.
                     if number.is_multiple_of(7) && calls.count(&number.to_string()) == 1 {
-                        return Err(Broken(silvertine::engine::worker::Class::Transient));
+                        return Err(Broken(silvertine::streams::Class::Transient));
                     }
                     handled.lock().expect("not poisoned").push(number);
                     Ok(Handled::done())

@@ -1,19 +1,16 @@
 //! The bus: handlers, what they see, and how they are isolated from each other.
 
-mod circuit;
 mod context;
 mod handler;
 mod policy;
 mod slot;
 
 pub use self::{
-    circuit::CircuitConfig,
     context::Context,
     handler::{Figure, Handler, HandlerError, Priority, decode_state, encode_state},
     policy::{FailurePolicy, OnFailure},
 };
 pub(crate) use self::{
-    circuit::{Admission, Circuit, Transition},
     context::{Staged, TimerChange},
     slot::{Slot, SlotState, Verdict},
 };

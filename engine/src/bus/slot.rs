@@ -7,12 +7,9 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    CircuitConfig, Context, Handler, HandlerError, Priority,
-    circuit::{Admission, Circuit, Transition},
-    context::Staged,
-};
+use super::{Context, Handler, HandlerError, Priority, context::Staged};
 use crate::{
+    circuit::{Admission, Circuit, CircuitConfig, Transition},
     event::{Event, System},
     text::Name,
 };

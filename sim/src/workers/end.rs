@@ -2,11 +2,8 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
-use silvertine_engine::{
-    log::Pos,
-    time::Nanos,
-    worker::{GroupName, Message, MessageId, Streams},
-};
+use silvertine_engine::{log::Pos, time::Nanos};
+use silvertine_streams::{GroupName, Message, MessageId, Streams};
 
 use super::{
     group::{Entry, Group},

@@ -2,12 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use silvertine_engine::{
-    time::Nanos,
-    worker::{
-        ConsumerName, DeadLetter, Delivery, GroupSpec, GroupStats, Member, Message, MessageId,
-        Reason, StreamName, StreamSpec, Tries, Why,
-    },
+use silvertine_engine::time::Nanos;
+use silvertine_streams::{
+    ConsumerName, DeadLetter, Delivery, GroupSpec, GroupStats, Member, Message, MessageId, Reason,
+    StreamName, StreamSpec, Tries, Why,
 };
 
 use super::{

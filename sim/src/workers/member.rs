@@ -2,11 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use silvertine_engine::{
-    log::LogError,
-    time::Nanos,
-    worker::{Core, Member, MessageId, Settled, Settlement, Verdict},
-};
+use silvertine_engine::{log::LogError, time::Nanos};
+use silvertine_streams::{Core, Member, MessageId, Settled, Settlement, Verdict};
 
 use super::op::Answer;
 
@@ -124,7 +121,7 @@ impl Process {
         sent: Sent,
         answer: Result<Answer, LogError>,
         now_ns: u64,
-    ) -> Vec<silvertine_engine::worker::Work> {
+    ) -> Vec<silvertine_streams::Work> {
         let now = self.clock(now_ns);
         match (sent, answer) {
             (Sent::Poll, Ok(Answer::Polled(polled))) => self.core.polled(Ok(polled), now),

@@ -4,10 +4,10 @@ use silvertine_engine::{
     log::{LogError, Pos},
     span::Span,
     time::Nanos,
-    worker::{
-        Amendment, DeadLetter, Member, MessageId, Poll, Polled, Publication, Settled, Settlement,
-        StreamName, Streams, Tries,
-    },
+};
+use silvertine_streams::{
+    Amendment, DeadLetter, Member, MessageId, Poll, Polled, Publication, Settled, Settlement,
+    StreamName, Streams, Tries,
 };
 
 use crate::executor::block_on;

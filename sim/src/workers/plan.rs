@@ -3,12 +3,10 @@
 //! Swarm testing: a seed has a random subset of the faults, each at a random rate, because a run with few kinds
 //! goes deeper than one with all of them. Every part draws from a stream of its own.
 
-use silvertine_engine::{
-    span::Span,
-    worker::{
-        CircuitSpec, GroupName, GroupSpec, Message, RetryPolicy, StreamName, StreamSpec, Topology,
-        WhenFull,
-    },
+use silvertine_engine::span::Span;
+use silvertine_streams::{
+    CircuitSpec, GroupName, GroupSpec, Message, RetryPolicy, StreamName, StreamSpec, Topology,
+    WhenFull,
 };
 
 use crate::rng::Rng;

@@ -9,11 +9,10 @@ use std::collections::{BTreeMap, VecDeque};
 use silvertine_engine::{
     log::{LogError, LogErrorKind, Pos},
     time::Nanos,
-    worker::{
-        DeadChange, DeadLetter, DeadState, Delivery, GroupName, Member, Message, MessageId,
-        Publication, Settled, Settlement, StreamName, Streams, Topology, Verdict, Why, dead,
-        message,
-    },
+};
+use silvertine_streams::{
+    DeadChange, DeadLetter, DeadState, Delivery, GroupName, Member, Message, MessageId,
+    Publication, Settled, Settlement, StreamName, Streams, Topology, Verdict, Why, dead, message,
 };
 
 use super::{

@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use silvertine_engine::{
     log::{Applied, LogError, LogErrorKind, Pos},
     time::Nanos,
-    worker::{
-        Action, Amendment, Class, ConsumerName, Core, CoreConfig, DeadChange, DeadLetter,
-        DeadState, Failure, GroupSpec, Member, Message, MessageId, Outcome, Publication, Status,
-        Streams, Work,
-    },
+};
+use silvertine_streams::{
+    Action, Amendment, Class, ConsumerName, Core, CoreConfig, DeadChange, DeadLetter, DeadState,
+    Failure, GroupSpec, Member, Message, MessageId, Outcome, Publication, Status, Streams, Work,
 };
 
 use super::{

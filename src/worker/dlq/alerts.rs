@@ -2,10 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use silvertine_engine::{
-    log::LogError,
-    worker::{Message, Publication, StreamName, Streams},
-};
+use silvertine_engine::log::LogError;
+use silvertine_streams::{Message, Publication, StreamName, Streams};
 
 use super::{DeadLetters, Filter};
 use crate::worker::now;

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use silvertine_engine::{
     log::{LogError, Pos},
     time::Nanos,
-    worker::{Class, DeadLetter, GroupName, Status, Streams},
 };
+use silvertine_streams::{Class, DeadLetter, GroupName, Status, Streams};
 
 use super::{Act, DeadLetters, Filter};
 use crate::worker::now;

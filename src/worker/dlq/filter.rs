@@ -1,11 +1,7 @@
 //! Which letters are meant.
 
-use silvertine_engine::{
-    log::Pos,
-    span::Span,
-    time::Nanos,
-    worker::{Class, DeadLetter, GroupName, Reason, Status},
-};
+use silvertine_engine::{log::Pos, span::Span, time::Nanos};
+use silvertine_streams::{Class, DeadLetter, GroupName, Reason, Status};
 
 use super::age_ns;
 

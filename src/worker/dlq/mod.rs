@@ -14,10 +14,9 @@ use serde::Serialize;
 use silvertine_engine::{
     log::{LogError, Pos},
     time::Nanos,
-    worker::{
-        Amendment, DeadChange, DeadLetter, DeadState, Message, Publication, Status, StreamName,
-        Streams,
-    },
+};
+use silvertine_streams::{
+    Amendment, DeadChange, DeadLetter, DeadState, Message, Publication, Status, StreamName, Streams,
 };
 
 pub use self::{
@@ -276,7 +275,7 @@ impl<S: Streams> DeadLetters<S> {
 
 /// The message with the key by which its handlers knew it.
 fn with_key(letter: &DeadLetter) -> Message {
-    use silvertine_engine::worker::message::KEY;
+    use silvertine_streams::message::KEY;
     let message = letter.message.clone();
     if message.field(KEY).is_some() { message } else { message.with_key(&letter.story.key) }
 }

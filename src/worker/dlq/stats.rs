@@ -7,8 +7,8 @@ use silvertine_engine::{
     log::{LogError, Pos},
     span::Span,
     time::Nanos,
-    worker::{Alerts, DeadLetter, Status, Streams},
 };
+use silvertine_streams::{Alerts, DeadLetter, Status, Streams};
 
 use super::{DeadLetters, Filter, PAGE, age_ns};
 use crate::worker::now;

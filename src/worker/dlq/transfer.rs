@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use silvertine_engine::{
     log::{LogError, Pos},
     text::one_line,
-    worker::{DeadLetter, DeadState, Message, Story, Streams},
 };
+use silvertine_streams::{DeadLetter, DeadState, Message, Story, Streams};
 
 use super::{DeadLetters, Filter, PAGE};
 use crate::worker::now;

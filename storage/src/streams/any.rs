@@ -5,10 +5,10 @@ use std::{future::Future, pin::Pin};
 use silvertine_engine::{
     log::{LogError, Pos},
     time::Nanos,
-    worker::{
-        Amendment, DeadLetter, Member, Message, MessageId, Poll, Polled, Publication, Settled,
-        Settlement, StreamName, StreamStats, Streams, Topology, Tries,
-    },
+};
+use silvertine_streams::{
+    Amendment, DeadLetter, Member, Message, MessageId, Poll, Polled, Publication, Settled,
+    Settlement, StreamName, StreamStats, Streams, Topology, Tries,
 };
 
 use super::MemoryStreams;

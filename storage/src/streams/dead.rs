@@ -3,10 +3,9 @@
 use silvertine_engine::{
     log::{LogErrorKind, Pos},
     time::Nanos,
-    worker::{
-        Amendment, DeadChange, DeadLetter, DeadState, Message, Story, StreamName, StreamSpec,
-        Topology,
-    },
+};
+use silvertine_streams::{
+    Amendment, DeadChange, DeadLetter, DeadState, Message, Story, StreamName, StreamSpec, Topology,
 };
 
 use super::{

@@ -6,8 +6,8 @@
 use silvertine_engine::{
     log::{LogErrorKind, Pos},
     time::Nanos,
-    worker::{ConsumerName, GroupName, StreamName},
 };
+use silvertine_streams::{ConsumerName, GroupName, StreamName};
 
 use super::kv::corrupt;
 

@@ -29,10 +29,10 @@ use std::{
 use silvertine_engine::{
     log::{Applied, LogError, LogErrorKind, Pos},
     time::Nanos,
-    worker::{
-        Amendment, DeadLetter, GroupSpec, Member, Message, MessageId, Poll, Polled, Publication,
-        Settled, Settlement, Start, StreamName, StreamSpec, StreamStats, Streams, Topology, Tries,
-    },
+};
+use silvertine_streams::{
+    Amendment, DeadLetter, GroupSpec, Member, Message, MessageId, Poll, Polled, Publication,
+    Settled, Settlement, Start, StreamName, StreamSpec, StreamStats, Streams, Topology, Tries,
 };
 
 #[cfg(feature = "redb")]

@@ -1,14 +1,9 @@
 //! Handing messages to a member.
 
-use silvertine_engine::{
-    digest::fingerprint,
-    log::LogErrorKind,
-    span::Span,
-    time::Nanos,
-    worker::{
-        ConsumerName, Delivery, GroupSpec, Member, Message, MessageId, Poll, Polled, StreamName,
-        StreamSpec, Tries, Why, message,
-    },
+use silvertine_engine::{digest::fingerprint, log::LogErrorKind, span::Span, time::Nanos};
+use silvertine_streams::{
+    ConsumerName, Delivery, GroupSpec, Member, Message, MessageId, Poll, Polled, StreamName,
+    StreamSpec, Tries, Why, message,
 };
 
 use super::{

@@ -4,8 +4,8 @@ use silvertine_engine::{
     log::{LogErrorKind, Pos},
     span::Span,
     time::Nanos,
-    worker::{Publication, StreamName, StreamSpec, Topology, WhenFull},
 };
+use silvertine_streams::{Publication, StreamName, StreamSpec, Topology, WhenFull};
 
 use super::{
     keys::{Key, Tag, successor},

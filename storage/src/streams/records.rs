@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use silvertine_engine::{
     log::{LogErrorKind, Pos},
     time::Nanos,
-    worker::{ConsumerName, GroupName, MessageId, StreamName, Tries},
 };
+use silvertine_streams::{ConsumerName, GroupName, MessageId, StreamName, Tries};
 
 use super::{
     keys::{Key, Tag, behind, last_id},

@@ -12,10 +12,8 @@ use std::{
 use redb::{
     Durability, ReadOnlyTable, ReadTransaction, ReadableDatabase, StorageBackend, TableDefinition,
 };
-use silvertine_engine::{
-    log::{LogError, LogErrorKind},
-    worker::Topology,
-};
+use silvertine_engine::log::{LogError, LogErrorKind};
+use silvertine_streams::Topology;
 
 use super::{
     EmbeddedStreams,

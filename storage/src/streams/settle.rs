@@ -1,12 +1,9 @@
 //! Ending the handling of messages.
 
-use silvertine_engine::{
-    log::LogErrorKind,
-    time::Nanos,
-    worker::{
-        DeadLetter, GroupSpec, Member, MessageId, Settled, Settlement, StreamSpec, Topology, Tries,
-        Verdict,
-    },
+use silvertine_engine::{log::LogErrorKind, time::Nanos};
+use silvertine_streams::{
+    DeadLetter, GroupSpec, Member, MessageId, Settled, Settlement, StreamSpec, Topology, Tries,
+    Verdict,
 };
 
 use super::{

@@ -9,10 +9,8 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use silvertine_engine::{
-    log::{Applied, LogError, LogErrorKind},
-    worker::Topology,
-};
+use silvertine_engine::log::{Applied, LogError, LogErrorKind};
+use silvertine_streams::Topology;
 use sled::{Batch, Db};
 
 use super::{

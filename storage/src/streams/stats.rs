@@ -4,8 +4,8 @@ use silvertine_engine::{
     log::{LogErrorKind, Pos},
     span::Span,
     time::Nanos,
-    worker::{GroupSpec, GroupStats, StreamName, StreamSpec, StreamStats},
 };
+use silvertine_streams::{GroupSpec, GroupStats, StreamName, StreamSpec, StreamStats};
 
 use super::{
     dead,

@@ -11,13 +11,13 @@ use silvertine_engine::{
     log::{LogError, Pos},
     span::Span,
     time::Nanos,
-    worker::{
-        Class, ConsumerName, DeadLetter, DeadState, Delivery, Failure, GroupName, GroupSpec,
-        GroupStats, Member, Message, MessageId, Poll, Polled, Publication, Reason, Settled,
-        Settlement, Story, StreamName, StreamSpec, StreamStats, Streams, Topology, Tries, Verdict,
-    },
 };
 use silvertine_storage::redis::RedisStreams;
+use silvertine_streams::{
+    Class, ConsumerName, DeadLetter, DeadState, Delivery, Failure, GroupName, GroupSpec,
+    GroupStats, Member, Message, MessageId, Poll, Polled, Publication, Reason, Settled, Settlement,
+    Story, StreamName, StreamSpec, StreamStats, Streams, Topology, Tries, Verdict,
+};
 
 use crate::redis_server::RedisServer;
 

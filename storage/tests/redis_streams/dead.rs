@@ -4,10 +4,10 @@ use silvertine_engine::{
     log::{LogErrorKind, Pos},
     span::Span,
     time::Nanos,
-    worker::{
-        Amendment, DeadChange, DeadState, Publication, Settled, Status, StreamName, StreamSpec,
-        Streams, Why,
-    },
+};
+use silvertine_streams::{
+    Amendment, DeadChange, DeadState, Publication, Settled, Status, StreamName, StreamSpec,
+    Streams, Why,
 };
 
 use crate::bed::{Bed, dead, group, letter, message, numbered, run, spec, stream, texts};

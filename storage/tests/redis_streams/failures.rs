@@ -6,9 +6,9 @@ use silvertine_engine::{
     log::{Applied, LogErrorKind, Pos},
     span::Span,
     time::Nanos,
-    worker::{Publication, Settled, StreamSpec, Streams, Topology, Why},
 };
 use silvertine_storage::redis::RedisStreams;
+use silvertine_streams::{Publication, Settled, StreamSpec, Streams, Topology, Why};
 
 use crate::{
     bed::{Bed, dead, done, keyed, message, numbered, retry, run, spec, stream, texts},
@@ -34,7 +34,7 @@ fn everything_is_where_it_was_after_a_kill() {
         assert!(matches!(error.kind, LogErrorKind::Unavailable { .. }), "{error}");
         bed.server.restart();
         let after = bed.stats().await;
-        let counts = |stats: &silvertine_engine::worker::StreamStats| {
+        let counts = |stats: &silvertine_streams::StreamStats| {
             let group = &stats.groups[0];
             (stats.added, stats.dead, group.held, group.retrying, group.done, group.waiting)
         };
@@ -139,11 +139,11 @@ fn something_else_under_a_name_is_said_in_words() {
 fn what_no_topology_knows_and_what_cannot_be_a_message_is_invalid() {
     run(async {
         let bed = Bed::new(spec()).await;
-        let empty = silvertine_engine::worker::Message::default();
+        let empty = silvertine_streams::Message::default();
         let error = bed.publish_to(&stream(), vec![message("x"), empty]).await.expect_err("empty");
         assert!(matches!(error.kind, LogErrorKind::Invalid { .. }));
         assert_eq!(bed.stats().await.added, 0);
-        let unknown = silvertine_engine::worker::StreamName::new("a:b").expect("a name");
+        let unknown = silvertine_streams::StreamName::new("a:b").expect("a name");
         assert_eq!(bed.streams.stream_stats(&unknown, Nanos::ZERO).await, Ok(None));
         assert!(bed.streams.bury(&unknown, &[], Nanos::ZERO).await.is_err());
     });

@@ -5,8 +5,8 @@ use std::time::Duration;
 use silvertine_engine::{
     log::{Applied, LogErrorKind},
     span::Span,
-    worker::{Settled, StreamSpec, Trim, WhenFull, Why},
 };
+use silvertine_streams::{Settled, StreamSpec, Trim, WhenFull, Why};
 
 use crate::bed::{Bed, dead, done, message, numbered, run, spec, stream, texts};
 
@@ -64,7 +64,7 @@ fn an_output_that_finds_its_stream_full_leaves_the_message_unsettled() {
         let bed = Bed::new(limited(2, WhenFull::Refuse)).await;
         bed.publish(numbered(0, 2)).await;
         let held = bed.poll_new("a").await;
-        let emit = silvertine_engine::worker::Publication::new(stream(), message("out"));
+        let emit = silvertine_streams::Publication::new(stream(), message("out"));
         let settlement = crate::bed::keyed(&held[0].id, "k", vec![emit]);
         bed.try_settle("a", &[done(&held[1].id), settlement]).await.expect_err("full");
         assert_eq!((bed.counts().await.held, bed.counts().await.done), (2, 0));

@@ -2,11 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use silvertine_engine::{
-    span::Span,
-    time::Nanos,
-    worker::{Settled, StreamSpec, Streams, Why},
-};
+use silvertine_engine::{span::Span, time::Nanos};
+use silvertine_streams::{Settled, StreamSpec, Streams, Why};
 
 use crate::bed::{
     Bed, both, dead, done, group_spec, member, message, release, retry, run, stream, texts,

@@ -1,11 +1,7 @@
 //! Groups, streams and whole databases that somebody removes.
 
-use silvertine_engine::{
-    log::Pos,
-    span::Span,
-    time::Nanos,
-    worker::{Regrouped, Settled, StreamSpec, Streams, Why},
-};
+use silvertine_engine::{log::Pos, span::Span, time::Nanos};
+use silvertine_streams::{Regrouped, Settled, StreamSpec, Streams, Why};
 
 use crate::bed::{
     Bed, dead, done, group, group_spec, keyed, message, numbered, retry, run, spec, stream, texts,

@@ -2,14 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use silvertine_engine::{
-    log::Pos,
-    span::Span,
-    time::Nanos,
-    worker::{
-        Message, MessageId, Publication, Settled, Start, StreamName, StreamSpec, Streams, Tries,
-        Why,
-    },
+use silvertine_engine::{log::Pos, span::Span, time::Nanos};
+use silvertine_streams::{
+    Message, MessageId, Publication, Settled, Start, StreamName, StreamSpec, Streams, Tries, Why,
 };
 
 use crate::bed::{
@@ -243,7 +238,7 @@ fn a_poll_waits_for_the_first_message_on_any_lane_and_for_no_longer_than_asked()
 fn many_members_of_one_process_wait_side_by_side() {
     run(async {
         let bed = Bed::new(spec()).await;
-        let wait = |poll: &mut silvertine_engine::worker::Poll<'_>| {
+        let wait = |poll: &mut silvertine_streams::Poll<'_>| {
             poll.wait = Duration::from_secs(60);
         };
         let publishing = async {

@@ -1,6 +1,7 @@
 //! Groups with a great many messages in every place. Nothing is timed; what scans them all would take minutes.
 
-use silvertine_engine::{log::Pos, span::Span, worker::Streams};
+use silvertine_engine::{log::Pos, span::Span};
+use silvertine_streams::Streams;
 
 use crate::bed::{Bed, dead, done, member, message, retry, run, spec, stream};
 
@@ -36,7 +37,7 @@ fn polls_and_settlements_do_not_look_through_what_is_pending() {
             bed.settle("hoarder", &letters).await;
         }
         take(PENDING).await;
-        let alive = [silvertine_engine::worker::MessageId { stream: stream(), id: Pos::ZERO }];
+        let alive = [silvertine_streams::MessageId { stream: stream(), id: Pos::ZERO }];
         for _ in 0..ROUNDS {
             let now = silvertine_engine::time::Nanos::ZERO;
             bed.streams.extend(&member("hoarder"), &alive, now).await.expect("extends");

@@ -1,7 +1,8 @@
 //! Reading what Redis answers.
 
 use redis::Value;
-use silvertine_engine::{log::Pos, worker::Message};
+use silvertine_engine::log::Pos;
+use silvertine_streams::Message;
 
 pub(super) use super::super::read::{bytes, text};
 

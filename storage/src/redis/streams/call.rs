@@ -3,9 +3,7 @@
 use std::fmt::{Display, Write};
 
 use redis::{Cmd, Pipeline};
-use silvertine_engine::worker::{
-    Message, Publication, StreamName, StreamSpec, Topology, Trim, WhenFull,
-};
+use silvertine_streams::{Message, Publication, StreamName, StreamSpec, Topology, Trim, WhenFull};
 
 use super::keys::{GroupKeys, StreamKeys};
 

@@ -4,11 +4,9 @@
 //! have done about it since stands beside it, because an entry never changes.
 
 use redis::Value;
-use silvertine_engine::{
-    log::{Applied, LogError, LogErrorKind, Pos},
-    worker::{
-        Amendment, DeadChange, DeadLetter, DeadState, Message, Publication, Story, StreamName,
-    },
+use silvertine_engine::log::{Applied, LogError, LogErrorKind, Pos};
+use silvertine_streams::{
+    Amendment, DeadChange, DeadLetter, DeadState, Message, Publication, Story, StreamName,
 };
 
 use super::{RedisStreams, answers};

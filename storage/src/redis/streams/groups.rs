@@ -1,9 +1,7 @@
 //! Creating streams and groups, and creating groups again that somebody removed.
 
-use silvertine_engine::{
-    log::{LogError, Pos},
-    worker::{MessageId, Regrouped, Start, StreamName, StreamSpec},
-};
+use silvertine_engine::log::{LogError, Pos};
+use silvertine_streams::{MessageId, Regrouped, Start, StreamName, StreamSpec};
 
 use super::{Call, Place, RedisStreams, StreamKeys, answers};
 

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use silvertine_engine::worker::{GroupName, GroupSpec, StreamName, StreamSpec};
+use silvertine_streams::{GroupName, GroupSpec, StreamName, StreamSpec};
 
 /// The keys of one stream and its groups.
 pub(super) struct StreamKeys {

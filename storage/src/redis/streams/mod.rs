@@ -28,11 +28,11 @@ use redis::{Cmd, Value};
 use silvertine_engine::{
     log::{Applied, LogError, LogErrorKind, Pos},
     time::Nanos,
-    worker::{
-        Amendment, ConsumerName, DeadLetter, GroupName, GroupSpec, Member, Message, MessageId,
-        Poll, Polled, Publication, Regrouped, Settled, Settlement, StreamName, StreamSpec,
-        StreamStats, Streams, Topology, Tries,
-    },
+};
+use silvertine_streams::{
+    Amendment, ConsumerName, DeadLetter, GroupName, GroupSpec, Member, Message, MessageId, Poll,
+    Polled, Publication, Regrouped, Settled, Settlement, StreamName, StreamSpec, StreamStats,
+    Streams, Topology, Tries,
 };
 
 use self::{

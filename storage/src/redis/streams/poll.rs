@@ -9,8 +9,8 @@ use redis::{Cmd, Value};
 use silvertine_engine::{
     log::{Applied, LogError, Pos},
     span::Span,
-    worker::{Delivery, MessageId, Poll, Polled, Tries, Why, message},
 };
+use silvertine_streams::{Delivery, MessageId, Poll, Polled, Tries, Why, message};
 
 use super::{
     Place, RedisStreams,

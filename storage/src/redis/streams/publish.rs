@@ -3,10 +3,8 @@
 //! Several messages for one stream that never refuses any go there as plain `XADD`s in a transaction, which costs
 //! Redis half of what the same costs in a script.
 
-use silvertine_engine::{
-    log::{Applied, LogError, Pos},
-    worker::{Message, Publication, StreamName},
-};
+use silvertine_engine::log::{Applied, LogError, Pos};
+use silvertine_streams::{Message, Publication, StreamName};
 
 use super::{
     Inner, RedisStreams,

@@ -1,9 +1,9 @@
 //! Ending the handling of messages, and showing that it goes on.
 
 use redis::Value;
-use silvertine_engine::{
-    log::LogError,
-    worker::{DeadLetter, Member, MessageId, Publication, Settled, Settlement, Tries, Verdict},
+use silvertine_engine::log::LogError;
+use silvertine_streams::{
+    DeadLetter, Member, MessageId, Publication, Settled, Settlement, Tries, Verdict,
 };
 
 use super::{

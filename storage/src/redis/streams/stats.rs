@@ -4,8 +4,8 @@ use redis::Value;
 use silvertine_engine::{
     log::{Applied, LogError, Pos},
     span::Span,
-    worker::{GroupName, GroupStats, StreamName, StreamSpec, StreamStats},
 };
+use silvertine_streams::{GroupName, GroupStats, StreamName, StreamSpec, StreamStats};
 
 use super::{
     Call, RedisStreams,

@@ -7,12 +7,8 @@ use super::{
     handling::STARTS_MAX,
     held::{Held, OwnReason, Stage},
 };
-use crate::{
-    bus::Circuit,
-    log::LogError,
-    time::Nanos,
-    worker::{Class, Delivery, Failure, Polled, Reason, Settlement, Verdict, Why, dead, message},
-};
+use crate::{Class, Delivery, Failure, Polled, Reason, Settlement, Verdict, Why, dead, message};
+use silvertine_engine::{circuit::Circuit, log::LogError, time::Nanos};
 
 /// How often a busy member looks for retries that are due and members that died.
 const TEND_EVERY: Duration = Duration::from_millis(100);

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::MessageId;
-use crate::{span::Span, time::Nanos};
+use silvertine_engine::{span::Span, time::Nanos};
 
 /// How often, and after which pauses, a message that failed is tried again.
 ///
@@ -125,7 +125,8 @@ fn jitter_hash(id: &MessageId, attempts: u32) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{log::Pos, worker::StreamName};
+    use crate::StreamName;
+    use silvertine_engine::log::Pos;
 
     fn id(seq: u64) -> MessageId {
         MessageId { stream: StreamName::new("a:b").expect("a name"), id: Pos { ms: 1, seq } }

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Amendment, ConsumerName, DeadLetter, GroupName, Message, Publication, StreamName, Topology,
 };
-use crate::{
+use silvertine_engine::{
     log::{LogError, Pos},
     span::Span,
     time::Nanos,
@@ -43,8 +43,8 @@ pub trait Streams: Clone + Send + Sync + 'static {
     /// Appends messages, all or none, and trims the streams as the topology says. Returns their ids.
     ///
     /// # Errors
-    /// [`LogErrorKind::RefusesWrites`](crate::log::LogErrorKind::RefusesWrites) when a stream is full and set to refuse.
-    /// After [`Applied::Maybe`](crate::log::Applied::Maybe) publishing again may put a message on the stream twice;
+    /// [`LogErrorKind::RefusesWrites`](silvertine_engine::log::LogErrorKind::RefusesWrites) when a stream is full and set to refuse.
+    /// After [`Applied::Maybe`](silvertine_engine::log::Applied::Maybe) publishing again may put a message on the stream twice;
     /// with a [key](super::message::KEY), its group still handles it once.
     fn publish(
         &self,
@@ -67,7 +67,7 @@ pub trait Streams: Clone + Send + Sync + 'static {
     /// retries that are due, then new ones, urgent lanes first.
     ///
     /// # Errors
-    /// After [`Applied::Maybe`](crate::log::Applied::Maybe) messages may have been handed over that nobody saw: poll
+    /// After [`Applied::Maybe`](silvertine_engine::log::Applied::Maybe) messages may have been handed over that nobody saw: poll
     /// again with [`Poll::own`].
     fn poll(&self, poll: &Poll<'_>) -> impl Future<Output = Result<Polled, LogError>> + Send;
 
@@ -90,7 +90,7 @@ pub trait Streams: Clone + Send + Sync + 'static {
     /// Ends the handling of messages, in one atomic step. Returns what became of each.
     ///
     /// # Errors
-    /// After [`Applied::Maybe`](crate::log::Applied::Maybe) settle again: what was settled is [`Settled::Lost`] or
+    /// After [`Applied::Maybe`](silvertine_engine::log::Applied::Maybe) settle again: what was settled is [`Settled::Lost`] or
     /// [`Settled::Duplicate`], and nothing is done twice.
     fn settle(
         &self,
@@ -155,7 +155,7 @@ pub trait Streams: Clone + Send + Sync + 'static {
     /// Puts dead letters on a stream's dead-letter queue, such as those of an import.
     ///
     /// # Errors
-    /// After [`Applied::Maybe`](crate::log::Applied::Maybe) they may be there; repeating would double them.
+    /// After [`Applied::Maybe`](silvertine_engine::log::Applied::Maybe) they may be there; repeating would double them.
     fn bury(
         &self,
         stream: &StreamName,
@@ -167,7 +167,7 @@ pub trait Streams: Clone + Send + Sync + 'static {
     /// expected and so was changed; when none was, `audit` is not published.
     ///
     /// # Errors
-    /// After [`Applied::Maybe`](crate::log::Applied::Maybe) look before doing it again: what was changed is no longer
+    /// After [`Applied::Maybe`](silvertine_engine::log::Applied::Maybe) look before doing it again: what was changed is no longer
     /// as expected.
     fn amend(
         &self,
@@ -190,7 +190,7 @@ pub trait Streams: Clone + Send + Sync + 'static {
     /// Replaces a small record where it is still `expected`. Returns whether it was.
     ///
     /// # Errors
-    /// After [`Applied::Maybe`](crate::log::Applied::Maybe) read it before doing it again.
+    /// After [`Applied::Maybe`](silvertine_engine::log::Applied::Maybe) read it before doing it again.
     fn swap_record(
         &self,
         stream: &StreamName,

@@ -34,7 +34,7 @@ use super::{
     Failure, GroupSpec, Member, Message, MessageId, Publication, RetryPolicy, Settlement, Tries,
     Verdict,
 };
-use crate::{bus::Circuit, log::LogError, span::Span, time::Nanos};
+use silvertine_engine::{circuit::Circuit, log::LogError, span::Span, time::Nanos};
 
 /// The most settlements of one step.
 const SETTLE_MAX: usize = 256;

@@ -6,11 +6,11 @@ use super::{
     Core, SETTLE_MAX,
     held::{Held, Stage},
 };
-use crate::{
+use crate::{MessageId, Settled, Settlement, Verdict};
+use silvertine_engine::{
     log::{Advice, LogError, LogErrorKind},
     span::Span,
     time::Nanos,
-    worker::{MessageId, Settled, Settlement, Verdict},
 };
 
 impl Core {

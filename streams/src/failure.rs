@@ -5,7 +5,7 @@ use std::{borrow::Cow, error::Error, io};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::{span::Span, text::one_line};
+use silvertine_engine::{span::Span, text::one_line};
 
 /// The longest reason kept, in bytes.
 const TEXT_MAX: usize = 1024;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::{GroupName, RetryPolicy, Route, StreamName};
-use crate::{bus::CircuitConfig, codec::Codec, span::Span};
+use silvertine_engine::{circuit::CircuitConfig, codec::Codec, span::Span};
 
 /// The most messages that a member may work on at a time: more would not fit into one answer of a store.
 const IN_FLIGHT_MAX: usize = 10_000;

@@ -1,4 +1,6 @@
-//! A circuit breaker on engine time: a handler that keeps failing is passed over for a while.
+//! A circuit breaker on handed-in time: what keeps failing is passed over for a while.
+//!
+//! Handlers of the ordered plane have one each, on engine time, and so has each member of a consumer group.
 
 use std::time::Duration;
 
@@ -23,26 +25,43 @@ impl Default for CircuitConfig {
 
 /// The state of one handler's circuit; part of the snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Circuit {
-    Closed { failures: u32 },
-    Open { until: Nanos },
+pub enum Circuit {
+    /// Calls pass.
+    Closed {
+        /// Failures in a row so far.
+        failures: u32,
+    },
+    /// Calls are refused.
+    Open {
+        /// Until then.
+        until: Nanos,
+    },
+    /// One call has been let through on trial.
     HalfOpen,
 }
 
 /// What a success or failure did to a circuit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Transition {
+pub enum Transition {
+    /// Nothing.
     None,
-    Opened { until: Nanos },
+    /// It opened.
+    Opened {
+        /// Until then.
+        until: Nanos,
+    },
+    /// It closed.
     Closed,
 }
 
 /// Whether a handler is handed the next event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Admission {
+pub enum Admission {
+    /// The circuit is closed, or a trial is under way.
     Pass,
     /// Pass, as the one try of a half-open circuit.
     Try,
+    /// The circuit is open.
     Refuse,
 }
 
@@ -55,7 +74,7 @@ impl Default for Circuit {
 impl Circuit {
     /// Asks at `now` whether the handler may be called.
     #[inline]
-    pub(crate) fn admit(&mut self, now: Nanos) -> Admission {
+    pub fn admit(&mut self, now: Nanos) -> Admission {
         match *self {
             Self::Closed { .. } | Self::HalfOpen => Admission::Pass,
             Self::Open { until } if now < until => Admission::Refuse,
@@ -68,14 +87,14 @@ impl Circuit {
 
     /// Notes that the handler did its work.
     #[inline]
-    pub(crate) fn succeed(&mut self) -> Transition {
+    pub fn succeed(&mut self) -> Transition {
         let closes = matches!(self, Self::HalfOpen);
         *self = Self::Closed { failures: 0 };
         if closes { Transition::Closed } else { Transition::None }
     }
 
     /// Notes that the handler failed at `now`.
-    pub(crate) fn fail(&mut self, now: Nanos, config: &CircuitConfig) -> Transition {
+    pub fn fail(&mut self, now: Nanos, config: &CircuitConfig) -> Transition {
         let failures = match *self {
             Self::Closed { failures } => failures.saturating_add(1),
             Self::HalfOpen | Self::Open { .. } => config.failure_threshold,

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::StreamName;
-use crate::{codec::Codec, text::one_line};
+use silvertine_engine::{codec::Codec, text::one_line};
 
 /// The field that holds the payload.
 pub const PAYLOAD: &str = "data";

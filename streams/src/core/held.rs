@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::{
-    span::Span,
-    worker::{Message, MessageId, Tries, Verdict},
-};
+use crate::{Message, MessageId, Tries, Verdict};
+use silvertine_engine::span::Span;
 
 #[derive(Debug)]
 pub(super) struct Held {

@@ -7,14 +7,14 @@ use super::{
     held::{Held, Stage, name_of},
 };
 use crate::{
-    bus::{Admission, Circuit, Transition},
+    Class, DeadLetter, DeadState, Failure, Message, MessageId, Next, Reason, Settlement, Story,
+    Verdict,
+};
+use silvertine_engine::{
+    circuit::{Admission, Circuit, Transition},
     log::LogError,
     span::Span,
     time::Nanos,
-    worker::{
-        Class, DeadLetter, DeadState, Failure, Message, MessageId, Next, Reason, Settlement, Story,
-        Verdict,
-    },
 };
 
 /// Starts on record after which a message is poison.

@@ -6,11 +6,11 @@ use silvertine_engine::{
     log::{Applied, LogError, LogErrorKind, Pos},
     span::Span,
     time::Nanos,
-    worker::{
-        Action, Class, ConsumerName, Core, CoreConfig, Delivery, Failure, GroupName, GroupSpec,
-        Member, Message, MessageId, Outcome, Polled, Reason, RetryPolicy, Settled, Settlement,
-        StreamName, Tries, Verdict, Why, Work,
-    },
+};
+use silvertine_streams::{
+    Action, Class, ConsumerName, Core, CoreConfig, Delivery, Failure, GroupName, GroupSpec, Member,
+    Message, MessageId, Outcome, Polled, Reason, RetryPolicy, Settled, Settlement, StreamName,
+    Tries, Verdict, Why, Work,
 };
 
 const START: Nanos = Nanos(1_700_000_000_000_000_000);
