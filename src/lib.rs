@@ -7,12 +7,11 @@
 //! [`storage`] (memory, redb, sled, Redis), [`sim`] (virtual time, markets, venues) and [`scenarios`] (files that
 //! describe a run, sources, standard handlers). [`backtest`] runs a scenario in memory with one call.
 
-pub mod worker;
-
 pub use silvertine_engine as engine;
 pub use silvertine_scenarios as scenarios;
 pub use silvertine_storage as storage;
 pub use silvertine_streams as streams;
+pub use silvertine_worker as worker;
 
 use silvertine_engine::driver::StopFlag;
 use silvertine_scenarios::{

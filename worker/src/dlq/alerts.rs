@@ -6,7 +6,7 @@ use silvertine_engine::log::LogError;
 use silvertine_streams::{Message, Publication, StreamName, Streams};
 
 use super::{DeadLetters, Filter};
-use crate::worker::now;
+use crate::now;
 
 /// Where alerts are published, if the topology has it.
 const MONITORING: &str = "monitoring:events";

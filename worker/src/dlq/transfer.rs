@@ -8,7 +8,7 @@ use silvertine_engine::{
 use silvertine_streams::{DeadLetter, DeadState, Message, Story, Streams};
 
 use super::{DeadLetters, Filter, PAGE};
-use crate::worker::now;
+use crate::now;
 
 /// A dead letter as one line of JSON. Fields that are text stand as text, others as lists of bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

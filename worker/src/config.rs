@@ -6,7 +6,7 @@ use silvertine_engine::text::one_line;
 use silvertine_streams::{Topology, TopologyError};
 
 /// The text of the [reference topology](reference_topology), `deploy/streams.toml`.
-pub const REFERENCE_TOPOLOGY: &str = include_str!("../../deploy/streams.toml");
+pub const REFERENCE_TOPOLOGY: &str = include_str!("reference_topology.toml");
 
 /// Why a file gives no topology.
 #[derive(Debug, thiserror::Error)]

@@ -11,7 +11,7 @@ use silvertine_engine::{
 use silvertine_streams::{Alerts, DeadLetter, Status, Streams};
 
 use super::{DeadLetters, Filter, PAGE, age_ns};
-use crate::worker::now;
+use crate::now;
 
 /// How many kinds of failure are told apart at most; what comes after is counted as the rest.
 const KINDS_MAX: usize = 1000;

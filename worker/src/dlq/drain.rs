@@ -13,7 +13,7 @@ use silvertine_engine::{
 use silvertine_streams::{Class, DeadLetter, GroupName, Status, Streams};
 
 use super::{Act, DeadLetters, Filter};
-use crate::worker::now;
+use crate::now;
 
 /// The record that says who drains.
 const RECORD: &str = "drain";

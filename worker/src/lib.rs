@@ -5,17 +5,19 @@
 //! duplicates and draining are taken care of, the same on memory, sled, redb and Redis.
 //!
 //! ```
-//! use silvertine::{streams::{GroupSpec, Message, Publication, StreamSpec, Streams, Topology}, storage::streams::MemoryStreams, worker::{Context, Handled, Single, Typed, Worker, WorkerError, handler, now}};
+//! use silvertine_streams::{GroupSpec, Message, Publication, StreamSpec, Streams, Topology};
+//! use silvertine_storage::streams::MemoryStreams;
+//! use silvertine_worker::{Context, Handled, Single, Typed, Worker, WorkerError, handler, now};
 //!
 //! # #[derive(Debug)] struct Refused;
 //! # impl std::fmt::Display for Refused {
 //! #     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { f.write_str("refused") }
 //! # }
 //! # impl std::error::Error for Refused {}
-//! # impl silvertine::streams::Classify for Refused {}
+//! # impl silvertine_streams::Classify for Refused {}
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
-//! let stream: silvertine::streams::StreamName = "mgmt:trading:commands".parse()?;
+//! let stream: silvertine_streams::StreamName = "mgmt:trading:commands".parse()?;
 //! let spec = StreamSpec::new(stream.clone()).with_group(GroupSpec::new("traders".parse()?));
 //! let streams = MemoryStreams::in_memory(Topology { streams: vec![spec], ..Topology::default() });
 //! streams.declare(now()).await?;
