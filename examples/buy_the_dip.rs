@@ -8,7 +8,7 @@ use silvertine::{
         numbers::{Price, Ratio},
         text::Symbol,
     },
-    scenarios::{handlers::Registry, runner::Runner, scenario::Scenario},
+    scenarios::{registry::Registry, runner::Runner, scenario::Scenario},
 };
 
 #[derive(Deserialize)]

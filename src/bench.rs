@@ -16,8 +16,8 @@ use silvertine::{
         text::Name,
     },
     scenarios::{runner::Runner, scenario::Scenario},
-    sim::generator::{Market, QuoteGenerator},
     storage::{AnyLog, LogAddress},
+    trading::generator::{Market, QuoteGenerator},
 };
 
 use crate::{

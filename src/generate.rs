@@ -11,7 +11,7 @@ use silvertine::{
         time::Nanos,
     },
     scenarios::sources::QuoteWriter,
-    sim::generator::{Market, QuoteGenerator},
+    trading::generator::{Market, QuoteGenerator},
 };
 
 use crate::{

@@ -11,14 +11,15 @@ pub use silvertine_engine as engine;
 pub use silvertine_scenarios as scenarios;
 pub use silvertine_storage as storage;
 pub use silvertine_streams as streams;
+pub use silvertine_trading as trading;
 pub use silvertine_worker as worker;
 
 use silvertine_engine::driver::StopFlag;
+use silvertine_engine::{clock::VirtualClock, executor::block_on};
 use silvertine_scenarios::{
     runner::{Report, Runner, RunnerError},
     scenario::Scenario,
 };
-use silvertine_sim::{clock::VirtualClock, executor::block_on};
 use silvertine_storage::memory::MemoryLog;
 
 /// What is simulated: virtual time, markets, venues, and whole runs under faults.
@@ -32,7 +33,7 @@ use silvertine_storage::memory::MemoryLog;
 pub mod sim {
     use silvertine_engine::bus::{Handler, Priority};
     use silvertine_scenarios::{
-        check::Check, handlers::Registry, scenario::Scenario, under_faults::UnderFaults,
+        check::Check, registry::Registry, scenario::Scenario, under_faults::UnderFaults,
     };
     use silvertine_sim::workers::{Plan, Report, simulate};
     pub use silvertine_sim::*;

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 use silvertine::{
     scenarios::{
-        handlers::Registry, runner::Report as Ran, scenario::Scenario,
+        registry::Registry, runner::Report as Ran, scenario::Scenario,
         under_faults::ScenarioSubject,
     },
     sim::{

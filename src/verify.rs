@@ -11,7 +11,7 @@ use silvertine::{
         recovery::{self, DeadLetter, ReplayError, Replayed},
         text::Name,
     },
-    scenarios::{handlers::Registry, manifest::Manifest},
+    scenarios::{manifest::Manifest, registry::Registry},
     storage::{AnyLog, LogAddress},
 };
 

@@ -1,4 +1,5 @@
-//! The clock that a driver is handed. This crate only names what it needs of one.
+//! The clock that a driver is handed: what a driver needs of one, and the virtual clock. Real clocks are read outside
+//! this crate.
 
 use std::{future::Future, time::Duration};
 
@@ -18,4 +19,36 @@ pub trait Clock: Send {
 
     /// Waits so long in real time (a virtual clock only counts it).
     fn sleep(&mut self, pause: Duration) -> impl Future<Output = ()> + Send;
+}
+
+/// A clock that stands still unless an input moves it: time is what the inputs say, and waiting costs nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct VirtualClock {
+    slept: Duration,
+}
+
+impl VirtualClock {
+    /// How long a driver would have waited on a real clock.
+    #[must_use]
+    pub const fn slept(&self) -> Duration {
+        self.slept
+    }
+}
+
+impl Clock for VirtualClock {
+    fn stamp(&mut self, recv_time: Nanos) -> Nanos {
+        recv_time
+    }
+
+    fn hold_back(&mut self, _recv_time: Nanos) -> Duration {
+        Duration::ZERO
+    }
+
+    fn idle_time(&mut self) -> Option<Nanos> {
+        None
+    }
+
+    async fn sleep(&mut self, pause: Duration) {
+        self.slept = self.slept.saturating_add(pause);
+    }
 }

@@ -7,6 +7,7 @@
 use std::{fmt, io::Write, path::PathBuf, sync::LazyLock, time::Duration};
 
 use flate2::{Compression, write::GzEncoder};
+use silvertine_engine::executor::block_on;
 use silvertine_engine::{
     bus::{Context, Handler, HandlerError, Priority, decode_state, encode_state},
     codec::{Codec, decode_entry, encode_entry, peek_entry},
@@ -20,19 +21,16 @@ use silvertine_engine::{
     time::Nanos,
 };
 use silvertine_scenarios::{
-    handlers::Registry,
     manifest::{Manifest, ManifestError},
+    registry::Registry,
     scenario::Scenario,
     sources::{
         Bars, Binance, Format, HistData, Parsed, QuoteWriter, Quotes, SourceSpec, Stamp, TextSource,
     },
 };
-use silvertine_sim::{
-    executor::block_on,
-    generator::{Market, QuoteGenerator},
-    workload::{Workload, WorkloadSource},
-};
+use silvertine_sim::workload::{Workload, WorkloadSource};
 use silvertine_storage::{EmbeddedStore, LogAddress, check_record};
+use silvertine_trading::generator::{Market, QuoteGenerator};
 use xxhash_rust::xxh3::Xxh3;
 
 /// What must hold for any bytes; panics where it does not.

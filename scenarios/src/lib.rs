@@ -2,8 +2,9 @@
 //! runner that executes it on any log.
 
 pub mod check;
-pub mod handlers;
+
 pub mod manifest;
+pub mod registry;
 pub mod runner;
 pub mod scenario;
 pub mod sources;

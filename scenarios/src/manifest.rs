@@ -10,7 +10,7 @@ use silvertine_engine::{
 use silvertine_sim::subject::Wrap;
 
 use crate::{
-    handlers::Registry,
+    registry::Registry,
     scenario::{ClockMode, EngineSection, HandlerSection, Scenario, SourceSection},
 };
 

@@ -18,8 +18,8 @@ use silvertine_engine::{
 };
 
 use crate::{
-    handlers::Registry,
     manifest::{Manifest, ManifestError},
+    registry::Registry,
     scenario::{Expectations, Scenario},
     sources::SourceSpec,
 };

@@ -23,8 +23,8 @@ use silvertine_sim::{
 };
 
 use crate::{
-    handlers::Registry,
     manifest::Manifest,
+    registry::Registry,
     runner::RunnerError,
     scenario::{ClockMode, Scenario, SimSection, SourceSection},
     sources::SourceSpec,

@@ -14,7 +14,7 @@ use silvertine_engine::{
     text::{Name, Symbol},
     time::Nanos,
 };
-use silvertine_scenarios::handlers::Registry;
+use silvertine_scenarios::registry::Registry;
 
 fn name(text: &str) -> Name {
     Name::new(text).expect("valid")

@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use silvertine_engine::executor::block_on;
 use silvertine_engine::{
     event::{Body, MarketData, System},
     feed::{Feed, Merge, MergedSource, OnBadRow, Polled},
@@ -14,7 +15,6 @@ use silvertine_engine::{
     time::Nanos,
 };
 use silvertine_scenarios::sources::{Bars, Binance, HistData, Quotes, Stamp, TextSource};
-use silvertine_sim::executor::block_on;
 use tempfile::TempDir;
 
 const BINANCE: &str = r#"1723161253937085768 {"stream":"btcusdt@depth@100ms","data":{"e":"depthUpdate"}}

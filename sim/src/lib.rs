@@ -7,25 +7,19 @@
 //! server and several processes talk through operations that can be lost, delayed and repeated; [`oracle`]s
 //! watch every step; a run that breaks a promise is [shrunk](shrink) to the least that still breaks it.
 
-pub mod by_symbol;
-pub mod clock;
 pub mod coverage;
-pub mod executor;
 pub mod exhaust;
 pub mod fault;
-pub mod generator;
 pub mod oracle;
 pub mod plan;
 pub mod probe;
 pub mod report;
-pub mod rng;
 pub mod shrink;
 pub mod simulate;
 mod spell;
 pub mod subject;
 pub mod trace;
 pub mod twin;
-pub mod venue;
 pub mod workers;
 pub mod workload;
 mod world;

@@ -15,9 +15,9 @@ use silvertine_engine::{
 
 use crate::{
     fault::{CATALOGUE, CrashedRequest, Fault, FaultKind, OpKind, Scope, When},
-    rng::Rng,
     workload::Workload,
 };
+use silvertine_engine::rng::Rng;
 
 const MS: u64 = 1_000_000;
 /// Faults of a plan that come after a number of inputs, so that they strike in every run. The others wait

@@ -30,7 +30,6 @@ use silvertine_engine::{
 
 use crate::{
     coverage::{Coverage, Sight},
-    executor::block_on,
     fault::{Fault, FaultKind, OpKind, Scope},
     oracle::{
         Oracle, Violation,
@@ -49,6 +48,7 @@ use crate::{
         server::Server,
     },
 };
+use silvertine_engine::executor::block_on;
 
 /// Steps that a run may take for each input, on top of a number that suits any run.
 const STEPS_PER_INPUT: u64 = 400;

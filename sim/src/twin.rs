@@ -23,10 +23,10 @@ use silvertine_engine::{
 
 use crate::{
     coverage::Sight,
-    executor::block_on,
     oracle::{Oracle, Violation, execution::Execution},
     subject::Subject,
 };
+use silvertine_engine::executor::block_on;
 
 /// What a log has room for at first: the entries of a drawn plan, and about what one takes.
 const ENTRIES: usize = 320;

@@ -15,7 +15,7 @@ use silvertine_engine::{
     time::Nanos,
 };
 
-use crate::rng::mix;
+use silvertine_engine::rng::mix;
 
 /// What a stream of awkward inputs looks like. Shares are given in events of a thousand.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -18,7 +18,7 @@ use std::{
 
 use silvertine::{
     scenarios::{
-        handlers::Registry,
+        registry::Registry,
         scenario::Scenario,
         under_faults::{PlanRunner, ScenarioSubject, UnderFaults},
     },

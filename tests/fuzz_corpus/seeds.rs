@@ -17,7 +17,7 @@ use silvertine::{
         text::{Name, Symbol},
         time::Nanos,
     },
-    scenarios::{handlers::Registry, manifest::Manifest, scenario::Scenario},
+    scenarios::{manifest::Manifest, registry::Registry, scenario::Scenario},
 };
 use xxhash_rust::xxh3::xxh3_64;
 

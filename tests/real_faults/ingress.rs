@@ -8,12 +8,12 @@ use silvertine::{
         clock::Clock,
         codec::Codec,
         driver::{Observer, Progress, StopFlag},
+        executor,
         log::{Advice, Applied, EventLog, LogError, Message, Published},
         text::Name,
         time::Nanos,
     },
     scenarios::runner::Runner,
-    sim::executor,
     storage::{memory::MemoryLog, redis::RedisLog},
 };
 

@@ -3,18 +3,19 @@
 
 use silvertine::{
     engine::{
+        clock::VirtualClock,
         digest::Digest,
         driver::{End, Observer, Progress, StopFlag},
+        executor::block_on,
         log::{EventLog, LogErrorKind, Pos, RangeQuery},
         recovery::{self, ReplayError, Replayed},
     },
     scenarios::{
-        handlers::Registry,
         manifest::Manifest,
+        registry::Registry,
         runner::{Report, Runner, RunnerError},
         scenario::Scenario,
     },
-    sim::{clock::VirtualClock, executor::block_on},
     storage::memory::MemoryLog,
 };
 

@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use silvertine::{
     engine::{
         bus::{Context, Handler, HandlerError, Priority, decode_state, encode_state},
+        clock::VirtualClock,
         codec::decode_entry,
         driver::{End, RunError, StopFlag},
         engine::Engine,
         event::{Body, Event, Signal, System, Topic, TopicSet},
+        executor::block_on,
         halt::Halt,
         log::{EventLog, OwnerId, Pos, RangeQuery},
         numbers::Ratio,
@@ -16,12 +18,11 @@ use silvertine::{
         text::{Name, Symbol},
     },
     scenarios::{
-        handlers::Registry,
         manifest::Manifest,
+        registry::Registry,
         runner::{Report, Runner, RunnerError},
         scenario::Scenario,
     },
-    sim::{clock::VirtualClock, executor::block_on},
     storage::AnyLog,
 };
 use tempfile::TempDir;

@@ -10,19 +10,20 @@ use faulty::{Fate, FaultyLog};
 use silvertine::{
     engine::{
         bus::{Context, Handler, HandlerError, Priority, decode_state, encode_state},
+        clock::VirtualClock,
         driver::{End, RunError, StopFlag},
         event::{Event, Signal, Topic, TopicSet},
+        executor::block_on,
         log::{Applied, EventLog, LogErrorKind, OwnerId, RangeQuery},
         numbers::Ratio,
         recovery::ReplayError,
         text::Symbol,
     },
     scenarios::{
-        handlers::Registry,
+        registry::Registry,
         runner::{Report, Runner, RunnerError},
         scenario::Scenario,
     },
-    sim::{clock::VirtualClock, executor::block_on},
     storage::memory::MemoryLog,
 };
 

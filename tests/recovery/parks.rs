@@ -3,12 +3,12 @@
 use silvertine::{
     engine::{
         driver::RunError,
+        executor::block_on,
         log::{EventLog, Pos},
         park::{ParkedKey, Release},
         text::Name,
     },
     scenarios::runner::{Report, Runner, RunnerError},
-    sim::executor::block_on,
     storage::AnyLog,
 };
 use tempfile::TempDir;

@@ -109,7 +109,7 @@ fn a_run_that_is_stopped_says_so_and_looks_at_no_end() {
     use std::sync::atomic::AtomicBool;
 
     use silvertine::{
-        scenarios::{handlers::Registry, scenario::Scenario, under_faults::ScenarioSubject},
+        scenarios::{registry::Registry, scenario::Scenario, under_faults::ScenarioSubject},
         sim::simulate::{Options, simulate_until},
         storage::memory::MemoryLog,
     };

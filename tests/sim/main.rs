@@ -11,7 +11,7 @@ mod workloads;
 use std::path::PathBuf;
 
 use silvertine::{
-    scenarios::{handlers::Registry, scenario::Scenario, under_faults::UnderFaults},
+    scenarios::{registry::Registry, scenario::Scenario, under_faults::UnderFaults},
     storage::memory::MemoryLog,
 };
 

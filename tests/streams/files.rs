@@ -4,10 +4,10 @@ use std::path::Path;
 
 use silvertine::{
     engine::{
+        executor::block_on,
         log::{EventLog, LogError, LogErrorKind, OwnerId, Pos},
         time::Nanos,
     },
-    sim::executor::block_on,
     storage::{
         AnyLog, LogAddress,
         redb::{RedbLog, RedbOptions},

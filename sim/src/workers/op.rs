@@ -10,7 +10,7 @@ use silvertine_streams::{
     StreamName, Streams, Tries,
 };
 
-use crate::executor::block_on;
+use silvertine_engine::executor::block_on;
 
 /// Kinds of operations, for the trace and the drawing of faults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

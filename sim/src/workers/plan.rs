@@ -9,7 +9,7 @@ use silvertine_streams::{
     WhenFull,
 };
 
-use crate::rng::Rng;
+use silvertine_engine::rng::Rng;
 
 pub(super) const MS: u64 = 1_000_000;
 pub(super) const SECOND: u64 = 1000 * MS;

@@ -23,7 +23,7 @@ use super::{
     promise::{Checked, Promise, Violation, ensure},
     trace::{What, Who},
 };
-use crate::executor::block_on;
+use silvertine_engine::executor::block_on;
 
 /// A message on a stream.
 #[derive(Clone, Debug)]

@@ -21,7 +21,8 @@ use super::{
     trace::{Trace, What, Who},
     witness::Witness,
 };
-use crate::{rng::Rng, spell};
+use crate::spell;
+use silvertine_engine::rng::Rng;
 
 /// A client gives up on a request that has not been answered for so long (and what a poll asked to wait).
 const PATIENCE_NS: u64 = SECOND;
@@ -214,7 +215,7 @@ impl<'a, S: Streams> World<'a, S> {
 
     /// Runs until everything has come to rest and every member has left.
     pub(super) fn run(&mut self) -> Checked {
-        let declared = crate::executor::block_on(self.store.declare(self.store_time()));
+        let declared = silvertine_engine::executor::block_on(self.store.declare(self.store_time()));
         ensure!(declared.is_ok(), Told, "declare fails: {declared:?}");
         let rest_by_ns = self.rest_by_ns();
         loop {

@@ -34,9 +34,9 @@ use crate::{
     coverage::{Coverage, Phase, Sight},
     fault::{CrashedRequest, Fault, FaultKind, OpKind, Scope, When},
     oracle::{Oracle, Violation},
-    rng::mix,
     trace::{Happened, Trace, What},
 };
+use silvertine_engine::rng::mix;
 
 /// How long a client waits for an answer, in nanoseconds.
 const TIMEOUT_NS: u64 = 1_000_000_000;

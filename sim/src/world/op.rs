@@ -10,7 +10,8 @@ use silvertine_engine::{
     },
 };
 
-use crate::{executor::block_on, fault::OpKind};
+use crate::fault::OpKind;
+use silvertine_engine::executor::block_on;
 
 /// What a client asks of the log.
 #[derive(Debug)]

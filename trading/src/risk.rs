@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use crate::by_symbol::BySymbol;
 use serde::{Deserialize, Serialize};
 use silvertine_engine::{
     bus::{Context, Figure, Handler, HandlerError, decode_state, encode_state},
@@ -15,7 +16,6 @@ use silvertine_engine::{
     text::Symbol,
     time::Nanos,
 };
-use silvertine_sim::by_symbol::BySymbol;
 
 use super::Position;
 

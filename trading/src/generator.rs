@@ -8,7 +8,7 @@ use silvertine_engine::{
     time::Nanos,
 };
 
-use crate::rng::Rng;
+use silvertine_engine::rng::Rng;
 
 /// What a generated market looks like.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! The portfolio: positions, profit and loss, fees, the equity curve.
 
+use crate::by_symbol::BySymbol;
 use serde::{Deserialize, Serialize};
 use silvertine_engine::{
     bus::{Context, Figure, Handler, HandlerError, decode_state, encode_state},
@@ -7,7 +8,6 @@ use silvertine_engine::{
     numbers::{Money, Overflow, Price},
     time::{NANOS_PER_MS, Nanos},
 };
-use silvertine_sim::by_symbol::BySymbol;
 
 use super::Position;
 

@@ -7,9 +7,10 @@ use silvertine_engine::{
     bus::{Handler, Priority},
     text::one_line,
 };
-use silvertine_sim::{probe::Probe, venue::SimVenue};
+use silvertine_sim::probe::Probe;
+use silvertine_trading::venue::SimVenue;
 
-use super::{EmaCross, Portfolio, RiskLimits, TargetPosition};
+use silvertine_trading::{EmaCross, Portfolio, RiskLimits, TargetPosition};
 
 type Factory = Box<dyn Fn(toml::Table) -> Result<Box<dyn Handler>, String> + Send + Sync>;
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::by_symbol::BySymbol;
 use serde::{Deserialize, Serialize};
 use silvertine_engine::{
     bus::{Context, Handler, HandlerError, decode_state, encode_state},
@@ -12,7 +13,6 @@ use silvertine_engine::{
     numbers::{Price, Qty},
     text::Symbol,
 };
-use silvertine_sim::by_symbol::BySymbol;
 
 /// How large and in what kind of orders.
 #[derive(Clone, Debug, Serialize, Deserialize)]
