@@ -53,7 +53,7 @@ pub(crate) fn run(args: &RunArgs, scenario: &Scenario) -> Result<Exit, Failure> 
 fn conclude(args: &RunArgs, scenario: &Scenario, report: &Report) -> Result<Exit, Failure> {
     let shown = args.scenario.display();
     if let Some(violation) = &report.violation {
-        let message = format!("{shown}: broke {}: {}", violation.oracle, violation.what);
+        let message = format!("{shown}: broke {}: {}", violation.promise, violation.what);
         return Err(Failure::new(Exit::PromiseBroken, message));
     }
     if report.stopped {
@@ -74,13 +74,17 @@ fn conclude(args: &RunArgs, scenario: &Scenario, report: &Report) -> Result<Exit
 
 /// Faults that fired, by kind.
 fn fired(report: &Report) -> impl Iterator<Item = (FaultKind, u64)> {
-    FaultKind::all().map(|kind| (kind, report.coverage.fired(kind))).filter(|&(_, count)| count > 0)
+    FaultKind::ALL
+        .iter()
+        .copied()
+        .map(|kind| (kind, report.coverage.fired.of(kind)))
+        .filter(|&(_, count)| count > 0)
 }
 
 /// A broken promise, for programs.
 pub(crate) fn violation_json(violation: &Violation) -> Value {
-    let Violation { oracle, what, expected, actual } = violation;
-    json!({ "promise": oracle.name(), "what": what, "expected": expected, "actual": actual })
+    let Violation { promise, what, expected, actual } = violation;
+    json!({ "promise": promise.name(), "what": what, "expected": expected, "actual": actual })
 }
 
 fn print_json(args: &RunArgs, scenario: &Scenario, report: &Report) {
@@ -131,7 +135,7 @@ fn print_text(args: &RunArgs, scenario: &Scenario, report: &Report) {
     );
     println!("  trace    {}", report.trace.hash());
     println!("  digest   {}", report.digest);
-    let Some(Violation { oracle, what, expected, actual }) = &report.violation else {
+    let Some(Violation { promise, what, expected, actual }) = &report.violation else {
         if report.stopped {
             println!("  stopped: no promise broken so far");
             return;
@@ -139,7 +143,7 @@ fn print_text(args: &RunArgs, scenario: &Scenario, report: &Report) {
         println!("  good: the same log, state and figures as without faults; no promise broken");
         return;
     };
-    println!("broke {oracle}: {}", oracle.says());
+    println!("broke {promise}: {}", promise.meaning());
     println!("  {what}\n    expected  {expected}\n    actual    {actual}");
     println!("  what happened last:");
     let timeline = report.timeline();

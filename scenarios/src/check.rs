@@ -5,6 +5,7 @@ use std::fmt;
 use silvertine_engine::log::EventLog;
 use silvertine_sim::{
     coverage::Coverage,
+    oracle::Promise,
     plan::{Plan, seeds_from},
     report::Failure,
 };
@@ -75,7 +76,7 @@ impl<L: EventLog + Default> Check<L> {
             let plan = self.subject.plan(seed);
             let report = runner.run(&plan, false).map_err(CheckError::Setup)?;
             if let Some(violation) = &report.violation {
-                return Err(self.explain(seed, plan, violation.oracle)?);
+                return Err(self.explain(seed, plan, violation.promise)?);
             }
             checked.runs += 1;
             checked.faults += report.faults;
@@ -84,13 +85,8 @@ impl<L: EventLog + Default> Check<L> {
         Ok(checked)
     }
 
-    fn explain(
-        &self,
-        seed: u64,
-        drawn: Plan,
-        oracle: silvertine_sim::oracle::Oracle,
-    ) -> Result<CheckError, CheckError> {
-        let mut plan = self.subject.shrink(&drawn, oracle, &|| false);
+    fn explain(&self, seed: u64, drawn: Plan, promise: Promise) -> Result<CheckError, CheckError> {
+        let mut plan = self.subject.shrink(&drawn, promise, &|| false);
         let mut report = self.subject.run(&plan, false).map_err(CheckError::Setup)?;
         if report.violation.is_none() {
             // A handler that draws its own luck may be lucky here.

@@ -14,9 +14,9 @@ use silvertine_engine::{
     text::{Name, Symbol},
 };
 use silvertine_sim::{
-    oracle::Oracle,
+    kernel::shrink::{self, Budget, RUNS_MAX},
+    oracle::Promise,
     plan::{Plan, Shape},
-    shrink,
     simulate::{Options, Report, simulate_against},
     subject::{Subject, Wrap},
     twin::Reference,
@@ -214,15 +214,13 @@ impl<L: EventLog + Default> UnderFaults<L> {
     /// Reduces a plan to the least that still breaks the same promise, or to the least that was found by the time that
     /// there is `enough`.
     #[must_use]
-    pub fn shrink(&self, plan: &Plan, oracle: Oracle, enough: &dyn Fn() -> bool) -> Plan {
+    pub fn shrink(&self, plan: &Plan, promise: Promise, enough: &dyn Fn() -> bool) -> Plan {
         let handlers: Vec<String> = self.base.handlers.iter().map(label).collect();
         let mut runner = self.runner();
-        shrink::shrink(plan, &handlers, &mut |candidate| {
-            if enough() {
-                return false;
-            }
+        let budget = Budget { runs_max: RUNS_MAX, stop: enough };
+        shrink::shrink(plan, &handlers, budget, &mut |candidate| {
             let report = runner.run(candidate, false).ok();
-            report.and_then(|report| report.violation).is_some_and(|v| v.oracle == oracle)
+            report.and_then(|report| report.violation).is_some_and(|v| v.promise == promise)
         })
     }
 }

@@ -7,7 +7,7 @@
 use silvertine_engine::text::{Name, Symbol};
 
 use crate::{
-    fault::{CATALOGUE, CrashedRequest, Fault, FaultKind, OpKind, Scope, When},
+    fault::{CrashedRequest, Fault, FaultKind, OpKind, Scope, When},
     plan::{EngineKnobs, Knobs, Plan, Shape},
     simulate::Report,
     workload::Workload,
@@ -154,7 +154,7 @@ fn places(base: &Plan, fault_free: &Report) -> Vec<When> {
         let last = if happened == 0 { 0 } else { happened + MARGIN };
         (1..=last).map(move |n| When::Op(kind, n))
     };
-    let operations = OpKind::ALL.into_iter().flat_map(of_kind);
+    let operations = OpKind::ALL.iter().copied().flat_map(of_kind);
     operations.chain((1..=base.events()).map(When::Events)).collect()
 }
 
@@ -175,7 +175,7 @@ fn crashes(base: &Plan, fault_free: &Report) -> Vec<Fault> {
 fn singles(base: &Plan, fault_free: &Report) -> Vec<Fault> {
     let live = base.workloads.iter().any(|(_, workload)| workload.publish);
     let felt = |scope: Scope| live || !matches!(scope, Scope::Clock | Scope::Producer);
-    let kinds = CATALOGUE.iter().filter(|info| felt(info.scope)).map(|info| info.kind);
+    let kinds = FaultKind::ALL.iter().copied().filter(|kind| felt(kind.scope()));
     let places = places(base, fault_free);
     kinds.flat_map(|kind| places.iter().map(move |&at| Fault::new(at, kind))).collect()
 }

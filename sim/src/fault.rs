@@ -1,13 +1,16 @@
 //! Faults: what can go wrong, when it does, and the catalogue that names every kind in one place.
 //!
-//! To add a fault: its line in [`CATALOGUE`], and what it does in the module `world`. Drawing, counting, shrinking, files and the coverage matrix read the catalogue.
+//! To add a fault: its line in the catalogue of [`FaultKind`], and what it does in the module `world`. Drawing,
+//! counting, shrinking, files and the coverage matrix read the catalogue.
 
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::spell;
-pub use crate::spell::parse_span;
+use crate::kernel::{
+    catalogue::{Kind, catalogue},
+    spell,
+};
 
 const ONE_SECOND: u64 = 1_000_000_000;
 /// The longest that a fault may last: within it, a run that only waits still comes to its end.
@@ -32,178 +35,87 @@ pub enum Scope {
     Producer,
 }
 
-/// One kind of fault, described.
-#[derive(Clone, Copy, Debug)]
-pub struct FaultInfo {
-    /// The kind.
-    pub kind: FaultKind,
-    /// Its name in files and reports.
-    pub name: &'static str,
-    /// What it strikes.
-    pub scope: Scope,
-    /// The keys it takes besides `at` and `after_events`.
-    pub takes: &'static [&'static str],
-    /// What happens, in one line.
-    pub says: &'static str,
-}
-
-/// Makes the enum and the table of one list, so that no kind can lack its line.
-macro_rules! catalogue {
-    ($($kind:ident $name:literal $scope:ident [$($key:literal),*] $says:literal;)*) => {
-        /// A kind of fault.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-        pub enum FaultKind {
-            $(#[doc = concat!($says, ".")] $kind,)*
-        }
-
-        /// Every kind of fault, in the order of [`FaultKind`].
-        pub const CATALOGUE: &[FaultInfo] = &[$(FaultInfo {
-            kind: FaultKind::$kind,
-            name: $name,
-            scope: Scope::$scope,
-            takes: &[$($key),*],
-            says: $says,
-        }),*];
-    };
+catalogue! {
+    /// A kind of fault.
+    pub enum FaultKind in Scope {
+        LostRequest "lost_request" Operation ["op"]
+            "a request never arrives; the client times out";
+        LostReply "lost_reply" Operation ["op"]
+            "a request takes effect and its reply is lost";
+        LateEffect "late_effect" Operation ["op", "for"]
+            "the client times out, and then the request takes effect";
+        SentTwice "sent_twice" Operation ["op", "for"]
+            "a request takes effect, and once more later";
+        Slow "slow" Operation ["op", "for"]
+            "a request and its reply take their time";
+        Refused "refused" Operation ["op"]
+            "the connection is refused";
+        Disconnect "disconnect" Server ["for"]
+            "the network is down; what was under way may or may not arrive";
+        Restart "restart" Server ["for"]
+            "the server is killed and restarted; what it acknowledged is on disk";
+        Stall "stall" Server ["for"]
+            "the server freezes (SIGSTOP); what was sent takes effect when it thaws";
+        Loading "loading" Server ["for"]
+            "the server is loading its data and answers LOADING";
+        Busy "busy" Server ["for"]
+            "a script runs for too long and everything else is answered BUSY";
+        ClusterDown "cluster_down" Server ["for"]
+            "no primary is known: CLUSTERDOWN";
+        OutOfMemory "out_of_memory" Server ["for"]
+            "writes are refused: OOM";
+        ReadOnly "read_only" Server ["for"]
+            "the server was demoted: READONLY";
+        Misconf "misconf" Server ["for"]
+            "the server cannot persist: MISCONF";
+        NoReplicas "no_replicas" Server ["for"]
+            "too few replicas: NOREPLICAS";
+        Denied "denied" Server ["for"]
+            "permission is withdrawn: NOPERM";
+        Failover "failover" Loss ["for", "lose"]
+            "a replica takes over without the newest writes";
+        PowerLoss "power_loss" Loss ["for", "lose"]
+            "the server's machine loses power and the newest writes with it";
+        Flush "flush" Loss []
+            "somebody empties the server (FLUSHALL)";
+        TornSnapshot "torn_snapshot" Damage ["for"]
+            "the owner crashes; the newest snapshot does not check out";
+        LostSnapshot "lost_snapshot" Damage ["for"]
+            "the owner crashes; the newest snapshot is gone";
+        CorruptEntry "corrupt_entry" Damage ["for"]
+            "the owner crashes; an entry behind the newest snapshot does not check out";
+        TrimmedAway "trimmed_away" Damage ["for"]
+            "the owner crashes; entries behind the newest snapshot were trimmed by somebody else";
+        Crash "crash" Process ["for", "op", "request"]
+            "the owner dies at once";
+        Pause "pause" Process ["for"]
+            "the owner freezes; a standby takes over, and then the owner thaws";
+        SecondOwner "second_owner" Process []
+            "somebody starts a second owner beside the first";
+        Stop "stop" Process ["for"]
+            "a signal asks the owner to stop";
+        ClockJump "clock_jump" Clock ["by"]
+            "the wall clock jumps";
+        ProducerRestart "producer_restart" Producer []
+            "a producer forgets what was acknowledged and sends it again";
+    }
 }
 
 catalogue! {
-    LostRequest "lost_request" Operation ["op"]
-        "a request never arrives; the client times out";
-    LostReply "lost_reply" Operation ["op"]
-        "a request takes effect and its reply is lost";
-    LateEffect "late_effect" Operation ["op", "for"]
-        "the client times out, and then the request takes effect";
-    SentTwice "sent_twice" Operation ["op", "for"]
-        "a request takes effect, and once more later";
-    Slow "slow" Operation ["op", "for"]
-        "a request and its reply take their time";
-    Refused "refused" Operation ["op"]
-        "the connection is refused";
-    Disconnect "disconnect" Server ["for"]
-        "the network is down; what was under way may or may not arrive";
-    Restart "restart" Server ["for"]
-        "the server is killed and restarted; what it acknowledged is on disk";
-    Stall "stall" Server ["for"]
-        "the server freezes (SIGSTOP); what was sent takes effect when it thaws";
-    Loading "loading" Server ["for"]
-        "the server is loading its data and answers LOADING";
-    Busy "busy" Server ["for"]
-        "a script runs for too long and everything else is answered BUSY";
-    ClusterDown "cluster_down" Server ["for"]
-        "no primary is known: CLUSTERDOWN";
-    OutOfMemory "out_of_memory" Server ["for"]
-        "writes are refused: OOM";
-    ReadOnly "read_only" Server ["for"]
-        "the server was demoted: READONLY";
-    Misconf "misconf" Server ["for"]
-        "the server cannot persist: MISCONF";
-    NoReplicas "no_replicas" Server ["for"]
-        "too few replicas: NOREPLICAS";
-    Denied "denied" Server ["for"]
-        "permission is withdrawn: NOPERM";
-    Failover "failover" Loss ["for", "lose"]
-        "a replica takes over without the newest writes";
-    PowerLoss "power_loss" Loss ["for", "lose"]
-        "the server's machine loses power and the newest writes with it";
-    Flush "flush" Loss []
-        "somebody empties the server (FLUSHALL)";
-    TornSnapshot "torn_snapshot" Damage ["for"]
-        "the owner crashes; the newest snapshot does not check out";
-    LostSnapshot "lost_snapshot" Damage ["for"]
-        "the owner crashes; the newest snapshot is gone";
-    CorruptEntry "corrupt_entry" Damage ["for"]
-        "the owner crashes; an entry behind the newest snapshot does not check out";
-    TrimmedAway "trimmed_away" Damage ["for"]
-        "the owner crashes; entries behind the newest snapshot were trimmed by somebody else";
-    Crash "crash" Process ["for", "op", "request"]
-        "the owner dies at once";
-    Pause "pause" Process ["for"]
-        "the owner freezes; a standby takes over, and then the owner thaws";
-    SecondOwner "second_owner" Process []
-        "somebody starts a second owner beside the first";
-    Stop "stop" Process ["for"]
-        "a signal asks the owner to stop";
-    ClockJump "clock_jump" Clock ["by"]
-        "the wall clock jumps";
-    ProducerRestart "producer_restart" Producer []
-        "a producer forgets what was acknowledged and sends it again";
-}
-
-impl FaultKind {
-    /// All kinds, in the order of the catalogue.
-    pub fn all() -> impl Iterator<Item = Self> {
-        CATALOGUE.iter().map(|info| info.kind)
+    /// An operation on the log, as faults and reports name it.
+    pub enum OpKind {
+        Acquire "acquire" "Becoming owner";
+        Commit "commit" "Committing";
+        Range "range" "Reading entries";
+        Snapshot "snapshot" "Reading a snapshot";
+        Trim "trim" "Trimming";
+        Ingress "ingress" "Reading the ingress";
+        Publish "publish" "Publishing to the ingress";
+        Look "look" "Reading the head, the manifest, the list of snapshots or the statistics";
     }
-
-    /// What the catalogue says of it.
-    #[must_use]
-    pub const fn info(self) -> &'static FaultInfo {
-        &CATALOGUE[self as usize]
-    }
-
-    /// Its name in files and reports.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        self.info().name
-    }
-}
-
-impl fmt::Display for FaultKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-/// An operation on the log, as faults and reports name it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum OpKind {
-    /// Becoming owner.
-    Acquire,
-    /// Committing.
-    Commit,
-    /// Reading entries.
-    Range,
-    /// Reading a snapshot.
-    Snapshot,
-    /// Trimming.
-    Trim,
-    /// Reading the ingress.
-    Ingress,
-    /// Publishing to the ingress.
-    Publish,
-    /// Reading the head, the manifest, the list of snapshots or the statistics.
-    Look,
 }
 
 impl OpKind {
-    /// All kinds.
-    pub const ALL: [Self; 8] = [
-        Self::Acquire,
-        Self::Commit,
-        Self::Range,
-        Self::Snapshot,
-        Self::Trim,
-        Self::Ingress,
-        Self::Publish,
-        Self::Look,
-    ];
-
-    /// Its name in files and reports.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Acquire => "acquire",
-            Self::Commit => "commit",
-            Self::Range => "range",
-            Self::Snapshot => "snapshot",
-            Self::Trim => "trim",
-            Self::Ingress => "ingress",
-            Self::Publish => "publish",
-            Self::Look => "look",
-        }
-    }
-
     /// Whether it changes the log.
     #[must_use]
     pub const fn writes(self) -> bool {
@@ -211,21 +123,12 @@ impl OpKind {
     }
 }
 
-impl fmt::Display for OpKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
 impl FromStr for OpKind {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let known = Self::ALL.into_iter().find(|kind| kind.name() == text);
-        known.ok_or_else(|| {
-            let names = Self::ALL.map(Self::name).join(", ");
-            format!("no operation is called {text:?}; known are {names}")
-        })
+        Self::named(text)
+            .ok_or_else(|| format!("no operation is called {text:?}; known are {}", Self::names()))
     }
 }
 
@@ -253,6 +156,16 @@ impl fmt::Display for When {
             Self::Events(n) => write!(f, "after {n} events"),
             Self::Time(ns) => f.write_str(&spell::clock(*ns)),
             Self::Idle => f.write_str(IDLE),
+        }
+    }
+}
+
+impl When {
+    /// The number in it, by which it can be earlier or later.
+    pub(crate) fn count_mut(&mut self) -> Option<&mut u64> {
+        match self {
+            Self::Op(_, n) | Self::Events(n) | Self::Time(n) => Some(n),
+            Self::Idle => None,
         }
     }
 }
@@ -301,7 +214,7 @@ impl Fault {
     }
 
     fn takes(&self, key: &str) -> bool {
-        self.kind.info().takes.contains(&key)
+        self.kind.keys().contains(&key)
     }
 }
 
@@ -352,13 +265,9 @@ impl TryFrom<Written> for Fault {
     type Error = String;
 
     fn try_from(written: Written) -> Result<Self, String> {
-        let Some(info) = CATALOGUE.iter().find(|info| info.name == written.kind) else {
-            let names: Vec<_> = CATALOGUE.iter().map(|info| info.name).collect();
-            return Err(format!(
-                "no fault is called {:?}; known are {}",
-                written.kind,
-                names.join(", ")
-            ));
+        let Some(kind) = FaultKind::named(&written.kind) else {
+            let (name, known) = (&written.kind, FaultKind::names());
+            return Err(format!("no fault is called {name:?}; known are {known}"));
         };
         for (key, given) in [
             ("op", written.op.is_some()),
@@ -367,8 +276,8 @@ impl TryFrom<Written> for Fault {
             ("request", written.request.is_some()),
             ("by", written.by.is_some()),
         ] {
-            if given && !info.takes.contains(&key) {
-                return Err(format!("a fault of kind {} takes no {key:?}", info.name));
+            if given && !kind.keys().contains(&key) {
+                return Err(format!("a fault of kind {kind} takes no {key:?}"));
             }
         }
         let at = match (&written.at, written.after_events) {
@@ -376,22 +285,21 @@ impl TryFrom<Written> for Fault {
             (None, Some(events)) => When::Events(events),
             _ => {
                 return Err(format!(
-                    "fault {}: say either at = \"HH:MM:SS\" (or \"commit#17\", or \"idle\") or after_events",
-                    info.name
+                    "fault {kind}: say either at = \"HH:MM:SS\" (or \"commit#17\", or \"idle\") or after_events"
                 ));
             }
         };
-        let mut fault = Self::new(at, info.kind);
+        let mut fault = Self::new(at, kind);
         if let Some(op) = written.op {
             if matches!(at, When::Op(..)) {
-                return Err(format!("fault {}: \"at\" already names the operation", info.name));
+                return Err(format!("fault {kind}: \"at\" already names the operation"));
             }
             fault.op = Some(op.parse()?);
         }
         if let Some(span) = written.span {
             fault.for_ns = spell::parse_span(&span)?;
             if fault.for_ns > LONGEST {
-                return Err(format!("fault {}: for = {span:?} is longer than an hour", info.name));
+                return Err(format!("fault {kind}: for = {span:?} is longer than an hour"));
             }
         }
         fault.lose = written.lose.unwrap_or(fault.lose);
@@ -439,18 +347,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_catalogue_is_in_the_order_of_the_kinds_and_names_each_once() {
-        for (at, info) in CATALOGUE.iter().enumerate() {
-            assert_eq!(info.kind as usize, at, "{}", info.name);
-            assert!(CATALOGUE[..at].iter().all(|earlier| earlier.name != info.name));
-        }
-    }
-
-    #[test]
     fn every_fault_survives_being_written() {
         let whens =
             [When::Op(OpKind::Trim, 3), When::Events(7), When::Time(61_250_000_000), When::Idle];
-        for kind in FaultKind::all() {
+        for &kind in FaultKind::ALL {
             for at in whens {
                 let fault = Fault::new(at, kind);
                 let read = Fault::try_from(Written::from(fault)).expect("reads what it wrote");

@@ -10,13 +10,13 @@
 pub mod coverage;
 pub mod exhaust;
 pub mod fault;
+pub mod kernel;
 pub mod oracle;
 pub mod plan;
 pub mod probe;
 pub mod report;
 pub mod shrink;
 pub mod simulate;
-mod spell;
 pub mod subject;
 pub mod trace;
 pub mod twin;

@@ -14,7 +14,7 @@ use silvertine_engine::{
 };
 
 use crate::{
-    fault::{CATALOGUE, CrashedRequest, Fault, FaultKind, OpKind, Scope, When},
+    fault::{CrashedRequest, Fault, FaultKind, OpKind, Scope, When},
     workload::Workload,
 };
 use silvertine_engine::rng::Rng;
@@ -144,11 +144,6 @@ impl Plan {
     }
 }
 
-/// One of `choices`, each as likely as the others.
-fn pick<T: Copy>(rng: &mut Rng, choices: &[T]) -> T {
-    choices[rng.below(choices.len() as u64) as usize]
-}
-
 /// Half of the time nothing, else up to `most` of a thousand.
 fn share(rng: &mut Rng, most: u64) -> u16 {
     if rng.below(2) == 0 { 0 } else { rng.below(most + 1) as u16 }
@@ -160,7 +155,7 @@ fn draw_workloads(rng: &mut Rng, shape: &Shape) -> Vec<(Name, Workload)> {
     let (least, most) = shape.events;
     let events = least + rng.below(most - least + 1);
     let of_lane = |lane: u64, rng: &mut Rng| {
-        let (_, price) = pick(rng, &shape.symbols);
+        let (_, price) = rng.pick(&shape.symbols);
         let symbols = shape.symbols.iter().map(|&(symbol, _)| symbol).collect();
         // The remainder goes to the first lane, so that the sum is what was drawn.
         let events = events / lanes + if lane == 0 { events % lanes } else { 0 };
@@ -169,7 +164,7 @@ fn draw_workloads(rng: &mut Rng, shape: &Shape) -> Vec<(Name, Workload)> {
             symbols,
             events,
             start_ns: 1_704_067_200_000_000_000 + lane * MS,
-            interval_ns: pick(rng, &[MS, 10 * MS, 50 * MS, 1000 * MS]),
+            interval_ns: rng.pick(&[MS, 10 * MS, 50 * MS, 1000 * MS]),
             price,
             trades: if shape.trades { share(rng, 600) } else { 0 },
             bars: if shape.bars { 200 + share(rng, 400) } else { 0 },
@@ -195,13 +190,13 @@ fn draw_knobs(engine_rng: &mut Rng, rng: &mut Rng) -> Knobs {
     // A snapshot with every commit is worth a try, but costs more than all else.
     let often = rng.below(16) == 0;
     let snapshot_entries =
-        if often { pick(rng, &[1, 5, 100_000]) } else { pick(rng, &[20, 40, 60, 80]) };
+        if often { rng.pick(&[1, 5, 100_000]) } else { rng.pick(&[20, 40, 60, 80]) };
     let trims = rng.below(3) == 0;
     Knobs {
-        batch_entries: pick(rng, &[1, 2, 4, 7, 10, 16, 20, 32, 48, 64]),
+        batch_entries: rng.pick(&[1, 2, 4, 7, 10, 16, 20, 32, 48, 64]),
         snapshot_entries,
-        retention_entries: trims.then(|| pick(rng, &[1, 20, 80])),
-        give_up_after_s: pick(rng, &[3, 60]),
+        retention_entries: trims.then(|| rng.pick(&[1, 20, 80])),
+        give_up_after_s: rng.pick(&[3, 60]),
         engine: draw_engine_knobs(engine_rng),
     }
 }
@@ -209,10 +204,10 @@ fn draw_knobs(engine_rng: &mut Rng, rng: &mut Rng) -> Knobs {
 fn draw_engine_knobs(rng: &mut Rng) -> EngineKnobs {
     EngineKnobs {
         seed: rng.next_u64() >> 1,
-        dedup_window_ms: pick(rng, &[20, 500, 300_000]),
-        dedup_capacity: pick(rng, &[3, 50, 100_000]),
-        circuit_failures: pick(rng, &[1, 2, 5]),
-        circuit_reset_ms: pick(rng, &[10, 100, 60_000]),
+        dedup_window_ms: rng.pick(&[20, 500, 300_000]),
+        dedup_capacity: rng.pick(&[3, 50, 100_000]),
+        circuit_failures: rng.pick(&[1, 2, 5]),
+        circuit_reset_ms: rng.pick(&[10, 100, 60_000]),
         on_failure: None,
         park_capacity: 4096,
     }
@@ -223,7 +218,7 @@ fn draw_policy(rng: &mut Rng) -> Option<FailurePolicy> {
     if rng.below(10) > 0 {
         return None;
     }
-    let mut draw = || pick(rng, &[OnFailure::Halt, OnFailure::DeadLetter]);
+    let mut draw = || rng.pick(&[OnFailure::Halt, OnFailure::DeadLetter]);
     let (market_data, signal, system) = (draw(), draw(), draw());
     Some(FailurePolicy { market_data, signal, system, ..FailurePolicy::default() })
 }
@@ -240,7 +235,7 @@ fn draw_parking(
         return;
     }
     let others = engine.on_failure.unwrap_or(FailurePolicy::DEAD_LETTER);
-    let mut draw = |other| pick(rng, &[OnFailure::ParkKey, OnFailure::ParkKey, other]);
+    let mut draw = |other| rng.pick(&[OnFailure::ParkKey, OnFailure::ParkKey, other]);
     engine.on_failure = Some(FailurePolicy {
         market_data: draw(others.market_data),
         signal: draw(others.signal),
@@ -250,7 +245,7 @@ fn draw_parking(
     });
     // Each event for which there is no room stops the run, which is soon enough seen.
     engine.park_capacity = if rng.below(8) == 0 { 90 } else { 4096 };
-    let releases = pick(rng, &[0, 40, 120, 250]);
+    let releases = rng.pick(&[0, 40, 120, 250]);
     for (_, workload) in workloads.iter_mut().filter(|_| !shape.handlers.is_empty()) {
         workload.releases = releases;
         workload.handlers.clone_from(&shape.handlers);
@@ -263,15 +258,15 @@ fn draw_parking(
 /// A random subset of the kinds of faults (swarm testing: a run with few kinds goes deeper than one with
 /// all of them), each at random places.
 fn draw_faults(rng: &mut Rng, live: bool, events: u64, knobs: &Knobs) -> Vec<Fault> {
-    let felt = |kind: &FaultKind| match kind.info().scope {
+    let felt = |kind: &FaultKind| match kind.scope() {
         Scope::Clock | Scope::Producer => live,
         // Emptying the server under producers that will not send again is a loss, not a recovery.
         Scope::Loss => !(live && *kind == FaultKind::Flush),
         _ => true,
     };
-    let kinds: Vec<FaultKind> = CATALOGUE.iter().map(|info| info.kind).filter(felt).collect();
+    let kinds: Vec<FaultKind> = FaultKind::ALL.iter().copied().filter(felt).collect();
     let wanted = 1 + rng.below(7) as usize;
-    let mut chosen: Vec<FaultKind> = (0..wanted).map(|_| pick(rng, &kinds)).collect();
+    let mut chosen: Vec<FaultKind> = (0..wanted).map(|_| rng.pick(&kinds)).collect();
     chosen.dedup();
     let commits = (events / knobs.batch_entries as u64).max(2);
     let sure = (0..SURE_FAULTS).map(|_| When::Events(1 + rng.below(events * 3 / 4)));
@@ -291,7 +286,7 @@ fn draw_faults(rng: &mut Rng, live: bool, events: u64, knobs: &Knobs) -> Vec<Fau
     places
         .into_iter()
         .map(|(at, op)| {
-            let kind = pick(rng, &chosen);
+            let kind = rng.pick(&chosen);
             draw_fault(rng, kind, at, op)
         })
         .collect()
@@ -303,20 +298,20 @@ fn draw_idle_faults(rng: &mut Rng) -> Vec<Fault> {
     if rng.below(2) > 0 {
         return Vec::new();
     }
-    let loss = pick(rng, &[FaultKind::Failover, FaultKind::PowerLoss]);
+    let loss = rng.pick(&[FaultKind::Failover, FaultKind::PowerLoss]);
     [loss, FaultKind::ProducerRestart].map(|kind| draw_fault(rng, kind, When::Idle, None)).into()
 }
 
 fn draw_fault(rng: &mut Rng, kind: FaultKind, at: When, op: Option<OpKind>) -> Fault {
     let mut fault = Fault::new(at, kind);
-    if kind.info().takes.contains(&"op") {
+    if kind.keys().contains(&"op") {
         fault.op = op;
     }
-    fault.for_ns = MS * pick(rng, &[1, 5, 40, 300, 1500, 7000]);
+    fault.for_ns = MS * rng.pick(&[1, 5, 40, 300, 1500, 7000]);
     fault.lose = 1 + rng.below(6) as u32;
     fault.request =
-        pick(rng, &[CrashedRequest::Lost, CrashedRequest::Applied, CrashedRequest::Late]);
-    fault.by_ns = pick(rng, &[-3_600_000, -2000, -10, 10, 2000, 3_600_000]) * MS as i64;
+        rng.pick(&[CrashedRequest::Lost, CrashedRequest::Applied, CrashedRequest::Late]);
+    fault.by_ns = rng.pick(&[-3_600_000, -2000, -10, 10, 2000, 3_600_000]) * MS as i64;
     fault
 }
 

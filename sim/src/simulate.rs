@@ -32,7 +32,7 @@ use crate::{
     coverage::{Coverage, Sight},
     fault::{Fault, FaultKind, OpKind, Scope},
     oracle::{
-        Oracle, Violation,
+        Promise, Violation,
         execution::{Executed, Execution},
         explain::explain,
         same, same_bytes,
@@ -139,7 +139,7 @@ pub fn simulate_against<S: Subject>(
     stop: &AtomicBool,
 ) -> Result<Report, String> {
     let Reference { producers, twin } = reference;
-    let may_lose = faults.iter().any(|fault| fault.kind.info().scope == Scope::Loss);
+    let may_lose = faults.iter().any(|fault| fault.kind.scope() == Scope::Loss);
     let trace = if options.keep_trace { Trace::keeping_all() } else { Trace::default() };
     let twin_log = twin.as_ref().map(|twin| Arc::clone(&twin.log));
     let mut world = World::new(
@@ -215,7 +215,7 @@ impl<S: Subject> Run<'_, S> {
             let checked = panic::catch_unwind(AssertUnwindSafe(|| self.check_end()));
             let checked = checked.unwrap_or_else(|_| {
                 let what = "the log that is left makes its reader panic";
-                Err(Violation::new(Oracle::NoPanic, what, "a log that can be read", "a panic"))
+                Err(Violation::new(Promise::NoPanic, what, "a log that can be read", "a panic"))
             });
             self.world.lock().check(checked);
         }
@@ -325,7 +325,7 @@ impl<S: Subject> Run<'_, S> {
                 let said = said.or_else(|| payload.downcast_ref::<&str>().copied());
                 let what = format!("p{process} panics");
                 let said = said.unwrap_or("without a message");
-                self.world.lock().violate(Violation::new(Oracle::NoPanic, what, "no panic", said));
+                self.world.lock().violate(Violation::new(Promise::NoPanic, what, "no panic", said));
             }
         }
     }
@@ -456,7 +456,7 @@ impl<S: Subject> Run<'_, S> {
                 }
                 world.server.repair();
                 let pause = 1_000_000_000;
-                let at = world.now + pause;
+                let at = world.now() + pause;
                 world.plan(at, Next::Start);
             }
         }
@@ -467,7 +467,7 @@ impl<S: Subject> Run<'_, S> {
         let mut world = self.world.lock();
         let acknowledged = world.processes[process].acknowledged;
         let reported = same(
-            Oracle::Truth,
+            Promise::Truth,
             "a run reports the head that it was told is committed",
             &acknowledged,
             &outcome.head,
@@ -492,13 +492,13 @@ impl<S: Subject> Run<'_, S> {
             let what = "a run that finished leaves the log of its fault-free twin";
             let expected = missing.unwrap_or_else(|| "the same entries".to_owned());
             let actual = format!("the log ends at {head}");
-            world.violate(Violation::new(Oracle::Transparent, what, expected, actual));
+            world.violate(Violation::new(Promise::Transparent, what, expected, actual));
             return;
         }
         if lost {
             world.coverage.see(Sight::LostAfterEnd);
         }
-        let at = world.now + world.processes[process].restart_after;
+        let at = world.now() + world.processes[process].restart_after;
         world.plan(at, Next::Start);
     }
 
@@ -517,7 +517,7 @@ impl<S: Subject> Run<'_, S> {
             .collect();
         let waiting =
             if waiting.is_empty() { "nobody is at work".to_owned() } else { waiting.join("; ") };
-        world.violate(Violation::new(Oracle::Live, what, "the end", waiting));
+        world.violate(Violation::new(Promise::Live, what, "the end", waiting));
     }
 
     /// What must hold of the log and of the state that are left.
@@ -526,12 +526,12 @@ impl<S: Subject> Run<'_, S> {
         let world = self.world.lock();
         let witness = &world.server.witness;
         same(
-            Oracle::Durable,
+            Promise::Durable,
             "the log ends where it was told to",
             &witness.head.pos,
             &outcome.head,
         )?;
-        same(Oracle::Fold, "the run's digest is the log's", &witness.digest(), &outcome.digest)?;
+        same(Promise::Fold, "the run's digest is the log's", &witness.digest(), &outcome.digest)?;
         let log = world.server.log().clone();
         let snapshots = witness.snapshot_count();
         // Where something is trimmed, only a snapshot is a place to begin.
@@ -545,7 +545,7 @@ impl<S: Subject> Run<'_, S> {
         check_floor(&log, trimmed)?;
         let state = save(engine)?;
         if let Some(twin) = self.twin() {
-            same(Oracle::Transparent, "the log is the twin's", &twin.digest, &outcome.digest)?;
+            same(Promise::Transparent, "the log is the twin's", &twin.digest, &outcome.digest)?;
         }
         let sights = match self.twin() {
             // What holds of the twin's log holds of this one. Left is whether the rest of it goes with its oldest snapshot.
@@ -568,16 +568,16 @@ impl<S: Subject> Run<'_, S> {
         sights.into_iter().for_each(|sight| world.coverage.see(sight));
         drop(world);
         if let Some(twin) = self.twin() {
-            same(Oracle::Transparent, "the totals are the twin's", &twin.counts, &outcome.counts)?;
+            same(Promise::Transparent, "the totals are the twin's", &twin.counts, &outcome.counts)?;
             same(
-                Oracle::Transparent,
+                Promise::Transparent,
                 "the figures are the twin's",
                 &twin.figures,
                 &engine.figures(),
             )?;
-            same_bytes(Oracle::Transparent, "the state is the twin's", &twin.state, &state)?;
+            same_bytes(Promise::Transparent, "the state is the twin's", &twin.state, &state)?;
             let what = "duplicates are counted";
-            same(Oracle::Truth, what, &twin.duplicates, &outcome.duplicates)?;
+            same(Promise::Truth, what, &twin.duplicates, &outcome.duplicates)?;
         }
         self.check_bounds(snapshots)
     }
@@ -586,7 +586,7 @@ impl<S: Subject> Run<'_, S> {
     fn execute_again(&self, log: &S::Log, begin: Pos, state: &[u8]) -> Result<Executed, Violation> {
         let unreadable = |error: LogError| {
             let what = "the log is executed again";
-            Violation::new(Oracle::Fold, what, "the log, entry for entry", error)
+            Violation::new(Promise::Fold, what, "the log, entry for entry", error)
         };
         let head = block_on(log.head()).map_err(unreadable)?.unwrap_or_default();
         let snapshot = match begin {
@@ -607,7 +607,7 @@ impl<S: Subject> Run<'_, S> {
             return Ok(());
         }
         let what = "every message accepted is an entry or a duplicate";
-        same(Oracle::Ledger, what, &accepted, &accounted)
+        same(Promise::Ledger, what, &accepted, &accounted)
     }
 
     fn check_bounds(&self, snapshots: usize) -> Result<(), Violation> {
@@ -625,7 +625,7 @@ impl<S: Subject> Run<'_, S> {
             return Ok(());
         }
         let limit = format!("at most {limit}");
-        Err(Violation::new(Oracle::Bounded, "snapshots are kept", limit, snapshots))
+        Err(Violation::new(Promise::Bounded, "snapshots are kept", limit, snapshots))
     }
 
     fn report(self) -> Report {
@@ -660,7 +660,7 @@ impl<S: Subject> Run<'_, S> {
             faults: world.struck,
             taken: world.taken,
             owners: world.processes.iter().filter(|p| p.role == Role::Owner).count() as u64,
-            virtual_ns: world.now,
+            virtual_ns: world.now(),
             operations: world.op_counts,
         }
     }
@@ -690,7 +690,7 @@ fn check_floor<L: EventLog>(log: &L, trimmed: Pos) -> Result<(), Violation> {
         told => {
             let what = format!("a reader behind {after} is told that an entry is missing");
             let expected = format!("trimmed through {trimmed}");
-            Err(Violation::new(Oracle::Trim, what, expected, format!("{told:?}")))
+            Err(Violation::new(Promise::Trim, what, expected, format!("{told:?}")))
         }
     }
 }
@@ -698,7 +698,7 @@ fn check_floor<L: EventLog>(log: &L, trimmed: Pos) -> Result<(), Violation> {
 fn save(engine: &Engine) -> Result<Vec<u8>, Violation> {
     engine
         .save()
-        .map_err(|error| Violation::new(Oracle::Fold, "the state is saved", "bytes", error))
+        .map_err(|error| Violation::new(Promise::Fold, "the state is saved", "bytes", error))
 }
 
 /// A producer: publishes its messages in order, each as often as it takes.

@@ -23,7 +23,7 @@ use silvertine_engine::{
 
 use crate::{
     coverage::Sight,
-    oracle::{Oracle, Violation, execution::Execution},
+    oracle::{Promise, Violation, execution::Execution},
     subject::Subject,
 };
 use silvertine_engine::executor::block_on;
@@ -91,7 +91,7 @@ impl Twin {
             }
             if engine.time() > latest && violation.is_none() {
                 let what = "engine time runs ahead of the inputs";
-                violation = Some(Violation::new(Oracle::Time, what, latest, engine.time()));
+                violation = Some(Violation::new(Promise::Time, what, latest, engine.time()));
             }
             if stop.load(Ordering::Relaxed) {
                 break;

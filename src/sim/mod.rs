@@ -250,13 +250,13 @@ fn report_failure(
     };
     let began = Instant::now();
     let enough = || interrupted.load(Ordering::Relaxed) || began.elapsed() > SHRINKING;
-    let plan = subject.shrink(&drawn, violation.oracle, &enough);
+    let plan = subject.shrink(&drawn, violation.promise, &enough);
     let report = subject.run(&plan, false).map_err(cannot_run)?;
     let broken = Broken { seed: number, drawn, plan, report };
     let path = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("sim-{number}.toml")));
     // What was found must not be lost with a file that cannot be written.
     let written = write_scenario(subject, &broken.plan, &path);
-    let broke = broken.violation().map_or("?", |violation| violation.oracle.name());
+    let broke = broken.violation().map_or("?", |violation| violation.promise.name());
     if args.json {
         println!("{}", tally::failure_json(&broken, written.is_ok().then_some(&*path)));
     } else {

@@ -87,10 +87,13 @@ impl Tally {
     }
 
     fn print_json(&self, end: &str) {
-        let faults: BTreeMap<_, _> =
-            FaultKind::all().map(|kind| (kind.name(), self.coverage.fired(kind))).collect();
+        let faults: BTreeMap<_, _> = FaultKind::ALL
+            .iter()
+            .copied()
+            .map(|kind| (kind.name(), self.coverage.fired.of(kind)))
+            .collect();
         let sights: BTreeMap<_, _> =
-            Sight::ALL.iter().map(|&sight| (sight.name(), self.coverage.seen(sight))).collect();
+            Sight::ALL.iter().map(|&sight| (sight.name(), self.coverage.seen.of(sight))).collect();
         let object = json!({
             "schema_version": 1, "good": true,
             "end": if end == "stopped" { end } else { "finished" }, "schedules": self.runs, "jobs": self.jobs,
@@ -122,11 +125,11 @@ impl Tally {
             self.virtual_ns / 1_000_000_000 / runs,
         );
         println!("  faults fired");
-        let fired: Vec<_> = FaultKind::all().collect();
+        let fired: Vec<_> = FaultKind::ALL.iter().copied().collect();
         for row in fired.chunks(4) {
             let cells: Vec<String> = row
                 .iter()
-                .map(|&kind| format!("{:<17}{:>8}", kind.name(), self.coverage.fired(kind)))
+                .map(|&kind| format!("{:<17}{:>8}", kind.name(), self.coverage.fired.of(kind)))
                 .collect();
             println!("    {}", cells.join("  "));
         }
@@ -134,7 +137,7 @@ impl Tally {
         for row in Sight::ALL.chunks(3) {
             let cells: Vec<String> = row
                 .iter()
-                .map(|&sight| format!("{:<21}{:>9}", sight.name(), self.coverage.seen(sight)))
+                .map(|&sight| format!("{:<21}{:>9}", sight.name(), self.coverage.seen.of(sight)))
                 .collect();
             println!("    {}", cells.join("  "));
         }

@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use serde_json::Value;
-use silvertine::sim::fault::{CATALOGUE, Scope};
+use silvertine::sim::fault::{FaultKind, Scope};
 use tempfile::TempDir;
 
 use crate::cli::silvertine;
@@ -45,10 +45,10 @@ fn run_json(path: &str) -> Value {
 #[test]
 fn every_kind_of_fault_can_be_written_and_strikes() {
     let folder = TempDir::new().expect("a temporary folder");
-    for info in CATALOGUE {
-        let live = matches!(info.scope, Scope::Clock | Scope::Producer);
-        let keys: String = info
-            .takes
+    for kind in FaultKind::ALL {
+        let live = matches!(kind.scope(), Scope::Clock | Scope::Producer);
+        let keys: String = kind
+            .keys()
             .iter()
             .map(|key| match *key {
                 "for" => "for = \"250ms\"\n",
@@ -58,9 +58,9 @@ fn every_kind_of_fault_can_be_written_and_strikes() {
                 _ => "request = \"applied\"\n",
             })
             .collect();
-        let fault = format!("[[fault]]\nkind = \"{}\"\nafter_events = 50\n{keys}", info.name);
+        let fault = format!("[[fault]]\nkind = \"{}\"\nafter_events = 50\n{keys}", kind.name());
         let report = run_json(&scenario(&folder, live, &fault));
-        assert_eq!(report["faults"][info.name], 1, "{}: {report}", info.name);
+        assert_eq!(report["faults"][kind.name()], 1, "{}: {report}", kind.name());
         assert_eq!(report["good"], true, "{report}");
     }
 }

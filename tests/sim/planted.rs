@@ -10,7 +10,7 @@ use silvertine::{
         text::Symbol,
     },
     scenarios::check::{CheckError, Checked},
-    sim::{check_handler, oracle::Oracle, report::Failure},
+    sim::{check_handler, oracle::Promise, report::Failure},
 };
 
 #[derive(Clone, Copy, PartialEq)]
@@ -105,15 +105,15 @@ fn a_handler_without_a_bug_breaks_nothing() {
 #[test]
 fn every_planted_bug_breaks_the_promise_it_should() {
     for (bug, oracles) in [
-        (Bug::ForgetsItsCount, &[Oracle::Fold, Oracle::Transparent][..]),
-        (Bug::ForgetsItsState, &[Oracle::Fold, Oracle::Transparent]),
-        (Bug::RemembersTooMuch, &[Oracle::Fold, Oracle::Transparent]),
-        (Bug::HashedOrder, &[Oracle::Fold, Oracle::Transparent]),
-        (Bug::CountsFailures, &[Oracle::Fold, Oracle::Transparent]),
+        (Bug::ForgetsItsCount, &[Promise::Fold, Promise::Transparent][..]),
+        (Bug::ForgetsItsState, &[Promise::Fold, Promise::Transparent]),
+        (Bug::RemembersTooMuch, &[Promise::Fold, Promise::Transparent]),
+        (Bug::HashedOrder, &[Promise::Fold, Promise::Transparent]),
+        (Bug::CountsFailures, &[Promise::Fold, Promise::Transparent]),
     ] {
         let failure = failure(bug);
         let violation = failure.violation().expect("the least plan breaks it too");
-        assert!(oracles.contains(&violation.oracle), "{failure}");
+        assert!(oracles.contains(&violation.promise), "{failure}");
         assert_ne!(violation.expected, violation.actual, "{failure}");
     }
 }

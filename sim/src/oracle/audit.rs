@@ -20,7 +20,7 @@ use silvertine_engine::{
 };
 
 use super::{
-    Oracle, Violation,
+    Promise, Violation,
     parking::{Lanes, Parking, is_retry, is_retry_of, may_be_of, release},
     same,
 };
@@ -185,7 +185,7 @@ fn index(events: &[Event]) -> Result<Vec<(EventId, usize)>, Violation> {
         let (first, second) = (&events[pair[0].1], &events[pair[1].1]);
         if !came_again(second.header.correlation) {
             let what = format!("two entries have the id {}", pair[0].0);
-            return Err(Violation::new(Oracle::Once, what, first.pos, second.pos));
+            return Err(Violation::new(Promise::Once, what, first.pos, second.pos));
         }
     }
     Ok(by_id)
@@ -195,10 +195,10 @@ fn caused(events: &[Event], at: usize, cause: Option<usize>) -> Check {
     let event = &events[at];
     let Some(cause) = cause.filter(|&cause| cause < at).map(|cause| &events[cause]) else {
         let what = format!("the entry at {} has no cause before it", event.pos);
-        return Err(Violation::new(Oracle::Integrity, what, "a cause", "none"));
+        return Err(Violation::new(Promise::Integrity, what, "a cause", "none"));
     };
     let (expected, actual) = (cause.header.correlation, event.header.correlation);
-    same(Oracle::Integrity, "an entry shares the root cause of its cause", &expected, &actual)
+    same(Promise::Integrity, "an entry shares the root cause of its cause", &expected, &actual)
 }
 
 fn timer(events: &[Event], at: usize, set_by: Option<usize>, whole: bool) -> Check {
@@ -206,12 +206,12 @@ fn timer(events: &[Event], at: usize, set_by: Option<usize>, whole: bool) -> Che
     let due = fired.header.event_time;
     if fired.time < due {
         let what = format!("the timer at {} fires early", fired.pos);
-        return Err(Violation::new(Oracle::Time, what, due, fired.time));
+        return Err(Violation::new(Promise::Time, what, due, fired.time));
     }
     let Some(set_by) = set_by else {
         // What set it may have been trimmed.
         let what = format!("nothing set the timer at {}", fired.pos);
-        let violation = Violation::new(Oracle::Integrity, what, "an entry that set it", "none");
+        let violation = Violation::new(Promise::Integrity, what, "an entry that set it", "none");
         return if whole { Err(violation) } else { Ok(()) };
     };
     let overtook =
@@ -227,7 +227,7 @@ fn timer(events: &[Event], at: usize, set_by: Option<usize>, whole: bool) -> Che
         Some(input) => {
             let what = format!("the timer at {} fires behind a later input", fired.pos);
             let expected = format!("before the input at {} ({})", input.pos, input.time);
-            Err(Violation::new(Oracle::Time, what, expected, format!("due {due}")))
+            Err(Violation::new(Promise::Time, what, expected, format!("due {due}")))
         }
     }
 }
@@ -241,7 +241,7 @@ fn timers_in_order(events: &[Event]) -> Check {
         if before.is_some_and(|before| before >= this) {
             let what = format!("the timer at {} fires out of turn", fired.pos);
             let expected = format!("due behind {:?}", before.unwrap_or_default());
-            return Err(Violation::new(Oracle::Time, what, expected, format!("{this:?}")));
+            return Err(Violation::new(Promise::Time, what, expected, format!("{this:?}")));
         }
         before = Some(this);
     }
@@ -338,7 +338,7 @@ impl<'a> Deliveries<'a> {
             Some(call) => {
                 let name = self.calls.handlers[call.handler].name;
                 let what = format!("{name} is called out of order");
-                Err(Violation::new(Oracle::Dispatch, what, "by priority", format!("{call:?}")))
+                Err(Violation::new(Promise::Dispatch, what, "by priority", format!("{call:?}")))
             }
         }
     }
@@ -373,7 +373,7 @@ impl<'a> Deliveries<'a> {
                 let expected =
                     format!("the event {} is handed out, or fails on record", waiting.seq);
                 let actual = format!("{:?}", calls.peek());
-                return Err(Violation::new(Oracle::Dispatch, what, expected, actual));
+                return Err(Violation::new(Promise::Dispatch, what, expected, actual));
             }
             let base = self.events.first().map_or(1, |first| first.pos.seq);
             if let Some(at) = waiting.seq.checked_sub(base) {
@@ -414,7 +414,7 @@ impl<'a> Deliveries<'a> {
         }
         let what = format!("the entry at {} comes of a call that failed", event.pos);
         let actual = format!("a decision of {}", header.source);
-        Err(Violation::new(Oracle::Poison, what, "nothing", actual))
+        Err(Violation::new(Promise::Poison, what, "nothing", actual))
     }
 
     /// Whether the entry is part of the record of a failure that halts: the failure, or just before it that the
@@ -454,7 +454,7 @@ impl<'a> Deliveries<'a> {
         } else {
             ("no permission to go past a halt: there is none", "one")
         };
-        Err(Violation::new(Oracle::Poison, what, expected, actual))
+        Err(Violation::new(Promise::Poison, what, expected, actual))
     }
 
     /// Within a cascade, what was caused first comes first, and what one event causes comes in the order
@@ -484,7 +484,7 @@ impl<'a> Deliveries<'a> {
         let what = format!("the entry at {} overtakes what was caused earlier", event.pos);
         let (expected, actual) = (self.events[before.0].pos, self.events[cause].pos);
         let expected = format!("behind all that {expected} caused");
-        Err(Violation::new(Oracle::Dispatch, what, expected, format!("caused by {actual}")))
+        Err(Violation::new(Promise::Dispatch, what, expected, format!("caused by {actual}")))
     }
 
     fn subscribed(&self, handler: usize, event: &Event) -> bool {
@@ -505,7 +505,7 @@ impl<'a> Deliveries<'a> {
         let name = self.calls.handlers[handler].name;
         let broken = |expected: &str, actual: &str| {
             let what = format!("{name} and the entry at {}", event.pos);
-            Err(Violation::new(Oracle::Dispatch, what, expected, actual))
+            Err(Violation::new(Promise::Dispatch, what, expected, actual))
         };
         let is_open = matches!(*standing, Standing::Open { until } if event.time < until);
         let failed = |system: &System| fails(system, name, event);
@@ -534,7 +534,7 @@ impl<'a> Deliveries<'a> {
         let recorded = self.outcomes(event).any(failed);
         if !call.ended_well && !recorded {
             let what = format!("{name} fails on the entry at {}", event.pos);
-            return Err(Violation::new(Oracle::Poison, what, "a recorded failure", "none"));
+            return Err(Violation::new(Promise::Poison, what, "a recorded failure", "none"));
         }
         let opened = self.outcomes(event).find_map(|system| match system {
             System::CircuitOpened { handler, until } if *handler == name => Some(*until),
@@ -549,7 +549,7 @@ impl<'a> Deliveries<'a> {
         };
         if expected != opened {
             let what = format!("the circuit of {name} behind the entry at {}", event.pos);
-            same(Oracle::Dispatch, &what, &expected, &opened)?;
+            same(Promise::Dispatch, &what, &expected, &opened)?;
         }
         Ok(Some(well))
     }

@@ -12,7 +12,7 @@ use silvertine_engine::{
 };
 
 use super::{
-    Oracle, Violation,
+    Promise, Violation,
     audit::{CallLog, Calls, Parked, audit, is_past_halt, recount},
     parking::Lanes,
     same, same_bytes,
@@ -40,7 +40,7 @@ pub(crate) struct Executed {
 }
 
 fn failed(what: &str, why: &dyn Display) -> Violation {
-    Violation::new(Oracle::Fold, what, "the log, entry for entry", why)
+    Violation::new(Promise::Fold, what, "the log, entry for entry", why)
 }
 
 fn broken(why: ReplayError) -> Violation {
@@ -85,7 +85,7 @@ impl Execution {
         let Self { engine, calls, replay, events, parked_before, is_whole } = self;
         replay.finish(&engine).map_err(broken)?;
         let saved = engine.save().map_err(|why| failed("the state is saved", &why))?;
-        same_bytes(Oracle::Fold, "executing the log again gives the state", &saved, state)?;
+        same_bytes(Promise::Fold, "executing the log again gives the state", &saved, state)?;
         let config = *engine.config();
         let parked = Parked { before: parked_before, after: Lanes::of(&engine) };
         // What watched it hands in its notes.
@@ -100,7 +100,7 @@ impl Executed {
         let mut sights = audit(&self.events, &self.calls, &self.config, &self.parked)?;
         if self.is_whole {
             let what = "the totals are those of the log";
-            same(Oracle::Truth, what, &recount(&self.events), counts)?;
+            same(Promise::Truth, what, &recount(&self.events), counts)?;
             self.inputs_in_order()?;
         }
         if self.events.iter().any(is_past_halt) {
@@ -133,7 +133,7 @@ impl Executed {
             if header.source_seq <= earlier {
                 let what = format!("inputs of {} stand in its order", header.source);
                 let expected = format!("above {earlier}");
-                return Err(Violation::new(Oracle::Ledger, what, expected, header.source_seq));
+                return Err(Violation::new(Promise::Ledger, what, expected, header.source_seq));
             }
         }
         Ok(())

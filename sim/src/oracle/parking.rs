@@ -12,7 +12,7 @@ use silvertine_engine::{
     text::Name,
 };
 
-use super::{Oracle, Violation};
+use super::{Promise, Violation};
 use crate::coverage::Sight;
 
 /// Ordinals from here on belong to failures of events that are parked; a release causes those of released events.
@@ -161,7 +161,7 @@ impl Parking {
         }
         let (what, expected, actual) = ("what is parked in the end", &self.lanes, end);
         let show = |lanes: &Lanes| format!("{:?}", lanes.0);
-        Err(Violation::new(Oracle::Dispatch, what, show(expected), show(actual)))
+        Err(Violation::new(Promise::Dispatch, what, show(expected), show(actual)))
     }
 }
 

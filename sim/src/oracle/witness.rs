@@ -14,7 +14,7 @@ use silvertine_engine::{
     text::Name,
 };
 
-use super::{Oracle, Violation, same};
+use super::{Promise, Violation, same};
 use crate::world::op::{Answer, OwnedCommit, Request};
 
 type Fingerprint = [u8; 16];
@@ -73,14 +73,14 @@ impl Witness {
             (Request::Snapshot(pos), Ok(Answer::Bytes(bytes))) => {
                 let content = bytes.as_deref().map(fingerprint);
                 let kept = self.snapshots.get(pos).copied();
-                same(Oracle::Atomic, "a snapshot reads as it was written", &kept, &content)
+                same(Promise::Atomic, "a snapshot reads as it was written", &kept, &content)
             }
             (Request::Publish(messages), Ok(Answer::Published(published))) => {
                 self.published(messages, published)
             }
             (Request::Ingress { lease, cursor, limit, .. }, Ok(Answer::Messages(messages))) => {
                 let reader = lease.or(self.lease);
-                same(Oracle::Fence, "only the owner reads as the owner", &self.lease, &reader)?;
+                same(Promise::Fence, "only the owner reads as the owner", &self.lease, &reader)?;
                 self.ingress(cursor, *limit, messages)
             }
             (Request::Ingress { lease: Some(lease), .. }, Err(error))
@@ -95,11 +95,11 @@ impl Witness {
             (Request::Trim { lease, at }, Err(error)) => self.trim_refused(lease, *at, error),
             (Request::Head, Ok(Answer::Head(head))) => {
                 let expected = self.manifest.is_some().then_some(self.head);
-                same(Oracle::Order, "the head is that of the newest commit", &expected, head)
+                same(Promise::Order, "the head is that of the newest commit", &expected, head)
             }
             (_, Ok(_)) => Ok(()),
             (request, Err(error)) => Err(Violation::new(
-                Oracle::Classify,
+                Promise::Classify,
                 format!("{} fails although nothing is wrong", request.name()),
                 "an answer",
                 error,
@@ -109,14 +109,14 @@ impl Witness {
 
     fn acquired(&mut self, request: &Request, manifest: &[u8], acquired: &Acquired) -> Check {
         let Request::Acquire { owner, .. } = request else { return Ok(()) };
-        same(Oracle::Fence, "the lease names its owner", owner, &acquired.lease.owner)?;
+        same(Promise::Fence, "the lease names its owner", owner, &acquired.lease.owner)?;
         match self.lease {
             Some(lease) if lease.owner == *owner => {
-                same(Oracle::Once, "acquiring again keeps the lease", &lease, &acquired.lease)?;
+                same(Promise::Once, "acquiring again keeps the lease", &lease, &acquired.lease)?;
             }
             Some(lease) if acquired.lease.epoch <= lease.epoch => {
                 return Err(Violation::new(
-                    Oracle::Fence,
+                    Promise::Fence,
                     "acquiring raises the epoch",
                     format!("above {}", lease.epoch.0),
                     acquired.lease.epoch.0,
@@ -126,18 +126,18 @@ impl Witness {
         }
         self.lease = Some(acquired.lease);
         let manifest = self.manifest.get_or_insert_with(|| manifest.to_vec());
-        same(Oracle::Atomic, "the manifest is the first one", manifest, &acquired.manifest)?;
-        same(Oracle::Durable, "acquiring finds the newest commit", &self.head, &acquired.head)?;
+        same(Promise::Atomic, "the manifest is the first one", manifest, &acquired.manifest)?;
+        same(Promise::Durable, "acquiring finds the newest commit", &self.head, &acquired.head)?;
         let (kept, found) = (&self.checkpoint, &acquired.checkpoint);
-        same(Oracle::Atomic, "the checkpoint is that of the newest commit", kept, found)?;
+        same(Promise::Atomic, "the checkpoint is that of the newest commit", kept, found)?;
         let snapshots: Vec<Pos> = self.snapshots.keys().copied().collect();
-        same(Oracle::Atomic, "acquiring finds the snapshots", &snapshots, &acquired.snapshots)
+        same(Promise::Atomic, "acquiring finds the snapshots", &snapshots, &acquired.snapshots)
     }
 
     fn committed(&mut self, lease: &Lease, commit: &OwnedCommit, answer: Committed) -> Check {
         if self.lease != Some(*lease) {
             return Err(Violation::new(
-                Oracle::Fence,
+                Promise::Fence,
                 "a commit is accepted from somebody who is not the owner",
                 format!("owner {:?}", self.lease),
                 format!("{lease:?}"),
@@ -145,11 +145,11 @@ impl Witness {
         }
         if commit.id == self.head.commit {
             let expected = Committed { head: self.head.pos, duplicate: true };
-            return same(Oracle::Once, "a commit sent again is a duplicate", &expected, &answer);
+            return same(Promise::Once, "a commit sent again is a duplicate", &expected, &answer);
         }
-        same(Oracle::Order, "a commit builds on the head", &self.head.pos, &commit.expected)?;
+        same(Promise::Order, "a commit builds on the head", &self.head.pos, &commit.expected)?;
         let expected = Committed { head: commit.resulting_pos(), duplicate: false };
-        same(Oracle::Once, "a new commit is not a duplicate", &expected, &answer)?;
+        same(Promise::Once, "a new commit is not a duplicate", &expected, &answer)?;
         self.append(commit)?;
         self.commits += 1;
         self.checkpoint.clone_from(&commit.checkpoint);
@@ -158,7 +158,7 @@ impl Witness {
             if newest.is_some_and(|newest| newest < *keep_from) {
                 let what = "a snapshot leaves an older one to fall back on";
                 let expected = format!("{newest:?} is kept");
-                return Err(Violation::new(Oracle::Trim, what, expected, keep_from));
+                return Err(Violation::new(Promise::Trim, what, expected, keep_from));
             }
             self.snapshots.retain(|pos, _| pos >= keep_from);
             self.snapshots.insert(self.head.pos, fingerprint(bytes));
@@ -180,7 +180,7 @@ impl Witness {
         for entry in commit.entries.iter() {
             if entry.pos.seq != last.seq + 1 || entry.pos.ms < last.ms {
                 return Err(Violation::new(
-                    Oracle::Order,
+                    Promise::Order,
                     "entries are numbered without a gap and never go back in time",
                     format!("entry {} at {} ms or later", last.seq + 1, last.ms),
                     entry.pos,
@@ -191,7 +191,7 @@ impl Witness {
             digest = digest.chain_fingerprint(content);
             self.entries.push(Kept { pos: entry.pos, topic: entry.topic, content });
         }
-        same(Oracle::Fold, "a commit's digest is that of its entries", &digest, &commit.digest)?;
+        same(Promise::Fold, "a commit's digest is that of its entries", &digest, &commit.digest)?;
         self.head = Head { pos: last, digest, commit: commit.id, ..self.head };
         Ok(())
     }
@@ -216,14 +216,14 @@ impl Witness {
         }
         let what = "a commit is refused that should be taken, or for another reason";
         let expected = format!("owner {:?}, head {}", self.lease, self.head.pos);
-        Err(Violation::new(Oracle::Classify, what, expected, error))
+        Err(Violation::new(Promise::Classify, what, expected, error))
     }
 
     fn read(&self, query: &RangeQuery, page: &Page) -> Check {
         if query.after.seq < self.head.trimmed.seq {
             let what = "a reader below the floor is told";
             let told = format!("trimmed through {}", self.head.trimmed);
-            return Err(Violation::new(Oracle::Trim, what, told, "a page"));
+            return Err(Violation::new(Promise::Trim, what, told, "a page"));
         }
         let begin = self.entries.partition_point(|kept| kept.pos <= query.after);
         let wanted = self.entries[begin..].iter().filter(|kept| query.topics.contains(kept.topic));
@@ -231,29 +231,29 @@ impl Witness {
         for entry in page.entries.iter() {
             let Some(kept) = wanted.next() else {
                 let what = "a reader is given an entry that was never committed";
-                return Err(Violation::new(Oracle::Integrity, what, "the end", entry.pos));
+                return Err(Violation::new(Promise::Integrity, what, "the end", entry.pos));
             };
-            same(Oracle::Order, "a reader sees every entry in order", &kept.pos, &entry.pos)?;
+            same(Promise::Order, "a reader sees every entry in order", &kept.pos, &entry.pos)?;
             let content = fingerprint(entry.bytes);
-            same(Oracle::Integrity, "an entry reads as it was written", &kept.content, &content)?;
+            same(Promise::Integrity, "an entry reads as it was written", &kept.content, &content)?;
         }
         if page.entries.len() > query.limit {
             let what = "a page holds what was asked for at most";
-            return Err(Violation::new(Oracle::Bounded, what, query.limit, page.entries.len()));
+            return Err(Violation::new(Promise::Bounded, what, query.limit, page.entries.len()));
         }
         let rest = wanted.peek().map(|kept| kept.pos);
         match (page.next, rest) {
             (Some(next), _) if next <= query.after => {
                 let what = "a page leads on";
-                Err(Violation::new(Oracle::Order, what, format!("behind {}", query.after), next))
+                Err(Violation::new(Promise::Order, what, format!("behind {}", query.after), next))
             }
             (Some(next), Some(rest)) if next >= rest => {
                 let what = "a reader that goes on behind a page misses nothing";
-                Err(Violation::new(Oracle::Order, what, format!("before {rest}"), next))
+                Err(Violation::new(Promise::Order, what, format!("before {rest}"), next))
             }
             (None, Some(rest)) => {
                 let what = "a reader is told of the end although there is more";
-                Err(Violation::new(Oracle::Order, what, rest, "the end"))
+                Err(Violation::new(Promise::Order, what, rest, "the end"))
             }
             _ => Ok(()),
         }
@@ -267,7 +267,7 @@ impl Witness {
             return Ok(());
         }
         let what = "a reader is refused what is there";
-        Err(Violation::new(Oracle::Trim, what, format!("trimmed through {trimmed}"), error))
+        Err(Violation::new(Promise::Trim, what, format!("trimmed through {trimmed}"), error))
     }
 
     fn published(&mut self, messages: &[Message], answers: &[Published]) -> Check {
@@ -285,7 +285,7 @@ impl Witness {
             })
             .collect();
         let answers = answers.to_vec();
-        same(Oracle::Once, "a producer's number is taken once", &expected, &answers)
+        same(Promise::Once, "a producer's number is taken once", &expected, &answers)
     }
 
     fn ingress(&self, cursor: &IngressCursor, limit: usize, messages: &[Message]) -> Check {
@@ -298,23 +298,23 @@ impl Witness {
             let next = waiting.get_mut(&message.producer).and_then(Iterator::next);
             let next = next.map(|(&seq, &content)| (seq, content));
             let found = Some((message.seq, fingerprint(&message.payload)));
-            same(Oracle::Ledger, "the ingress gives every message in order", &next, &found)?;
+            same(Promise::Ledger, "the ingress gives every message in order", &next, &found)?;
         }
         let left = waiting.values_mut().any(|waiting| waiting.peek().is_some());
         if left && messages.len() < limit {
             let what = "the ingress keeps messages back";
-            return Err(Violation::new(Oracle::Ledger, what, "more messages", messages.len()));
+            return Err(Violation::new(Promise::Ledger, what, "more messages", messages.len()));
         }
         Ok(())
     }
 
     fn trimmed(&mut self, lease: &Lease, at: Pos, removed: u64) -> Check {
-        same(Oracle::Fence, "only the owner trims", &self.lease, &Some(*lease))?;
+        same(Promise::Fence, "only the owner trims", &self.lease, &Some(*lease))?;
         if !self.snapshots.contains_key(&at) {
-            return same(Oracle::Trim, "no snapshot there: nothing is removed", &0, &removed);
+            return same(Promise::Trim, "no snapshot there: nothing is removed", &0, &removed);
         }
         let expected = at.seq.saturating_sub(self.head.trimmed.seq);
-        same(Oracle::Trim, "trimming removes what lies before", &expected, &removed)?;
+        same(Promise::Trim, "trimming removes what lies before", &expected, &removed)?;
         self.head.trimmed = self.head.trimmed.max(at);
         self.snapshots.retain(|&pos, _| pos >= at);
         Ok(())
@@ -331,7 +331,7 @@ impl Witness {
         if accounted {
             return Ok(());
         }
-        Err(Violation::new(Oracle::Trim, "trimming is refused", "removed entries", error))
+        Err(Violation::new(Promise::Trim, "trimming is refused", "removed entries", error))
     }
 
     /// Whether a message was accepted and not yet consumed, nor `read` by an owner who misses nothing. One that was lost

@@ -13,7 +13,7 @@ use super::{
     promise::{Checked, Promise, Violation, ensure},
     witness::Witness,
 };
-use crate::spell;
+use crate::kernel::spell;
 
 /// Unfinished messages named in a report.
 const NAMED: usize = 12;

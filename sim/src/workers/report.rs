@@ -10,7 +10,7 @@ use super::{
     promise::Violation,
     trace::Happened,
 };
-use crate::spell;
+use crate::kernel::spell;
 
 /// Happenings shown before a violation.
 const SHOWN: usize = 60;

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, fmt};
 use silvertine_engine::digest::{Digest, fingerprint};
 
 use super::{fault::Fault, op::OpKind};
-use crate::spell;
+use crate::kernel::spell;
 
 /// Happenings kept for a report.
 const KEPT: usize = 160;

@@ -21,7 +21,7 @@ use super::{
     trace::{Trace, What, Who},
     witness::Witness,
 };
-use crate::spell;
+use crate::kernel::spell;
 use silvertine_engine::rng::Rng;
 
 /// A client gives up on a request that has not been answered for so long (and what a poll asked to wait).

@@ -179,7 +179,7 @@ pub(crate) fn sleep<L: EventLog + Default>(
     pause_ns: u64,
 ) -> u64 {
     let mut world = world.lock();
-    let until = world.now.saturating_add(pause_ns);
+    let until = world.now().saturating_add(pause_ns);
     world.note(Some(process), What::Slept(pause_ns));
     world.plan(until, Next::Wake(process));
     until
@@ -195,7 +195,7 @@ impl<L: EventLog + Default> Future for Slept<L> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
-        if self.world.lock().now >= self.until { Poll::Ready(()) } else { Poll::Pending }
+        if self.world.lock().now() >= self.until { Poll::Ready(()) } else { Poll::Pending }
     }
 }
 
@@ -279,9 +279,9 @@ impl<L: EventLog + Default> Observer for SimObserver<L> {
         let mut world = self.world.lock();
         let head = world.processes[self.process].acknowledged.seq;
         if progress.counts.entries != head {
-            use crate::oracle::{Oracle, Violation};
+            use crate::oracle::{Promise, Violation};
             let what = "what the driver says is committed has been acknowledged";
-            let violation = Violation::new(Oracle::Truth, what, head, progress.counts.entries);
+            let violation = Violation::new(Promise::Truth, what, head, progress.counts.entries);
             world.violate(violation);
         }
     }

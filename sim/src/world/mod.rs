@@ -11,8 +11,7 @@ pub(crate) mod process;
 pub(crate) mod server;
 
 use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap, VecDeque},
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -20,7 +19,7 @@ use silvertine_engine::{
     codec::decode_entry,
     driver::RetryConfig,
     event::Event,
-    log::{Applied, Batch, EntryRef, EventLog, LogError, LogErrorKind},
+    log::{Batch, EntryRef, EventLog, LogError, LogErrorKind},
     time::Nanos,
 };
 
@@ -33,13 +32,20 @@ use self::{
 use crate::{
     coverage::{Coverage, Phase, Sight},
     fault::{CrashedRequest, Fault, FaultKind, OpKind, Scope, When},
-    oracle::{Oracle, Violation},
-    trace::{Happened, Trace, What},
+    kernel::{
+        network::{Course, Fate, Timing, Told},
+        queue::Queue,
+        wall_clock::WallClock,
+    },
+    oracle::{Promise, Violation},
+    trace::{Happened, Place, Trace, What},
 };
 use silvertine_engine::rng::mix;
 
 /// How long a client waits for an answer, in nanoseconds.
 const TIMEOUT_NS: u64 = 1_000_000_000;
+/// What the wall clock reads when a run begins: 2024-01-01T00:00:00Z.
+const EPOCH_NS: u64 = 1_704_067_200_000_000_000;
 /// Attempts that may fail within one second of virtual time; more is a storm.
 const FAILURES_PER_SECOND: usize = 60;
 /// Answers for which a system is watched that was struck with nothing to do.
@@ -69,7 +75,7 @@ impl<L> Shared<L> {
 }
 
 /// What happens next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Next {
     /// A request reaches the server.
     Effect(u64),
@@ -100,8 +106,6 @@ struct Pending {
     answer: Option<Result<Answer, LogError>>,
     /// The answer has reached the client.
     delivered: bool,
-    /// The server's reply does not get through.
-    reply_lost: bool,
 }
 
 /// The server's side of an operation: what is on its way there.
@@ -122,11 +126,9 @@ pub(crate) struct Producer {
 }
 
 pub(crate) struct World<L> {
-    pub(crate) now: u64,
+    queue: Queue<Next>,
     seed: u64,
     draws: u64,
-    queue: BinaryHeap<Reverse<(u64, u64, Next)>>,
-    planned: u64,
     pending: ById<Pending>,
     travelling: ById<Travelling>,
     next_id: u64,
@@ -154,8 +156,7 @@ pub(crate) struct World<L> {
     pub(crate) taken: u64,
     /// Time of the first input, which virtual time counts from.
     origin: Option<Nanos>,
-    /// What clock jumps have added to the wall clock.
-    skew_ns: i64,
+    wall_clock: WallClock,
     pub(crate) producers: Vec<Producer>,
     /// What struck and counts only once somebody feels it, with the phase in which it struck.
     unfelt: Vec<(FaultKind, Phase)>,
@@ -173,11 +174,9 @@ impl<L: EventLog + Default> World<L> {
         twin: Option<Arc<Batch>>,
     ) -> Self {
         let mut world = Self {
-            now: 0,
+            queue: Queue::default(),
             seed,
             draws: 0,
-            queue: BinaryHeap::new(),
-            planned: 0,
             pending: ById::default(),
             travelling: ById::default(),
             next_id: 0,
@@ -198,7 +197,7 @@ impl<L: EventLog + Default> World<L> {
             violation: None,
             taken: 0,
             origin: None,
-            skew_ns: 0,
+            wall_clock: WallClock::new(EPOCH_NS),
             producers: Vec::new(),
             unfelt: Vec::new(),
             twin,
@@ -214,17 +213,19 @@ impl<L: EventLog + Default> World<L> {
         world
     }
 
-    /// Puts something into the queue, at `at` or now if that is past.
+    /// Virtual time in nanoseconds.
+    pub(crate) const fn now(&self) -> u64 {
+        self.queue.now_ns()
+    }
+
+    /// Schedules something at `at`, or now if that is past.
     pub(crate) fn plan(&mut self, at: u64, next: Next) {
-        self.planned += 1;
-        self.queue.push(Reverse((at.max(self.now), self.planned, next)));
+        self.queue.schedule(at, next);
     }
 
     /// Takes out what happens next and moves time there.
     pub(crate) fn next(&mut self) -> Option<Next> {
-        let Reverse((at, _, next)) = self.queue.pop()?;
-        self.now = self.now.max(at);
-        Some(next)
+        self.queue.next()
     }
 
     /// The storm is over: no further fault strikes, and what lasts ends.
@@ -234,7 +235,7 @@ impl<L: EventLog + Default> World<L> {
         self.when_idle.clear();
         self.armed.clear();
         self.faults.clear();
-        self.server.heal(self.now);
+        self.server.heal();
     }
 
     /// A number below `bound` that depends on the seed and on how many were drawn before.
@@ -249,8 +250,8 @@ impl<L: EventLog + Default> World<L> {
     }
 
     pub(crate) fn note(&mut self, process: Option<usize>, what: What) {
-        let process = process.map(|process| process as u32);
-        self.trace.note(Happened { time: self.now, process, what });
+        let place = process.map_or(Place::Server, |process| Place::Process(process as u32));
+        self.trace.note(Happened { time_ns: self.now(), place, what });
     }
 
     pub(crate) fn violate(&mut self, violation: Violation) {
@@ -264,16 +265,14 @@ impl<L: EventLog + Default> World<L> {
     }
 
     /// The wall clock.
-    pub(crate) fn wall_time(&self) -> Nanos {
-        /// 2024-01-01T00:00:00Z.
-        const BEGIN: u64 = 1_704_067_200_000_000_000;
-        Nanos(BEGIN.saturating_add(self.now).saturating_add_signed(self.skew_ns))
+    pub(crate) const fn wall_time(&self) -> Nanos {
+        self.wall_clock.read(self.now())
     }
 
     /// An input of this time is being handled: virtual time gets there.
     pub(crate) fn reach(&mut self, recv_time: Nanos) {
         let origin = *self.origin.get_or_insert(recv_time);
-        self.now = self.now.max(recv_time.0.saturating_sub(origin.0));
+        self.queue.advance_to(recv_time.0.saturating_sub(origin.0));
     }
 
     /// An owner has taken an input.
@@ -328,14 +327,13 @@ impl<L: EventLog + Default> World<L> {
             kind,
             operation: request.name(),
             n,
-            asked_at: self.now,
+            asked_at: self.now(),
             answer: None,
             delivered: false,
-            reply_lost: false,
         };
         self.pending.push(id, pending);
         let request = Arc::new(request);
-        let arrives = self.now + self.latency();
+        let arrives = self.now() + self.latency();
         let mut normal = true;
         for fault in self.faults_at(kind, n) {
             normal &= !self.befall(fault, id, &request, arrives);
@@ -345,12 +343,9 @@ impl<L: EventLog + Default> World<L> {
             return id;
         }
         if normal {
-            if self.server.is_away(self.now) {
-                let why = "connection refused";
-                self.answer_later(id, arrives, unreachable(&request, why, Applied::No));
-            } else {
-                self.send(id, kind, n, &request, arrives);
-            }
+            let away = self.server.is_away(self.now());
+            let fate = if away { Fate::Refused } else { Fate::Normal };
+            self.send(id, fate, arrives, &request);
         }
         id
     }
@@ -367,7 +362,7 @@ impl<L: EventLog + Default> World<L> {
         let expected =
             if at < twin.len() { describe(twin.get(at).bytes) } else { "the end".into() };
         let what = format!("the entry at {} is the twin's", entry.pos);
-        Err(Violation::new(Oracle::Transparent, what, expected, describe(entry.bytes)))
+        Err(Violation::new(Promise::Transparent, what, expected, describe(entry.bytes)))
     }
 
     fn faults_at(&mut self, kind: OpKind, n: u64) -> Vec<usize> {
@@ -385,68 +380,61 @@ impl<L: EventLog + Default> World<L> {
     /// Lets a fault strike at this operation. Whether it decides what becomes of the request.
     fn befall(&mut self, at: usize, id: u64, request: &Arc<Request>, arrives: u64) -> bool {
         let fault = self.faults[at];
-        let Some(&Pending { process, kind, n, .. }) = self.pending.get(id) else { return false };
-        let deadline = self.now + TIMEOUT_NS;
-        let timeout = || unreachable(request, "no answer in time", Applied::Maybe);
-        if fault.kind.info().scope != Scope::Operation && fault.kind != FaultKind::Crash {
+        let Some(&Pending { process, .. }) = self.pending.get(id) else { return false };
+        if fault.kind.scope() != Scope::Operation && fault.kind != FaultKind::Crash {
             self.strike(at);
             return false;
         }
         self.fire(fault.kind);
-        match fault.kind {
-            FaultKind::LostRequest => self.answer_later(id, deadline, timeout()),
-            FaultKind::LostReply => {
-                self.send(id, kind, n, request, arrives);
-                self.lose_reply(id);
-                self.answer_later(id, deadline, timeout());
-            }
-            FaultKind::LateEffect => {
-                self.answer_later(id, deadline, timeout());
-                self.send(id, kind, n, request, deadline + fault.for_ns);
-            }
-            FaultKind::SentTwice => {
-                self.send(id, kind, n, request, arrives);
-                self.send(id, kind, n, request, arrives + fault.for_ns);
-            }
-            FaultKind::Slow => {
-                let slow = fault.for_ns.min(TIMEOUT_NS / 2);
-                self.send(id, kind, n, request, arrives + slow);
-            }
-            FaultKind::Refused => {
-                let why = "connection refused";
-                self.answer_later(id, arrives, unreachable(request, why, Applied::No));
-            }
-            _ => {
-                match fault.request {
-                    CrashedRequest::Lost => {}
-                    CrashedRequest::Applied => self.send(id, kind, n, request, arrives),
-                    CrashedRequest::Late => {
-                        self.send(id, kind, n, request, arrives + 2 * fault.for_ns);
-                    }
-                }
-                self.kill(process, fault.for_ns);
-            }
+        let fate = match (fault.kind, fault.request) {
+            (FaultKind::LostRequest, _) => Fate::LostRequest,
+            (FaultKind::LostReply, _) => Fate::LostReply,
+            (FaultKind::LateEffect, _) => Fate::LateEffect { after_ns: fault.for_ns },
+            (FaultKind::SentTwice, _) => Fate::SentTwice { after_ns: fault.for_ns },
+            (FaultKind::Slow, _) => Fate::Slow { by_ns: fault.for_ns.min(TIMEOUT_NS / 2) },
+            (FaultKind::Refused, _) => Fate::Refused,
+            // The owner crashes, and will not hear what becomes of its request.
+            (_, CrashedRequest::Lost) => Fate::LostRequest,
+            (_, CrashedRequest::Applied) => Fate::Normal,
+            (_, CrashedRequest::Late) => Fate::Slow { by_ns: 2 * fault.for_ns },
+        };
+        if fault.kind == FaultKind::Crash {
+            let Course { effects_ns, .. } = fate.course(self.timing(arrives));
+            self.plan_effects(id, effects_ns, request);
+            self.kill(process, fault.for_ns);
+        } else {
+            self.send(id, fate, arrives, request);
         }
         true
     }
 
-    fn send(&mut self, op: u64, kind: OpKind, n: u64, request: &Arc<Request>, arrives: u64) {
-        self.next_id += 1;
-        let id = self.next_id;
-        self.travelling.push(id, Travelling { op, kind, n, request: Arc::clone(request) });
-        self.plan(arrives, Next::Effect(id));
+    const fn timing(&self, arrives_ns: u64) -> Timing {
+        Timing { arrives_ns, refused_ns: arrives_ns, gives_up_ns: self.now() + TIMEOUT_NS }
+    }
+
+    /// Sends a request: plans when it reaches the server, and what its client is told whatever the server answers.
+    fn send(&mut self, op: u64, fate: Fate, arrives_ns: u64, request: &Arc<Request>) {
+        let Course { effects_ns, told } = fate.course(self.timing(arrives_ns));
+        self.plan_effects(op, effects_ns, request);
+        if let Some((at, told)) = told {
+            self.answer_later(op, at, unreachable(request.name(), told));
+        }
+    }
+
+    fn plan_effects(&mut self, op: u64, effects_ns: [Option<u64>; 2], request: &Arc<Request>) {
+        let Some(&Pending { kind, n, .. }) = self.pending.get(op) else { return };
+        for at in effects_ns.into_iter().flatten() {
+            self.next_id += 1;
+            let id = self.next_id;
+            self.travelling.push(id, Travelling { op, kind, n, request: Arc::clone(request) });
+            self.plan(at, Next::Effect(id));
+        }
     }
 
     fn answer_later(&mut self, id: u64, at: u64, answer: LogError) {
         if let Some(pending) = self.pending.get_mut(id).filter(|pending| !pending.delivered) {
             pending.answer = Some(Err(answer));
             self.plan(at, Next::Reply(id));
-        }
-    }
-
-    fn lose_reply(&mut self, id: u64) {
-        if let Some(pending) = self.pending.get_mut(id) {
-            pending.reply_lost = true;
         }
     }
 
@@ -470,7 +458,7 @@ impl<L: EventLog + Default> World<L> {
 
     /// Too many failed attempts within a second are a storm.
     fn note_failure(&mut self, process: usize) {
-        let now = self.now;
+        let now = self.now();
         let failures = &mut self.processes[process].failures;
         failures.push_back(now);
         while failures.front().is_some_and(|&at| now - at > 1_000_000_000) {
@@ -480,7 +468,7 @@ impl<L: EventLog + Default> World<L> {
         if count > FAILURES_PER_SECOND {
             let what = format!("p{process} tries again and again without a pause");
             let limit = format!("at most {FAILURES_PER_SECOND} failed attempts in a second");
-            self.violate(Violation::new(Oracle::Bounded, what, limit, count));
+            self.violate(Violation::new(Promise::Bounded, what, limit, count));
         }
     }
 
@@ -496,7 +484,7 @@ impl<L: EventLog + Default> World<L> {
         if waited > limit {
             let what = format!("p{process} does not give up {operation}");
             let limit = format!("at most {limit:?}");
-            self.violate(Violation::new(Oracle::Bounded, what, limit, format!("{waited:?}")));
+            self.violate(Violation::new(Promise::Bounded, what, limit, format!("{waited:?}")));
         }
     }
 
@@ -523,17 +511,17 @@ impl<L: EventLog + Default> World<L> {
     pub(crate) fn take_effect(&mut self, id: u64) {
         let Some(travelling) = self.travelling.get(id) else { return };
         let op = travelling.op;
-        if let Some(thaws) = self.server.frozen_until(self.now) {
+        if let Some(thaws) = self.server.frozen_until(self.now()) {
             self.plan(thaws, Next::Effect(id));
             self.time_out(op);
             return;
         }
         let Some(Travelling { op, kind, n, request }) = self.travelling.remove(id) else { return };
-        if self.server.is_gone(self.now) {
+        if self.server.is_gone(self.now()) {
             self.reset_connection(op);
             return;
         }
-        let answer = match self.server.refusal(self.now, &request) {
+        let answer = match self.server.refusal(self.now(), &request) {
             Some(error) => Err(error),
             None => self.carry_out(&request),
         };
@@ -550,11 +538,10 @@ impl<L: EventLog + Default> World<L> {
                 }
             }
             Some(pending) => {
-                let lost = pending.reply_lost;
                 let waits_until = pending.asked_at + wait_of(&request, &answer);
                 self.note(process, What::Took(kind, n, answer.is_ok()));
-                let arrives = waits_until.max(self.now) + self.latency();
-                if let Some(pending) = self.pending.get_mut(op).filter(|_| !lost) {
+                let arrives = waits_until.max(self.now()) + self.latency();
+                if let Some(pending) = self.pending.get_mut(op) {
                     pending.answer = Some(answer);
                     self.plan(arrives, Next::Reply(op));
                 }
@@ -565,12 +552,8 @@ impl<L: EventLog + Default> World<L> {
     /// What the frozen server does not answer in time is given up.
     fn time_out(&mut self, op: u64) {
         let Some(pending) = self.pending.get(op).filter(|p| p.answer.is_none()) else { return };
-        let (operation, deadline) = (pending.operation, pending.asked_at + TIMEOUT_NS);
-        let error = server::error(
-            operation,
-            LogErrorKind::Unavailable { why: "no answer in time".to_owned() },
-            Applied::Maybe,
-        );
+        let deadline = pending.asked_at + TIMEOUT_NS;
+        let error = unreachable(pending.operation, Told::TimedOut);
         self.answer_later(op, deadline, error);
     }
 
@@ -601,7 +584,7 @@ impl<L: EventLog + Default> World<L> {
     fn fire(&mut self, kind: FaultKind) {
         self.note(None, What::Struck(kind));
         let phase = self.phase();
-        if matches!(kind.info().scope, Scope::Clock | Scope::Producer) {
+        if matches!(kind.scope(), Scope::Clock | Scope::Producer) {
             self.unfelt.push((kind, phase));
         } else {
             self.count(kind, phase);
@@ -631,14 +614,14 @@ impl<L: EventLog + Default> World<L> {
     /// A fault's moment has come.
     pub(crate) fn strike(&mut self, at: usize) {
         let Some(&fault) = self.faults.get(at) else { return };
-        let scope = fault.kind.info().scope;
+        let scope = fault.kind.scope();
         let at_an_operation = fault.kind == FaultKind::Crash && fault.op.is_some();
         if scope == Scope::Operation || at_an_operation {
             self.armed.push(at);
             return;
         }
         self.fire(fault.kind);
-        let until = self.now + fault.for_ns;
+        let until = self.now() + fault.for_ns;
         match scope {
             Scope::Server => {
                 if matches!(fault.kind, FaultKind::Disconnect | FaultKind::Restart) {
@@ -653,7 +636,7 @@ impl<L: EventLog + Default> World<L> {
                     self.kill(owner, fault.for_ns);
                 }
             }
-            Scope::Clock => self.skew_ns = self.skew_ns.saturating_add(fault.by_ns),
+            Scope::Clock => self.wall_clock.jump(fault.by_ns),
             Scope::Producer => self.restart_producers(),
             Scope::Process | Scope::Operation => self.strike_process(&fault),
         }
@@ -664,7 +647,7 @@ impl<L: EventLog + Default> World<L> {
         for number in 0..self.producers.len() {
             self.producers[number].resend = true;
             if self.producers[number].done {
-                self.plan(self.now, Next::StartProducer(number));
+                self.plan(self.now(), Next::StartProducer(number));
             }
         }
     }
@@ -675,11 +658,11 @@ impl<L: EventLog + Default> World<L> {
             FaultKind::Crash => self.kill(owner, fault.for_ns),
             FaultKind::Pause => {
                 self.processes[owner].frozen = true;
-                self.plan(self.now + fault.for_ns, Next::Thaw(owner));
+                self.plan(self.now() + fault.for_ns, Next::Thaw(owner));
                 // A supervisor sees it missing and starts another one.
-                self.plan(self.now + fault.for_ns / 2, Next::Start);
+                self.plan(self.now() + fault.for_ns / 2, Next::Start);
             }
-            FaultKind::SecondOwner => self.plan(self.now, Next::StartAnyway),
+            FaultKind::SecondOwner => self.plan(self.now(), Next::StartAnyway),
             FaultKind::Stop => {
                 self.processes[owner].stop.request();
                 self.processes[owner].restart_after = fault.for_ns;
@@ -709,7 +692,7 @@ impl<L: EventLog + Default> World<L> {
             Role::Producer { number } => Next::StartProducer(number),
         };
         self.note(Some(process), What::Died);
-        self.plan(self.now + for_ns, next);
+        self.plan(self.now() + for_ns, next);
     }
 
     /// Every connection breaks. What was under way arrived just before, or never will, or (when only
@@ -730,7 +713,6 @@ impl<L: EventLog + Default> World<L> {
 
     fn break_connections(&mut self) {
         for op in self.pending.ids() {
-            self.lose_reply(op);
             self.reset_connection(op);
         }
     }
@@ -738,12 +720,8 @@ impl<L: EventLog + Default> World<L> {
     /// The client of an operation learns that its connection broke, unless it has an answer.
     fn reset_connection(&mut self, op: u64) {
         let Some(pending) = self.pending.get(op).filter(|p| p.answer.is_none()) else { return };
-        let error = server::error(
-            pending.operation,
-            LogErrorKind::Unavailable { why: "connection reset by peer".to_owned() },
-            Applied::Maybe,
-        );
-        let at = self.now + self.latency();
+        let error = unreachable(pending.operation, Told::Reset);
+        let at = self.now() + self.latency();
         self.answer_later(op, at, error);
     }
 
@@ -761,7 +739,7 @@ impl<L: EventLog + Default> World<L> {
         };
         self.check(checked);
         if fault.kind != FaultKind::Flush {
-            self.server.enter(FaultKind::Restart, self.now + fault.for_ns);
+            self.server.enter(FaultKind::Restart, self.now() + fault.for_ns);
         }
         let head = self.server.witness.head.pos;
         let flushed = fault.kind == FaultKind::Flush;
@@ -793,9 +771,9 @@ pub(crate) fn describe(bytes: &[u8]) -> String {
     )
 }
 
-fn unreachable(request: &Request, why: &str, applied: Applied) -> LogError {
-    let why = why.to_owned();
-    server::error(request.name(), LogErrorKind::Unavailable { why }, applied)
+fn unreachable(operation: &'static str, told: Told) -> LogError {
+    let why = told.why().to_owned();
+    server::error(operation, LogErrorKind::Unavailable { why }, told.applied())
 }
 
 /// How long the server holds an answer back: an empty ingress is waited at.

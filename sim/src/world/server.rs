@@ -10,7 +10,8 @@ use silvertine_engine::log::{Applied, EventLog, LogError, LogErrorKind, Pos};
 use super::op::{Answer, Request, execute};
 use crate::{
     fault::FaultKind,
-    oracle::{Oracle, Violation, witness::Witness},
+    kernel::states::States,
+    oracle::{Promise, Violation, witness::Witness},
 };
 
 pub(crate) struct Server<L> {
@@ -18,7 +19,7 @@ pub(crate) struct Server<L> {
     pub(crate) witness: Witness,
     /// Every write carried out, where some may be lost again.
     history: Option<Vec<Arc<Request>>>,
-    states: Vec<(FaultKind, u64)>,
+    states: States<FaultKind>,
     damage: Option<(FaultKind, Pos)>,
     /// Somebody has come across the damage.
     damage_read: bool,
@@ -40,7 +41,7 @@ impl<L: EventLog + Default> Server<L> {
             log: L::default(),
             witness: Witness::default(),
             history: may_lose.then(Vec::new),
-            states: Vec::new(),
+            states: States::default(),
             damage: None,
             damage_read: false,
             was_damaged: false,
@@ -55,43 +56,34 @@ impl<L: EventLog + Default> Server<L> {
 
     pub(crate) fn enter(&mut self, state: FaultKind, until: u64) {
         self.denied |= state == FaultKind::Denied;
-        self.states.push((state, until));
+        self.states.enter(state, until);
     }
 
-    pub(crate) fn heal(&mut self, now: u64) {
-        self.states.retain(|&(state, until)| state == FaultKind::Stall && until > now);
+    pub(crate) fn heal(&mut self) {
+        self.states.end_all_but(|state| state == FaultKind::Stall);
         self.damage = None;
-    }
-
-    fn is_in(&self, state: FaultKind, now: u64) -> bool {
-        self.states.iter().any(|&(at, until)| at == state && until > now)
     }
 
     /// Nothing can be sent to it.
     pub(crate) fn is_away(&self, now: u64) -> bool {
-        self.is_in(FaultKind::Disconnect, now) || self.is_gone(now)
+        self.states.is_in(FaultKind::Disconnect, now) || self.is_gone(now)
     }
 
     /// There is no server.
     pub(crate) fn is_gone(&self, now: u64) -> bool {
-        self.is_in(FaultKind::Restart, now)
+        self.states.is_in(FaultKind::Restart, now)
     }
 
     /// Until when it is frozen.
     pub(crate) fn frozen_until(&self, now: u64) -> Option<u64> {
-        let frozen =
-            self.states.iter().filter(|&&(at, until)| at == FaultKind::Stall && until > now);
-        frozen.map(|&(_, until)| until).max()
+        self.states.ends_ns(FaultKind::Stall, now)
     }
 
     /// What it answers instead of carrying a request out. The words and their meaning are those of a real
     /// server and of the adapter that classifies them.
     pub(crate) fn refusal(&mut self, now: u64, request: &Request) -> Option<LogError> {
-        let kind = self
-            .states
-            .iter()
-            .filter(|&&(_, until)| until > now)
-            .find_map(|&(state, _)| state.refusal(request.kind().writes()));
+        let writes = request.kind().writes();
+        let kind = self.states.lasting(now).find_map(|state| state.refusal(writes));
         let kind = kind.or_else(|| {
             let damaged = self.damaged(request);
             self.damage_read |= damaged.is_some();
@@ -152,7 +144,7 @@ impl<L: EventLog + Default> Server<L> {
         let answered = panic::catch_unwind(AssertUnwindSafe(|| execute(&self.log, request)));
         let Ok(mut answer) = answered else {
             let what = format!("the log panics at {}", request.name());
-            let violation = Violation::new(Oracle::NoPanic, what, "an answer", "a panic");
+            let violation = Violation::new(Promise::NoPanic, what, "an answer", "a panic");
             let why = "the server crashed".to_owned();
             let error = error(request.name(), LogErrorKind::Unavailable { why }, Applied::Maybe);
             return (Err(error), Err(violation));

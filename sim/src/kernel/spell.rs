@@ -3,18 +3,18 @@
 use silvertine_engine::{span::Span, time::NANOS_PER_SECOND};
 
 /// A span in the largest unit that says it in whole numbers.
-pub(crate) fn span(ns: u64) -> String {
+pub fn span(ns: u64) -> String {
     Span::from_nanos(ns).to_string()
 }
 
 /// A span with its sign.
-pub(crate) fn signed_span(ns: i64) -> String {
+pub fn signed_span(ns: i64) -> String {
     let sign = if ns < 0 { "-" } else { "" };
     format!("{sign}{}", span(ns.unsigned_abs()))
 }
 
 /// A time of day, or of a run: `HH:MM:SS`, with a fraction where there is one.
-pub(crate) fn clock(ns: u64) -> String {
+pub fn clock(ns: u64) -> String {
     let seconds = ns / NANOS_PER_SECOND;
     let (h, m, s) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     let fraction = ns % NANOS_PER_SECOND;
@@ -31,14 +31,14 @@ pub fn parse_span(text: &str) -> Result<u64, String> {
 }
 
 /// Reads what [`signed_span`] writes.
-pub(crate) fn parse_signed_span(text: &str) -> Result<i64, String> {
+pub fn parse_signed_span(text: &str) -> Result<i64, String> {
     let (negative, span) = text.strip_prefix('-').map_or((false, text), |span| (true, span));
     let ns = i64::try_from(parse_span(span)?).map_err(|_| format!("{text:?} is out of range"))?;
     Ok(if negative { -ns } else { ns })
 }
 
 /// Reads what [`clock`] writes.
-pub(crate) fn parse_clock(text: &str) -> Result<u64, String> {
+pub fn parse_clock(text: &str) -> Result<u64, String> {
     let wrong = || format!("{text:?} is no time of a run such as 00:00:10 or commit#17");
     let number = |text: &str| text.parse::<u64>().ok().filter(|_| !text.starts_with('+'));
     let mut parts = text.split(':');
