@@ -243,7 +243,7 @@ impl std::fmt::Display for ExhaustiveArg {
     }
 }
 
-impl From<ExhaustiveArg> for silvertine::sim::exhaust::Exhaustive {
+impl From<ExhaustiveArg> for silvertine::sim::log::exhaust::Exhaustive {
     fn from(arg: ExhaustiveArg) -> Self {
         match arg {
             ExhaustiveArg::Crashes => Self::Crashes,

@@ -26,7 +26,7 @@ use silvertine_storage::memory::MemoryLog;
 ///
 /// A test of one's own handlers takes three lines:
 /// ```
-/// # use silvertine::{engine::bus::Priority, sim::{self, probe::{Probe, ProbeParams}}};
+/// # use silvertine::{engine::bus::Priority, sim::{self, log::probe::{Probe, ProbeParams}}};
 /// # fn my_handler() -> Probe { Probe::new(ProbeParams::default()).unwrap() }
 /// sim::check_handler("my-handler", Priority::Normal, my_handler).unwrap().seeds(20).assert();
 /// ```

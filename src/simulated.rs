@@ -6,7 +6,7 @@ use silvertine::{
         registry::Registry, runner::Report as Ran, scenario::Scenario,
         under_faults::ScenarioSubject,
     },
-    sim::{
+    sim::log::{
         fault::FaultKind,
         oracle::Violation,
         simulate::{Options, Report, simulate_until},

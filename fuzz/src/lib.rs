@@ -28,7 +28,7 @@ use silvertine_scenarios::{
         Bars, Binance, Format, HistData, Parsed, QuoteWriter, Quotes, SourceSpec, Stamp, TextSource,
     },
 };
-use silvertine_sim::workload::{Workload, WorkloadSource};
+use silvertine_sim::log::workload::{Workload, WorkloadSource};
 use silvertine_storage::{EmbeddedStore, LogAddress, check_record};
 use silvertine_trading::generator::{Market, QuoteGenerator};
 use xxhash_rust::xxh3::Xxh3;

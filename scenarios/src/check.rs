@@ -3,7 +3,7 @@
 use std::fmt;
 
 use silvertine_engine::log::EventLog;
-use silvertine_sim::{
+use silvertine_sim::log::{
     coverage::Coverage,
     oracle::Promise,
     plan::{Plan, seeds_from},

@@ -7,7 +7,7 @@ use silvertine_engine::{
     engine::{Engine, EngineError},
     text::{Name, one_line},
 };
-use silvertine_sim::subject::Wrap;
+use silvertine_sim::log::subject::Wrap;
 
 use crate::{
     registry::Registry,

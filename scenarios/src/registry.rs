@@ -7,7 +7,7 @@ use silvertine_engine::{
     bus::{Handler, Priority},
     text::one_line,
 };
-use silvertine_sim::probe::Probe;
+use silvertine_sim::log::probe::Probe;
 use silvertine_trading::venue::SimVenue;
 
 use silvertine_trading::{EmaCross, Portfolio, RiskLimits, TargetPosition};

@@ -18,7 +18,7 @@ use silvertine_engine::{
     text::{Name, one_line},
 };
 
-use silvertine_sim::fault::Fault;
+use silvertine_sim::log::fault::Fault;
 
 use crate::sources::SourceSpec;
 

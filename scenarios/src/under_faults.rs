@@ -15,11 +15,13 @@ use silvertine_engine::{
 };
 use silvertine_sim::{
     kernel::shrink::{self, Budget, RUNS_MAX},
-    oracle::Promise,
-    plan::{Plan, Shape},
-    simulate::{Options, Report, simulate_against},
-    subject::{Subject, Wrap},
-    twin::Reference,
+    log::{
+        oracle::Promise,
+        plan::{Plan, Shape},
+        simulate::{Options, Report, simulate_against},
+        subject::{Subject, Wrap},
+        twin::Reference,
+    },
 };
 
 use crate::{

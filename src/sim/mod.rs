@@ -22,7 +22,7 @@ use silvertine::{
         scenario::Scenario,
         under_faults::{PlanRunner, ScenarioSubject, UnderFaults},
     },
-    sim::{
+    sim::log::{
         exhaust::{self, Exhaustive},
         plan::{LAST_SEED, Plan, SEEDS_OF_FAMILY, seeds_from},
         report::Failure as Broken,

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 use serde_json::{Value, json};
 use silvertine::{
     engine::digest::Digest,
-    sim::{
+    sim::log::{
         coverage::{Coverage, Sight},
         fault::FaultKind,
         plan::Plan,

@@ -22,7 +22,7 @@ use silvertine::{
         text::{Name, Symbol},
         time::Nanos,
     },
-    sim::fault::FaultKind,
+    sim::log::fault::FaultKind,
     storage::redis::{RedisConfig, RedisLog},
 };
 

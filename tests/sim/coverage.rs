@@ -1,6 +1,6 @@
 //! What the standard seeds reach: every fault, every interesting state, and no cell of the matrix less than before.
 
-use silvertine::sim::coverage::Coverage;
+use silvertine::sim::log::coverage::Coverage;
 
 use crate::probes;
 

@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use serde_json::Value;
-use silvertine::sim::fault::{FaultKind, Scope};
+use silvertine::sim::log::fault::{FaultKind, Scope};
 use tempfile::TempDir;
 
 use crate::cli::silvertine;
@@ -110,7 +110,7 @@ fn a_run_that_is_stopped_says_so_and_looks_at_no_end() {
 
     use silvertine::{
         scenarios::{registry::Registry, scenario::Scenario, under_faults::ScenarioSubject},
-        sim::simulate::{Options, simulate_until},
+        sim::log::simulate::{Options, simulate_until},
         storage::memory::MemoryLog,
     };
     let folder = TempDir::new().expect("a temporary folder");

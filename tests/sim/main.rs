@@ -32,7 +32,7 @@ fn the_standard_handlers_keep_every_promise_under_faults() {
 
 #[test]
 fn every_crash_of_a_small_run_is_survived() {
-    use silvertine::sim::exhaust::{Exhaustive, Plans, bases};
+    use silvertine::sim::log::exhaust::{Exhaustive, Plans, bases};
     let subject = probes();
     let mut runs = 0;
     for base in bases(Exhaustive::Crashes, subject.shape()) {
@@ -52,7 +52,7 @@ fn every_crash_of_a_small_run_is_survived() {
 
 #[test]
 fn the_pairs_of_faults_are_numbered_without_a_gap() {
-    use silvertine::sim::exhaust::{Exhaustive, Plans, bases};
+    use silvertine::sim::log::exhaust::{Exhaustive, Plans, bases};
     let subject = probes();
     let base = &bases(Exhaustive::Pairs, subject.shape())[0];
     let plans = Plans::new(Exhaustive::Pairs, base, &subject.run(base, false).expect("runs"));

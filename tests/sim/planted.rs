@@ -10,7 +10,10 @@ use silvertine::{
         text::Symbol,
     },
     scenarios::check::{CheckError, Checked},
-    sim::{check_handler, oracle::Promise, report::Failure},
+    sim::{
+        check_handler,
+        log::{oracle::Promise, report::Failure},
+    },
 };
 
 #[derive(Clone, Copy, PartialEq)]

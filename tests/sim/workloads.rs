@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use silvertine::{
     engine::text::{Name, Symbol},
-    sim::{
+    sim::log::{
         fault::{Fault, FaultKind, When},
         workload,
     },

@@ -9,7 +9,7 @@ use silvertine_engine::{
     text::{Name, Symbol},
     time::{NANOS_PER_SECOND, Nanos},
 };
-use silvertine_sim::workload::{Workload, WorkloadSource};
+use silvertine_sim::log::workload::{Workload, WorkloadSource};
 use silvertine_trading::generator::{Market, QuoteGenerator};
 
 use super::{Bars, Binance, HistData, Only, Quotes, Stamp, TextSource};

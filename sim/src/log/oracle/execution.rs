@@ -17,7 +17,7 @@ use super::{
     parking::Lanes,
     same, same_bytes,
 };
-use crate::{coverage::Sight, subject::Subject};
+use crate::log::{coverage::Sight, subject::Subject};
 
 /// An execution under way.
 pub(crate) struct Execution {

@@ -1,6 +1,6 @@
 //! One run under faults: from a subject and a list of faults to a report.
 //!
-//! First the twin ([`crate::twin`]): the same inputs without driver, log or faults. Then the storm, in
+//! First the twin ([`crate::log::twin`]): the same inputs without driver, log or faults. Then the storm, in
 //! which owners crash, are replaced and recover. Then, with everything healed, a cold restart that
 //! must end where the twin ended. Every oracle watches from the first step to the last.
 
@@ -28,7 +28,7 @@ use silvertine_engine::{
     text::Name,
 };
 
-use crate::{
+use crate::log::{
     coverage::{Coverage, Sight},
     fault::{Fault, FaultKind, OpKind, Scope},
     oracle::{

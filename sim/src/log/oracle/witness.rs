@@ -15,7 +15,7 @@ use silvertine_engine::{
 };
 
 use super::{Promise, Violation, same};
-use crate::world::op::{Answer, OwnedCommit, Request};
+use crate::log::op::{Answer, OwnedCommit, Request};
 
 type Fingerprint = [u8; 16];
 type Check = Result<(), Violation>;

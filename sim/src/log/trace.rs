@@ -3,8 +3,8 @@
 use std::fmt;
 
 use crate::{
-    fault::{FaultKind, OpKind},
     kernel::{spell, trace},
+    log::fault::{FaultKind, OpKind},
 };
 
 /// The hash and the tail of a run.

@@ -13,7 +13,7 @@ use silvertine_engine::{
 };
 
 use super::{Promise, Violation};
-use crate::coverage::Sight;
+use crate::log::coverage::Sight;
 
 /// Ordinals from here on belong to failures of events that are parked; a release causes those of released events.
 const PARKED_ORDINALS: u64 = (1 << 63) + (1 << 62);

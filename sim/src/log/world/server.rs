@@ -7,11 +7,13 @@ use std::{
 
 use silvertine_engine::log::{Applied, EventLog, LogError, LogErrorKind, Pos};
 
-use super::op::{Answer, Request, execute};
+use crate::log::op::{Answer, Request, execute};
 use crate::{
-    fault::FaultKind,
     kernel::states::States,
-    oracle::{Promise, Violation, witness::Witness},
+    log::{
+        fault::FaultKind,
+        oracle::{Promise, Violation, witness::Witness},
+    },
 };
 
 pub(crate) struct Server<L> {

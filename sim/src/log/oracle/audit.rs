@@ -24,7 +24,7 @@ use super::{
     parking::{Lanes, Parking, is_retry, is_retry_of, may_be_of, release},
     same,
 };
-use crate::coverage::Sight;
+use crate::log::coverage::Sight;
 
 type Check = Result<(), Violation>;
 

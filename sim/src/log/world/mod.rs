@@ -6,7 +6,6 @@
 
 mod by_id;
 pub(crate) mod client;
-pub(crate) mod op;
 pub(crate) mod process;
 pub(crate) mod server;
 
@@ -25,20 +24,22 @@ use silvertine_engine::{
 
 use self::{
     by_id::ById,
-    op::{Answer, Request},
     process::{Process, Role},
     server::Server,
 };
 use crate::{
-    coverage::{Coverage, Phase, Sight},
-    fault::{CrashedRequest, Fault, FaultKind, OpKind, Scope, When},
     kernel::{
         network::{Course, Fate, Timing, Told},
         queue::Queue,
         wall_clock::WallClock,
     },
-    oracle::{Promise, Violation},
-    trace::{Happened, Place, Trace, What},
+    log::{
+        coverage::{Coverage, Phase, Sight},
+        fault::{CrashedRequest, Fault, FaultKind, OpKind, Scope, When},
+        op::{Answer, Request},
+        oracle::{Promise, Violation},
+        trace::{Happened, Place, Trace, What},
+    },
 };
 use silvertine_engine::rng::mix;
 

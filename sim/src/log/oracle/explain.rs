@@ -10,7 +10,7 @@ use silvertine_engine::{
 };
 
 use super::{Promise, Violation, same};
-use crate::{
+use crate::log::{
     coverage::Sight,
     world::{process::Process, server::Server},
 };

@@ -3,11 +3,11 @@
 use std::fmt;
 
 use crate::{
-    fault::FaultKind,
     kernel::{
         catalogue::{Kind, catalogue},
         coverage::{Counts, Matrix},
     },
+    log::fault::FaultKind,
 };
 
 catalogue! {

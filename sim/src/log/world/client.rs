@@ -23,13 +23,11 @@ use silvertine_engine::{
     time::Nanos,
 };
 
-use super::{
-    Next, Shared,
-    op::{Answer, OwnedCommit, Request},
-};
-use crate::{
+use super::{Next, Shared};
+use crate::log::{
     coverage::{Phase, Sight},
     fault::FaultKind,
+    op::{Answer, OwnedCommit, Request},
     trace::What,
 };
 
@@ -279,7 +277,7 @@ impl<L: EventLog + Default> Observer for SimObserver<L> {
         let mut world = self.world.lock();
         let head = world.processes[self.process].acknowledged.seq;
         if progress.counts.entries != head {
-            use crate::oracle::{Promise, Violation};
+            use crate::log::oracle::{Promise, Violation};
             let what = "what the driver says is committed has been acknowledged";
             let violation = Violation::new(Promise::Truth, what, head, progress.counts.entries);
             world.violate(violation);

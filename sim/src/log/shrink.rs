@@ -1,9 +1,11 @@
 //! What of a plan can be left out or made plainer: faults first, then inputs, handlers and settings.
 
 use crate::{
-    fault::{CrashedRequest, Fault, FaultKind, When},
     kernel::shrink::{Shrink, Shrinking},
-    plan::{EngineKnobs, Knobs, Plan},
+    log::{
+        fault::{CrashedRequest, Fault, FaultKind, When},
+        plan::{EngineKnobs, Knobs, Plan},
+    },
 };
 
 impl Shrink for Plan {
@@ -115,7 +117,7 @@ mod tests {
     use super::*;
     use crate::{
         kernel::shrink::{Budget, shrink},
-        plan::Shape,
+        log::plan::Shape,
     };
 
     #[test]

@@ -13,7 +13,7 @@ use silvertine_engine::{
     text::{Name, Symbol},
 };
 
-use crate::{
+use crate::log::{
     fault::{CrashedRequest, Fault, FaultKind, OpKind, Scope, When},
     workload::Workload,
 };

@@ -4,9 +4,7 @@ use std::fmt;
 
 use crate::{
     kernel::{report::Broken, spell},
-    oracle::Violation,
-    plan::Plan,
-    simulate::Report,
+    log::{oracle::Violation, plan::Plan, simulate::Report},
 };
 
 /// A seed whose run broke a promise.

@@ -21,7 +21,7 @@ use silvertine_engine::{
     text::Name,
 };
 
-use crate::{
+use crate::log::{
     coverage::Sight,
     oracle::{Promise, Violation, execution::Execution},
     subject::Subject,

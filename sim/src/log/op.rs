@@ -10,7 +10,7 @@ use silvertine_engine::{
     },
 };
 
-use crate::fault::OpKind;
+use crate::log::fault::OpKind;
 use silvertine_engine::executor::block_on;
 
 /// What a client asks of the log.

@@ -10,8 +10,8 @@ use silvertine_engine::{
     log::{IngressCursor, Lease, LogError, LogErrorKind, Pos},
 };
 
-use super::op::{Answer, Request};
-use crate::coverage::Phase;
+use crate::log::coverage::Phase;
+use crate::log::op::{Answer, Request};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
