@@ -14,7 +14,7 @@ use silvertine::{
         text::Symbol,
     },
     scenarios::check::CheckError,
-    sim::check_handler,
+    sim::{check_handler, log::subject::SetupError},
 };
 
 #[derive(Clone, Copy)]
@@ -80,7 +80,7 @@ impl Handler for EveryFourth {
     }
 }
 
-fn main() -> Result<(), String> {
+fn main() -> Result<(), SetupError> {
     for (name, bug) in [
         ("no bug", Bug::None),
         ("a counter outside the snapshot", Bug::CounterOutsideSnapshot),

@@ -35,6 +35,7 @@ pub mod sim {
     use silvertine_scenarios::{
         check::Check, registry::Registry, scenario::Scenario, under_faults::UnderFaults,
     };
+    use silvertine_sim::log::subject::SetupError;
     use silvertine_sim::workers::{Plan, Report, simulate};
     pub use silvertine_sim::*;
     use silvertine_storage::{memory::MemoryLog, streams::MemoryStreams};
@@ -43,8 +44,8 @@ pub mod sim {
     /// everything else is drawn.
     ///
     /// # Errors
-    /// One line: a handler cannot be built, or a source cannot be read.
-    pub fn check(scenario: Scenario, registry: Registry) -> Result<Check<MemoryLog>, String> {
+    /// A handler cannot be built, or a source cannot be read.
+    pub fn check(scenario: Scenario, registry: Registry) -> Result<Check<MemoryLog>, SetupError> {
         Ok(Check::new(UnderFaults::new(scenario, registry, None)?))
     }
 
@@ -65,7 +66,7 @@ pub mod sim {
         name: &str,
         priority: Priority,
         build: impl Fn() -> H + Send + Sync + 'static,
-    ) -> Result<Check<MemoryLog>, String> {
+    ) -> Result<Check<MemoryLog>, SetupError> {
         Ok(Check::new(UnderFaults::of_handler(name, priority, build)?))
     }
 }

@@ -9,7 +9,8 @@ use silvertine::{
     sim::log::{
         fault::FaultKind,
         oracle::Violation,
-        simulate::{Options, Report, simulate_until},
+        report::Report,
+        simulate::{Options, simulate_until},
     },
     storage::{LogAddress, memory::MemoryLog},
 };
@@ -32,11 +33,10 @@ pub(crate) fn run(args: &RunArgs, scenario: &Scenario) -> Result<Exit, Failure> 
     let registry = Registry::standard();
     let subject = ScenarioSubject::<MemoryLog>::new(scenario, &registry, args.data.clone());
     subject.check_sources()?;
-    let options =
-        Options { seed: scenario.sim.unwrap_or_default().seed, keep_trace: args.timeline };
+    let options = Options::seeded(scenario.sim.unwrap_or_default().seed).keep_trace(args.timeline);
     let stop = stop_on_signals()?.shared();
     let report = simulate_until(&subject, &scenario.faults, options, &stop)
-        .map_err(|why| Failure::new(Exit::Scenario, why))?;
+        .map_err(|why| Failure::new(Exit::Scenario, why.to_string()))?;
     if args.timeline {
         for happened in report.trace.all() {
             println!("{happened}");

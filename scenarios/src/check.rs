@@ -4,10 +4,11 @@ use std::fmt;
 
 use silvertine_engine::log::EventLog;
 use silvertine_sim::log::{
+    counterexample::Counterexample,
     coverage::Coverage,
     oracle::Promise,
     plan::{Plan, seeds_from},
-    report::Failure,
+    subject::SetupError,
 };
 
 use crate::under_faults::UnderFaults;
@@ -36,11 +37,11 @@ pub struct Checked {
 /// Why a check failed.
 pub enum CheckError {
     /// The handlers cannot be run at all.
-    Setup(String),
+    Setup(SetupError),
     /// A run broke a promise.
     Broken {
         /// The report.
-        failure: Box<Failure>,
+        failure: Box<Counterexample>,
         /// The shrunk run as a scenario; `silvertine run` shows it again where the handlers are known.
         scenario: String,
     },
@@ -72,7 +73,8 @@ impl<L: EventLog + Default> Check<L> {
     pub fn run(&self) -> Result<Checked, CheckError> {
         let mut checked = Checked { runs: 0, faults: 0, coverage: Coverage::default() };
         let mut runner = self.subject.runner();
-        for seed in seeds_from(self.from, self.seeds).map_err(CheckError::Setup)? {
+        let seeds = seeds_from(self.from, self.seeds).map_err(SetupError::new);
+        for seed in seeds.map_err(CheckError::Setup)? {
             let plan = self.subject.plan(seed);
             let report = runner.run(&plan, false).map_err(CheckError::Setup)?;
             if let Some(violation) = &report.violation {
@@ -93,8 +95,9 @@ impl<L: EventLog + Default> Check<L> {
             plan = drawn.clone();
             report = self.subject.run(&plan, false).map_err(CheckError::Setup)?;
         }
-        let scenario = self.subject.scenario(&plan).to_toml().map_err(CheckError::Setup)?;
-        let failure = Box::new(Failure { seed, drawn, plan, report });
+        let scenario = self.subject.scenario(&plan).to_toml();
+        let scenario = scenario.map_err(|why| CheckError::Setup(SetupError::new(why)))?;
+        let failure = Box::new(Counterexample { seed, drawn, plan, report });
         Ok(CheckError::Broken { failure, scenario })
     }
 
@@ -112,7 +115,7 @@ impl<L: EventLog + Default> Check<L> {
 impl fmt::Display for CheckError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Setup(why) => f.write_str(why),
+            Self::Setup(why) => fmt::Display::fmt(why, f),
             Self::Broken { failure, scenario } => {
                 write!(f, "{failure}\nthe run as a scenario:\n\n{scenario}")
             }

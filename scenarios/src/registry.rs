@@ -36,7 +36,9 @@ impl Registry {
             .register("risk-limits", Priority::Critical, RiskLimits::new)
             .register("sim-venue", Priority::High, SimVenue::new)
             .register("portfolio", Priority::Low, Portfolio::new)
-            .register("probe", Priority::Normal, Probe::new)
+            .register("probe", Priority::Normal, |params| {
+                Probe::new(params).map_err(|why| why.to_string())
+            })
     }
 
     /// Adds a kind (or replaces one): its name in scenarios, its usual priority, and how it is built from

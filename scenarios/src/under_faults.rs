@@ -18,8 +18,9 @@ use silvertine_sim::{
     log::{
         oracle::Promise,
         plan::{Plan, Shape},
-        simulate::{Options, Report, simulate_against},
-        subject::{Subject, Wrap},
+        report::Report,
+        simulate::{Options, simulate_against},
+        subject::{SetupError, Subject, Wrap},
         twin::Reference,
     },
 };
@@ -75,18 +76,19 @@ impl<L> ScenarioSubject<'_, L> {
 impl<L: EventLog + Default> Subject for ScenarioSubject<'_, L> {
     type Log = L;
 
-    fn engine(&self, wrap: &mut Wrap<'_>) -> Result<Engine, String> {
-        self.manifest.watched_engine(self.registry, wrap).map_err(|error| error.to_string())
+    fn engine(&self, wrap: &mut Wrap<'_>) -> Result<Engine, SetupError> {
+        self.manifest.watched_engine(self.registry, wrap).map_err(SetupError::new)
     }
 
-    fn lanes(&self) -> Result<Vec<MergedSource>, String> {
+    fn lanes(&self) -> Result<Vec<MergedSource>, SetupError> {
         self.scenario.sources.iter().map(|section| self.lane(section)).collect()
     }
 
-    fn producers(&self) -> Result<Vec<Vec<Message>>, String> {
+    fn producers(&self) -> Result<Vec<Vec<Message>>, SetupError> {
         let published = |section: &SourceSection| match &section.spec {
             SourceSpec::Workload(workload) if workload.publish => {
-                Some(workload.check().map(|()| workload.messages(section.name)))
+                let checked = workload.check().map_err(SetupError::new);
+                Some(checked.map(|()| workload.messages(section.name)))
             }
             _ => None,
         };
@@ -103,10 +105,10 @@ impl<L: EventLog + Default> Subject for ScenarioSubject<'_, L> {
 }
 
 impl<L> ScenarioSubject<'_, L> {
-    fn lane(&self, section: &SourceSection) -> Result<MergedSource, String> {
+    fn lane(&self, section: &SourceSection) -> Result<MergedSource, SetupError> {
         let Scenario { folder, seed, .. } = self.scenario;
         let opened = section.spec.open(section.name, folder, self.data.as_deref(), *seed);
-        let (source, label) = opened.map_err(|error| error.to_string())?;
+        let (source, label) = opened.map_err(SetupError::new)?;
         Ok(MergedSource::new(source, label, section.on_bad_row))
     }
 }
@@ -124,9 +126,13 @@ impl<L: EventLog + Default> UnderFaults<L> {
     /// are about.
     ///
     /// # Errors
-    /// One line: a handler cannot be built, or a source cannot be read.
-    pub fn new(base: Scenario, registry: Registry, data: Option<PathBuf>) -> Result<Self, String> {
-        Manifest::of(&base).engine(&registry).map_err(|error| error.to_string())?;
+    /// A handler cannot be built, or a source cannot be read.
+    pub fn new(
+        base: Scenario,
+        registry: Registry,
+        data: Option<PathBuf>,
+    ) -> Result<Self, SetupError> {
+        Manifest::of(&base).engine(&registry).map_err(SetupError::new)?;
         let shape = shape_of(&base, data)?;
         Ok(Self { base, registry, shape, log: PhantomData })
     }
@@ -139,14 +145,13 @@ impl<L: EventLog + Default> UnderFaults<L> {
         name: &str,
         priority: Priority,
         build: impl Fn() -> H + Send + Sync + 'static,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, SetupError> {
         let registry = Registry::new().register(name, priority, move |_: toml::Table| Ok(build()));
         let text = format!(
             "name = \"{name}\"\n[[source]]\nkind = \"workload\"\nname = \"inputs\"\nseed = 0\n\
              events = 1\nsymbols = [\"A\", \"B\"]\n[[handler]]\nkind = \"{name}\"\n"
         );
-        let base =
-            Scenario::parse(&text, name, PathBuf::new()).map_err(|error| error.to_string())?;
+        let base = Scenario::parse(&text, name, PathBuf::new()).map_err(SetupError::new)?;
         let mut ready = Self::new(base, registry, None)?;
         ready.shape.trades = true;
         ready.shape.bars = true;
@@ -202,8 +207,8 @@ impl<L: EventLog + Default> UnderFaults<L> {
     /// Runs a plan.
     ///
     /// # Errors
-    /// One line: it cannot be set up.
-    pub fn run(&self, plan: &Plan, keep_trace: bool) -> Result<Report, String> {
+    /// It cannot be set up.
+    pub fn run(&self, plan: &Plan, keep_trace: bool) -> Result<Report, SetupError> {
         self.runner().run(plan, keep_trace)
     }
 
@@ -243,8 +248,8 @@ impl<'a, L: EventLog + Default> PlanRunner<'a, L> {
     /// Runs a plan.
     ///
     /// # Errors
-    /// One line: it cannot be set up.
-    pub fn run(&mut self, plan: &Plan, keep_trace: bool) -> Result<Report, String> {
+    /// It cannot be set up.
+    pub fn run(&mut self, plan: &Plan, keep_trace: bool) -> Result<Report, SetupError> {
         let scenario = self.subject.scenario(plan);
         let subject = ScenarioSubject::<L>::new(&scenario, &self.subject.registry, None);
         let stop = AtomicBool::new(false);
@@ -254,7 +259,7 @@ impl<'a, L: EventLog + Default> PlanRunner<'a, L> {
             None => (plan.clone(), Reference::of(&subject, &stop)?),
         };
         let (_, reference) = self.latest.insert(latest);
-        let options = Options { seed: plan.seed, keep_trace };
+        let options = Options::seeded(plan.seed).keep_trace(keep_trace);
         simulate_against(&subject, reference, &plan.faults, options, &stop)
     }
 }
@@ -265,7 +270,7 @@ fn label(handler: &crate::scenario::HandlerSection) -> String {
 }
 
 /// What the sources of a scenario are about.
-fn shape_of(scenario: &Scenario, data: Option<PathBuf>) -> Result<Shape, String> {
+fn shape_of(scenario: &Scenario, data: Option<PathBuf>) -> Result<Shape, SetupError> {
     let mut prices = BTreeMap::<Symbol, Price>::new();
     let (mut trades, mut bars) = (false, false);
     for section in &scenario.sources {
@@ -282,9 +287,9 @@ fn shape_of(scenario: &Scenario, data: Option<PathBuf>) -> Result<Shape, String>
         }
         let opened =
             section.spec.open(section.name, &scenario.folder, data.as_deref(), scenario.seed);
-        let (mut source, _) = opened.map_err(|error| error.to_string())?;
+        let (mut source, _) = opened.map_err(SetupError::new)?;
         for _ in 0..ROWS_READ {
-            let row = source.next_row().map_err(|error| error.to_string())?;
+            let row = source.next_row().map_err(SetupError::new)?;
             let Some(row) = row else { break };
             let Row::Event(input) = row else { continue };
             let Body::MarketData(data) = input.body else { continue };
@@ -304,7 +309,8 @@ fn shape_of(scenario: &Scenario, data: Option<PathBuf>) -> Result<Shape, String>
         (trades, bars) = (true, false);
     }
     if prices.is_empty() {
-        return Err("the scenario names no instrument to make inputs for".to_owned());
+        let why = "the scenario names no instrument to make inputs for";
+        return Err(SetupError::new(why));
     }
     let names = scenario.handlers.iter().map(|handler| Name::new(&label(handler)));
     let handlers = names.filter_map(Result::ok).collect();

@@ -12,7 +12,7 @@ use std::{
 
 use silvertine::{
     engine::digest::Digest,
-    sim::log::{plan::Plan, simulate::Report},
+    sim::log::{plan::Plan, report::Report},
 };
 
 use super::{Subject, cannot_run, tally::Tally};

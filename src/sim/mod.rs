@@ -23,9 +23,10 @@ use silvertine::{
         under_faults::{PlanRunner, ScenarioSubject, UnderFaults},
     },
     sim::log::{
+        counterexample::Counterexample,
         exhaust::{self, Exhaustive},
         plan::{LAST_SEED, Plan, SEEDS_OF_FAMILY, seeds_from},
-        report::Failure as Broken,
+        subject::SetupError,
     },
     storage::memory::MemoryLog,
 };
@@ -96,7 +97,7 @@ fn subject(args: &SimArgs) -> Result<Subject, Failure> {
     let registry = Registry::standard();
     ScenarioSubject::<MemoryLog>::new(&scenario, &registry, args.data.clone()).check_sources()?;
     UnderFaults::new(scenario, registry, args.data.clone())
-        .map_err(|why| Failure::new(Exit::Scenario, why))
+        .map_err(|why| Failure::new(Exit::Scenario, why.to_string()))
 }
 
 /// The plans to run, each by its number.
@@ -118,7 +119,8 @@ impl<'a> Plans<'a> {
             (None, Some(_)) => (LAST_SEED + 1).saturating_sub(from).max(1),
             (None, None) => SEEDS,
         };
-        let seeds = seeds_from(from, count).map_err(|why| Failure::new(Exit::Usage, why))?;
+        let seeds =
+            seeds_from(from, count).map_err(|why| Failure::new(Exit::Usage, why.to_string()))?;
         Ok(Self::Drawn { subject, seeds })
     }
 
@@ -170,8 +172,8 @@ impl<'a> Plans<'a> {
     }
 }
 
-fn cannot_run(why: String) -> Failure {
-    Failure::new(Exit::Scenario, why)
+fn cannot_run(why: SetupError) -> Failure {
+    Failure::new(Exit::Scenario, why.to_string())
 }
 
 fn run_all(
@@ -252,7 +254,7 @@ fn report_failure(
     let enough = || interrupted.load(Ordering::Relaxed) || began.elapsed() > SHRINKING;
     let plan = subject.shrink(&drawn, violation.promise, &enough);
     let report = subject.run(&plan, false).map_err(cannot_run)?;
-    let broken = Broken { seed: number, drawn, plan, report };
+    let broken = Counterexample { seed: number, drawn, plan, report };
     let path = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("sim-{number}.toml")));
     // What was found must not be lost with a file that cannot be written.
     let written = write_scenario(subject, &broken.plan, &path);

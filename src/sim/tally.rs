@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 use silvertine::{
     engine::digest::Digest,
     sim::log::{
+        counterexample::Counterexample,
         coverage::{Coverage, Sight},
         fault::FaultKind,
         plan::Plan,
-        report::Failure,
-        simulate::Report,
+        report::Report,
     },
 };
 
@@ -125,8 +125,7 @@ impl Tally {
             self.virtual_ns / 1_000_000_000 / runs,
         );
         println!("  faults fired");
-        let fired: Vec<_> = FaultKind::ALL.iter().copied().collect();
-        for row in fired.chunks(4) {
+        for row in FaultKind::ALL.chunks(4) {
             let cells: Vec<String> = row
                 .iter()
                 .map(|&kind| format!("{:<17}{:>8}", kind.name(), self.coverage.fired.of(kind)))
@@ -152,7 +151,7 @@ impl Tally {
 }
 
 /// One JSON object for the first plan that broke a promise, and the file that shows it again.
-pub(super) fn failure_json(broken: &Failure, file: Option<&Path>) -> Value {
+pub(super) fn failure_json(broken: &Counterexample, file: Option<&Path>) -> Value {
     let violation = broken.violation().map(violation_json);
     let faults: Vec<String> = broken.plan.faults.iter().map(ToString::to_string).collect();
     json!({

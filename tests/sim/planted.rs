@@ -12,7 +12,7 @@ use silvertine::{
     scenarios::check::{CheckError, Checked},
     sim::{
         check_handler,
-        log::{oracle::Promise, report::Failure},
+        log::{counterexample::Counterexample, oracle::Promise},
     },
 };
 
@@ -85,7 +85,7 @@ fn check(bug: Bug) -> Result<Checked, CheckError> {
     check_handler("fifth", Priority::Normal, build).expect("can be run").seeds(200).run()
 }
 
-fn failure(bug: Bug) -> Box<Failure> {
+fn failure(bug: Bug) -> Box<Counterexample> {
     match check(bug) {
         Err(CheckError::Broken { failure, scenario }) => {
             assert!(
@@ -108,11 +108,11 @@ fn a_handler_without_a_bug_breaks_nothing() {
 #[test]
 fn every_planted_bug_breaks_the_promise_it_should() {
     for (bug, oracles) in [
-        (Bug::ForgetsItsCount, &[Promise::Fold, Promise::Transparent][..]),
-        (Bug::ForgetsItsState, &[Promise::Fold, Promise::Transparent]),
-        (Bug::RemembersTooMuch, &[Promise::Fold, Promise::Transparent]),
-        (Bug::HashedOrder, &[Promise::Fold, Promise::Transparent]),
-        (Bug::CountsFailures, &[Promise::Fold, Promise::Transparent]),
+        (Bug::ForgetsItsCount, &[Promise::Replay, Promise::Transparency][..]),
+        (Bug::ForgetsItsState, &[Promise::Replay, Promise::Transparency]),
+        (Bug::RemembersTooMuch, &[Promise::Replay, Promise::Transparency]),
+        (Bug::HashedOrder, &[Promise::Replay, Promise::Transparency]),
+        (Bug::CountsFailures, &[Promise::Replay, Promise::Transparency]),
     ] {
         let failure = failure(bug);
         let violation = failure.violation().expect("the least plan breaks it too");

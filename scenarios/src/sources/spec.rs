@@ -184,12 +184,12 @@ impl SourceSpec {
                 };
                 let generator = QuoteGenerator::new(name, market)
                     .and_then(|generator| generator.with_trades(*trades_per_mille))
-                    .map_err(|why| RunnerError::SourceParams { name, why })?;
+                    .map_err(|why| RunnerError::SourceParams { name, why: why.to_string() })?;
                 Ok((Box::new(generator), format!("generator {name}")))
             }
             Self::Workload(workload) => {
                 let source = WorkloadSource::new(name, workload.clone())
-                    .map_err(|why| RunnerError::SourceParams { name, why })?;
+                    .map_err(|why| RunnerError::SourceParams { name, why: why.to_string() })?;
                 Ok((Box::new(source), format!("workload {name}")))
             }
             Self::Ingress {} => Err(params("an ingress is not opened as a file")),

@@ -41,7 +41,7 @@ impl<E> Queue<E> {
     }
 
     /// Takes out the next event and moves time to it.
-    pub fn next(&mut self) -> Option<E> {
+    pub fn pop(&mut self) -> Option<E> {
         let Scheduled { at_ns, event, .. } = self.heap.pop()?;
         self.advance_to(at_ns);
         Some(event)
@@ -90,7 +90,7 @@ mod tests {
         for (at_ns, event) in [(5, 'c'), (3, 'a'), (5, 'd'), (4, 'b')] {
             queue.schedule(at_ns, event);
         }
-        let all: String = std::iter::from_fn(|| queue.next()).collect();
+        let all: String = std::iter::from_fn(|| queue.pop()).collect();
         assert_eq!((all.as_str(), queue.now_ns()), ("abcd", 5));
     }
 
@@ -99,7 +99,7 @@ mod tests {
         let mut queue = Queue::default();
         queue.advance_to(10);
         queue.schedule(3, ());
-        assert_eq!((queue.next(), queue.now_ns()), (Some(()), 10));
+        assert_eq!((queue.pop(), queue.now_ns()), (Some(()), 10));
         queue.advance_to(7);
         assert_eq!(queue.now_ns(), 10, "time never goes back");
     }

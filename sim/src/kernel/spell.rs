@@ -1,19 +1,44 @@
 //! Times and spans as people write them: `00:01:30.250`, `5s`, `250ms`.
 
 use silvertine_engine::{span::Span, time::NANOS_PER_SECOND};
+use thiserror::Error;
+
+/// A text is no time, or no span of time.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum TimeError {
+    /// It is no span; the error shows what one looks like.
+    #[error("{0}")]
+    Span(String),
+    /// It is longer than 292 years.
+    #[error("{text:?} is out of range")]
+    Range {
+        /// What was to be read.
+        text: String,
+    },
+    /// It is no time of a run.
+    #[error("{text:?} is no time of a run such as 00:00:10 or commit#17")]
+    Clock {
+        /// What was to be read.
+        text: String,
+    },
+}
 
 /// A span in the largest unit that says it in whole numbers.
+#[must_use]
 pub fn span(ns: u64) -> String {
     Span::from_nanos(ns).to_string()
 }
 
 /// A span with its sign.
+#[must_use]
 pub fn signed_span(ns: i64) -> String {
     let sign = if ns < 0 { "-" } else { "" };
     format!("{sign}{}", span(ns.unsigned_abs()))
 }
 
 /// A time of day, or of a run: `HH:MM:SS`, with a fraction where there is one.
+#[must_use]
 pub fn clock(ns: u64) -> String {
     let seconds = ns / NANOS_PER_SECOND;
     let (h, m, s) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
@@ -25,21 +50,29 @@ pub fn clock(ns: u64) -> String {
 /// Reads a span of time such as `5s`, `250ms`, `2m`, in nanoseconds.
 ///
 /// # Errors
-/// One line that shows what a span looks like.
-pub fn parse_span(text: &str) -> Result<u64, String> {
-    text.parse().map(Span::as_nanos)
+/// The text is no span of time.
+pub fn parse_span(text: &str) -> Result<u64, TimeError> {
+    let span = text.parse::<Span>();
+    span.map(Span::as_nanos).map_err(|why| TimeError::Span(why.to_string()))
 }
 
 /// Reads what [`signed_span`] writes.
-pub fn parse_signed_span(text: &str) -> Result<i64, String> {
+///
+/// # Errors
+/// The text is no span, or one beyond 292 years.
+pub fn parse_signed_span(text: &str) -> Result<i64, TimeError> {
     let (negative, span) = text.strip_prefix('-').map_or((false, text), |span| (true, span));
-    let ns = i64::try_from(parse_span(span)?).map_err(|_| format!("{text:?} is out of range"))?;
+    let ns = i64::try_from(parse_span(span)?);
+    let ns = ns.map_err(|_| TimeError::Range { text: text.to_owned() })?;
     Ok(if negative { -ns } else { ns })
 }
 
 /// Reads what [`clock`] writes.
-pub fn parse_clock(text: &str) -> Result<u64, String> {
-    let wrong = || format!("{text:?} is no time of a run such as 00:00:10 or commit#17");
+///
+/// # Errors
+/// The text is no time of a run.
+pub fn parse_clock(text: &str) -> Result<u64, TimeError> {
+    let wrong = || TimeError::Clock { text: text.to_owned() };
     let number = |text: &str| text.parse::<u64>().ok().filter(|_| !text.starts_with('+'));
     let mut parts = text.split(':');
     let (Some(h), Some(m), Some(s), None) =

@@ -9,7 +9,7 @@ use silvertine_engine::text::{Name, Symbol};
 use crate::log::{
     fault::{CrashedRequest, Fault, FaultKind, OpKind, Scope, When},
     plan::{EngineKnobs, Knobs, Plan, Shape},
-    simulate::Report,
+    report::Report,
     workload::Workload,
 };
 

@@ -8,7 +8,9 @@
 //! What happens to a request is the kernel's ([`network`](crate::kernel::network)); this module adds the operations of
 //! an event log, the driver's processes, what can be lost or damaged on a server, and what must hold.
 
+pub mod counterexample;
 pub mod coverage;
+mod draw;
 pub mod exhaust;
 pub mod fault;
 mod op;

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use silvertine_engine::{
     digest::{Digest, fingerprint},
+    executor::block_on,
     log::{
         Acquired, Batch, Commit, CommitId, Committed, EventLog, Head, IngressCursor, Lease,
         LogError, Message, OwnerId, Page, Pos, Published, RangeQuery, Snapshot, Stats,
@@ -11,7 +12,6 @@ use silvertine_engine::{
 };
 
 use crate::log::fault::OpKind;
-use silvertine_engine::executor::block_on;
 
 /// What a client asks of the log.
 #[derive(Debug)]

@@ -11,6 +11,7 @@ use silvertine_engine::{
     text::Symbol,
     time::Nanos,
 };
+use thiserror::Error;
 
 /// Parameters of a [`Probe`].
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -34,7 +35,12 @@ impl Default for ProbeParams {
     }
 }
 
-/// See the module.
+/// Parameters of a [`Probe`] make no sense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("signal_every and timer_every must be at least 1")]
+pub struct ProbeError;
+
+/// A handler that does everything a handler can do.
 #[derive(Debug)]
 pub struct Probe {
     params: ProbeParams,
@@ -55,10 +61,10 @@ impl Probe {
     /// A probe.
     ///
     /// # Errors
-    /// One line naming the parameter that makes no sense.
-    pub fn new(params: ProbeParams) -> Result<Self, String> {
+    /// It would signal or set timers on every zeroth event.
+    pub fn new(params: ProbeParams) -> Result<Self, ProbeError> {
         if params.signal_every == 0 || params.timer_every == 0 {
-            return Err("signal_every and timer_every must be at least 1".to_owned());
+            return Err(ProbeError);
         }
         Ok(Self { params, state: State::default() })
     }

@@ -1,53 +1,50 @@
-//! A seed whose run broke a promise, and how it is shown.
+//! What came of a run under faults.
 
-use std::fmt;
+use silvertine_engine::{Counts, bus::Figure, digest::Digest, park, text::Name};
 
-use crate::{
-    kernel::{report::Broken, spell},
-    log::{oracle::Violation, plan::Plan, simulate::Report},
+use super::{
+    coverage::Coverage,
+    fault::OpKind,
+    oracle::Violation,
+    trace::{Happened, Trace},
 };
 
-/// A seed whose run broke a promise.
+/// What came of a run under faults.
 #[derive(Clone, Debug)]
-pub struct Failure {
-    /// The seed.
-    pub seed: u64,
-    /// The plan that was drawn.
-    pub drawn: Plan,
-    /// The smallest plan that breaks the same promise.
-    pub plan: Plan,
-    /// What the smallest plan does.
-    pub report: Report,
+#[non_exhaustive]
+pub struct Report {
+    /// The first promise that was broken.
+    pub violation: Option<Violation>,
+    /// The run was stopped before its end: what must hold of the end was not looked at.
+    pub stopped: bool,
+    /// Digest of the log that the run left.
+    pub digest: Digest,
+    /// Totals of the log that the run left.
+    pub counts: Counts,
+    /// What the handlers report at the end, in bus order.
+    pub figures: Vec<(Name, &'static str, Figure)>,
+    /// What is parked at the end, in the order of keys.
+    pub parked: Vec<park::Parked>,
+    /// Hash over all that happened, and the last of it.
+    pub trace: Trace,
+    /// What was reached.
+    pub coverage: Coverage,
+    /// Faults that struck.
+    pub faults: u64,
+    /// Inputs taken by all owners together, repeated ones included.
+    pub taken: u64,
+    /// Owners that were started.
+    pub owners: u64,
+    /// Virtual time at the end, in nanoseconds.
+    pub virtual_ns: u64,
+    /// Operations asked of the log, by [`OpKind`].
+    pub operations: [u64; OpKind::ALL.len()],
 }
 
-impl Failure {
-    /// The promise that was broken, as the smallest plan breaks it.
+impl Report {
+    /// The last things that happened, oldest first.
     #[must_use]
-    pub const fn violation(&self) -> Option<&Violation> {
-        self.report.violation.as_ref()
-    }
-
-    fn plan_lines(&self) -> Vec<String> {
-        let summary = format!(
-            "{} of {} faults, {} of {} inputs left after shrinking; virtual time {}, {} owners",
-            self.plan.faults.len(),
-            self.drawn.faults.len(),
-            self.plan.events(),
-            self.drawn.events(),
-            spell::clock(self.report.virtual_ns),
-            self.report.owners,
-        );
-        let faults = self.plan.faults.iter().map(|fault| format!("fault: {fault}"));
-        [summary].into_iter().chain(faults).collect()
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(violation) = self.violation() else {
-            return write!(f, "seed {}: the shrunk plan breaks nothing", self.seed);
-        };
-        let (seed, plan, timeline) = (self.seed, self.plan_lines(), self.report.timeline());
-        Broken { seed, violation, plan: &plan, timeline: &timeline, again: None }.fmt(f)
+    pub fn timeline(&self) -> Vec<Happened> {
+        self.trace.tail()
     }
 }

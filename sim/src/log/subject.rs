@@ -1,5 +1,7 @@
 //! What is put under faults: an engine with its handlers, the inputs, and the log underneath.
 
+use std::fmt;
+
 use silvertine_engine::{
     bus::{Handler, Priority},
     driver::DriverConfig,
@@ -8,6 +10,22 @@ use silvertine_engine::{
     log::{EventLog, Message},
     text::Name,
 };
+use thiserror::Error;
+
+/// A subject cannot be set up: a handler cannot be built, or a source cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{why}")]
+pub struct SetupError {
+    why: String,
+}
+
+impl SetupError {
+    /// With the reason, in one line.
+    #[must_use]
+    pub fn new(why: impl fmt::Display) -> Self {
+        Self { why: why.to_string() }
+    }
+}
 
 /// A run that can be begun any number of times, each time from nothing.
 ///
@@ -19,21 +37,21 @@ pub trait Subject {
     /// A new engine. Every handler goes through `wrap`, so that it can be watched.
     ///
     /// # Errors
-    /// One line: why there is none.
-    fn engine(&self, wrap: &mut Wrap<'_>) -> Result<Engine, String>;
+    /// Why there is none.
+    fn engine(&self, wrap: &mut Wrap<'_>) -> Result<Engine, SetupError>;
 
     /// The recorded inputs, opened anew: what a process that starts would open.
     ///
     /// # Errors
-    /// One line: why they cannot be opened.
-    fn lanes(&self) -> Result<Vec<MergedSource>, String>;
+    /// Why they cannot be opened.
+    fn lanes(&self) -> Result<Vec<MergedSource>, SetupError>;
 
     /// What producers publish to the ingress, in order, one list for each. When there is any, the
     /// engine reads the ingress on the wall clock instead of recorded inputs on the virtual one.
     ///
     /// # Errors
-    /// One line: why there are no messages.
-    fn producers(&self) -> Result<Vec<Vec<Message>>, String>;
+    /// Why there are no messages.
+    fn producers(&self) -> Result<Vec<Vec<Message>>, SetupError>;
 
     /// What the log is created with.
     fn manifest(&self) -> Vec<u8>;

@@ -16,6 +16,7 @@ use silvertine_engine::{
     bus::Figure,
     digest::Digest,
     engine::Stepped,
+    executor::block_on,
     feed::{Feed, Merge, Polled},
     log::{Batch, Head, Message, Page},
     text::Name,
@@ -24,9 +25,8 @@ use silvertine_engine::{
 use crate::log::{
     coverage::Sight,
     oracle::{Promise, Violation, execution::Execution},
-    subject::Subject,
+    subject::{SetupError, Subject},
 };
-use silvertine_engine::executor::block_on;
 
 /// What a log has room for at first: the entries of a drawn plan, and about what one takes.
 const ENTRIES: usize = 320;
@@ -44,8 +44,8 @@ impl Reference {
     /// Works it out. Once `stop` is raised it is of a beginning of the inputs, and nothing may be compared with it.
     ///
     /// # Errors
-    /// One line: the subject cannot be set up.
-    pub fn of<S: Subject>(subject: &S, stop: &AtomicBool) -> Result<Self, String> {
+    /// The subject cannot be set up.
+    pub fn of<S: Subject>(subject: &S, stop: &AtomicBool) -> Result<Self, SetupError> {
         let producers: Vec<_> = subject.producers()?.into_iter().map(Arc::from).collect();
         let twin = if producers.is_empty() { Some(Twin::run(subject, stop)?) } else { None };
         Ok(Self { producers, twin })
@@ -67,14 +67,14 @@ pub(crate) struct Twin {
 }
 
 impl Twin {
-    fn run<S: Subject>(subject: &S, stop: &AtomicBool) -> Result<Self, String> {
+    fn run<S: Subject>(subject: &S, stop: &AtomicBool) -> Result<Self, SetupError> {
         let mut engine = subject.engine(&mut |_, _, handler| handler)?;
         let mut feed = Merge::new(subject.lanes()?);
         let mut log = Batch::with_capacity(ENTRIES, ENTRIES * ENTRY_BYTES);
         let mut duplicates = 0;
         let mut violation = None;
         while let Polled::Ready(recv_time) =
-            block_on(feed.poll(Duration::ZERO)).map_err(|error| error.to_string())?
+            block_on(feed.poll(Duration::ZERO)).map_err(SetupError::new)?
         {
             let latest = engine.time().max(recv_time);
             engine.advance(recv_time, &mut log);
@@ -97,7 +97,7 @@ impl Twin {
                 break;
             }
         }
-        let state = engine.save().map_err(|error| error.to_string())?;
+        let state = engine.save().map_err(SetupError::new)?;
         let (digest, counts, figures) = (engine.digest(), *engine.counts(), engine.figures());
         let head = Head { pos: engine.head(), digest, ..Head::default() };
         let page = Page { entries: log, next: None };

@@ -10,12 +10,12 @@ use silvertine_engine::{
     log::Message,
     numbers::{Price, Qty},
     park::{ParkedKey, Release},
+    rng::mix,
     source::{Input, Row, RowOrigin, Source, SourceCursor, SourceError},
     text::{Name, Symbol},
     time::Nanos,
 };
-
-use silvertine_engine::rng::mix;
+use thiserror::Error;
 
 /// What a stream of awkward inputs looks like. Shares are given in events of a thousand.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +67,33 @@ pub struct Workload {
     /// Rows are published to the ingress instead of read.
     #[serde(default)]
     pub publish: bool,
+}
+
+/// A field of a [`Workload`] makes no sense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum WorkloadError {
+    /// There are no instruments.
+    #[error("symbols must name at least one")]
+    NoSymbols,
+    /// Prices swing by a few per cent, and every one of them must be a price.
+    #[error("price must be at least 0.001 and at most 1000000000")]
+    Price,
+    /// A share is more than the whole.
+    #[error("{field} must be at most 1000 of a thousand rows")]
+    Share {
+        /// The field.
+        field: &'static str,
+    },
+    /// There is nobody for whom anything could be released.
+    #[error("releases need handlers: what is parked is parked for one")]
+    NoHandlers,
+    /// More is published than is made at once.
+    #[error("what is published is made at once: events must be at most {PUBLISH_LIMIT}")]
+    TooManyPublished,
+    /// The last row is later than any input may be.
+    #[error("start_ns, events and interval_ns lead past the year 2499")]
+    TooLate,
 }
 
 fn is_zero(share: &u16) -> bool {
@@ -130,14 +157,14 @@ impl Workload {
     /// Checks what the fields must keep.
     ///
     /// # Errors
-    /// One line naming the field.
-    pub fn check(&self) -> Result<(), String> {
+    /// The field that makes no sense.
+    pub fn check(&self) -> Result<(), WorkloadError> {
         if self.symbols.is_empty() {
-            return Err("symbols must name at least one".to_owned());
+            return Err(WorkloadError::NoSymbols);
         }
         // Prices swing by a few per cent, and every one of them must be a price.
         if !(1_000_000..=PRICE_LIMIT).contains(&self.price.units()) {
-            return Err("price must be at least 0.001 and at most 1000000000".to_owned());
+            return Err(WorkloadError::Price);
         }
         for (field, share) in [
             ("trades", self.trades),
@@ -149,21 +176,19 @@ impl Workload {
             ("releases", self.releases),
         ] {
             if share > 1000 {
-                return Err(format!("{field} must be at most 1000 of a thousand rows"));
+                return Err(WorkloadError::Share { field });
             }
         }
         if self.releases > 0 && self.handlers.is_empty() {
-            return Err("releases need handlers: what is parked is parked for one".to_owned());
+            return Err(WorkloadError::NoHandlers);
         }
         if self.publish && self.events > PUBLISH_LIMIT {
-            return Err(format!(
-                "what is published is made at once: events must be at most {PUBLISH_LIMIT}"
-            ));
+            return Err(WorkloadError::TooManyPublished);
         }
         let end = self.interval_ns.checked_mul(self.events.saturating_add(2));
         let end = end.and_then(|span| span.checked_add(self.start_ns));
         if end.is_none_or(|end| end > Nanos::LATEST_INPUT.0) {
-            return Err("start_ns, events and interval_ns lead past the year 2499".to_owned());
+            return Err(WorkloadError::TooLate);
         }
         Ok(())
     }
@@ -306,8 +331,8 @@ impl WorkloadSource {
     /// A source whose events carry `name`.
     ///
     /// # Errors
-    /// One line naming the field that makes no sense.
-    pub fn new(name: Name, workload: Workload) -> Result<Self, String> {
+    /// Those of [`Workload::check`].
+    pub fn new(name: Name, workload: Workload) -> Result<Self, WorkloadError> {
         workload.check()?;
         Ok(Self { name, workload, cursor: SourceCursor::default() })
     }
@@ -409,15 +434,16 @@ mod tests {
         };
         assert_eq!(said(|workload| workload.price = Price::from_units(PRICE_LIMIT)), Ok(()));
         let price = said(|workload| workload.price = Price::MAX);
-        assert!(price.is_err_and(|why| why.starts_with("price")));
+        assert_eq!(price, Err(WorkloadError::Price));
         assert_eq!(said(|workload| workload.late = 1000), Ok(()));
-        assert!(said(|workload| workload.late = 1001).is_err_and(|why| why.starts_with("late")));
+        let late = said(|workload| workload.late = 1001);
+        assert_eq!(late, Err(WorkloadError::Share { field: "late" }));
         assert_eq!(said(|workload| workload.events = PUBLISH_LIMIT + 1), Ok(()));
         let many = said(|workload| {
             workload.events = PUBLISH_LIMIT + 1;
             workload.publish = true;
         });
-        assert!(many.is_err_and(|why| why.contains("at once")));
+        assert_eq!(many, Err(WorkloadError::TooManyPublished));
     }
 
     #[test]

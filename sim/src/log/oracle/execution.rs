@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt::Display};
 use silvertine_engine::{
     Counts,
     engine::{Engine, EngineConfig},
-    event::{Body, Event, Origin, System},
+    event::{Body, Event, OrderStatus, Origin, System},
     log::{Head, Page, RangeQuery},
     recovery::{Replay, ReplayError},
     text::Name,
@@ -13,7 +13,9 @@ use silvertine_engine::{
 
 use super::{
     Promise, Violation,
-    audit::{CallLog, Calls, Parked, audit, is_past_halt, recount},
+    audit::{Parked, audit},
+    calls::{CallLog, Calls},
+    entry::is_past_halt,
     parking::Lanes,
     same, same_bytes,
 };
@@ -40,7 +42,7 @@ pub(crate) struct Executed {
 }
 
 fn failed(what: &str, why: &dyn Display) -> Violation {
-    Violation::new(Promise::Fold, what, "the log, entry for entry", why)
+    Violation::new(Promise::Replay, what, "the log, entry for entry", why)
 }
 
 fn broken(why: ReplayError) -> Violation {
@@ -85,7 +87,7 @@ impl Execution {
         let Self { engine, calls, replay, events, parked_before, is_whole } = self;
         replay.finish(&engine).map_err(broken)?;
         let saved = engine.save().map_err(|why| failed("the state is saved", &why))?;
-        same_bytes(Promise::Fold, "executing the log again gives the state", &saved, state)?;
+        same_bytes(Promise::Replay, "executing the log again gives the state", &saved, state)?;
         let config = *engine.config();
         let parked = Parked { before: parked_before, after: Lanes::of(&engine) };
         // What watched it hands in its notes.
@@ -138,4 +140,27 @@ impl Executed {
         }
         Ok(())
     }
+}
+
+/// Counts a whole log again.
+fn recount(events: &[Event]) -> Counts {
+    let mut counts = Counts { entries: events.len() as u64, ..Counts::default() };
+    for event in events {
+        counts.inputs += u64::from(event.origin == Origin::Input);
+        counts.timers += u64::from(event.origin == Origin::Timer);
+        match &event.body {
+            Body::MarketData(_) => {}
+            Body::Signal(_) => counts.signals += 1,
+            Body::Fill(_) => counts.fills += 1,
+            Body::Order(order) => match order.status {
+                OrderStatus::Submitted => counts.orders += 1,
+                OrderStatus::Denied { .. } | OrderStatus::Rejected { .. } => counts.rejected += 1,
+                _ => {}
+            },
+            Body::System(System::Rejected { .. }) => counts.refused_inputs += 1,
+            Body::System(System::HandlerFailed { .. }) => counts.handler_failures += 1,
+            Body::System(_) => {}
+        }
+    }
+    counts
 }

@@ -51,7 +51,7 @@ pub(crate) fn explain<L>(
         }
         RunError::Replay(ReplayError::Diverged(_) | ReplayError::Digest { .. }) => {
             let what = "recovery gives what the log holds";
-            Err(Violation::new(Promise::Fold, what, "the log, entry for entry", error))
+            Err(Violation::new(Promise::Replay, what, "the log, entry for entry", error))
         }
         _ => end.unexplained(),
     }
@@ -88,7 +88,7 @@ impl<L> BadEnd<'_, L> {
             _ if process.lost => {
                 let what = "an owner was told that entries are committed, and they are gone";
                 let report = "a report of the loss";
-                Err(Violation::new(Promise::Durable, what, report, self.error))
+                Err(Violation::new(Promise::Durability, what, report, self.error))
             }
             _ => self.unexplained(),
         }
@@ -96,7 +96,7 @@ impl<L> BadEnd<'_, L> {
 
     fn unexplained(&self) -> Result<Sight, Violation> {
         let what = "an owner ends badly without a reason";
-        Err(Violation::new(Promise::Explained, what, "a good end", self.error))
+        Err(Violation::new(Promise::Explanation, what, "a good end", self.error))
     }
 
     /// A snapshot was damaged, and the whole log was there to stand in for it.
@@ -125,7 +125,7 @@ impl<L> BadEnd<'_, L> {
         let now = if is_old { head } else { self.server.witness.head.pos };
         let truth = (self.process.acknowledged, now);
         let what = "a lost tail is reported with its positions";
-        same(Promise::Durable, what, &truth, &(expected, head))
+        same(Promise::Durability, what, &truth, &(expected, head))
     }
 
     /// Giving up is right only after the time that was asked for.
@@ -141,6 +141,6 @@ impl<L> BadEnd<'_, L> {
         }
         let what = format!("{} is given up", why.operation);
         let expected = format!("attempts for {asked:?}");
-        Err(Violation::new(Promise::Live, what, expected, format!("{waited:?}: {why}")))
+        Err(Violation::new(Promise::Liveness, what, expected, format!("{waited:?}: {why}")))
     }
 }

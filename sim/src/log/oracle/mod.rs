@@ -4,10 +4,13 @@
 //! reads a finished log without the engine's help; `explain` judges bad ends. An oracle is never switched
 //! off because of a fault: what a fault may excuse is decided case by case.
 
-pub(crate) mod audit;
+mod audit;
+mod calls;
+mod deliveries;
+pub(crate) mod entry;
 pub(crate) mod execution;
 pub(crate) mod explain;
-pub(crate) mod parking;
+mod parking;
 pub(crate) mod witness;
 
 use std::fmt;
@@ -18,24 +21,24 @@ catalogue! {
     /// A promise that is watched.
     pub enum Promise {
         Order "ORDER" "positions strictly increase without a gap, and readers see the commits in order (L1, L2)";
-        Once "ONCE" "a commit or message that is sent again changes nothing (L4)";
-        Atomic "ATOMIC" "a commit is there as a whole, with its checkpoint and snapshot, or not at all (L3)";
-        Fold "FOLD" "re-executing the log gives the log, its digest and the state that the run ended with";
-        Transparent "TRANSPARENT" "the log of a run with faults is the log of the same run without them (L9)";
-        Durable "DURABLE" "what was acknowledged is kept, or its loss is reported with positions";
-        Fence "FENCE" "nothing of an earlier owner becomes visible after a later one has acquired (L5)";
+        Idempotence "IDEMPOTENCE" "a commit or message that is sent again changes nothing (L4)";
+        Atomicity "ATOMICITY" "a commit is there as a whole, with its checkpoint and snapshot, or not at all (L3)";
+        Replay "REPLAY" "re-executing the log gives the log, its digest and the state that the run ended with";
+        Transparency "TRANSPARENCY" "the log of a run with faults is the log of the same run without them (L9)";
+        Durability "DURABILITY" "what was acknowledged is kept, or its loss is reported with positions";
+        Fencing "FENCING" "nothing of an earlier owner becomes visible after a later one has acquired (L5)";
         Ledger "LEDGER" "every message accepted is an entry once, in its producer's order, refused ones included";
-        Poison "POISON" "a handler that fails is recorded for that event and what it emitted is discarded";
+        Isolation "ISOLATION" "a handler that fails is recorded for that event and what it emitted is discarded";
         Dispatch "DISPATCH" "every subscriber is handed every event once, in order, by priority, unless its circuit is open or its key is parked";
         Integrity "INTEGRITY" "nothing is read that was not written, and every decision has its cause before it";
         Time "TIME" "timers fire once, in order, not early, and before any input of a later time";
-        Live "LIVE" "once faults have healed, the run gets to its end";
-        Bounded "BOUNDED" "batches, snapshots and attempts stay within their limits";
+        Liveness "LIVENESS" "once faults have healed, the run gets to its end";
+        Bounds "BOUNDS" "batches, snapshots and attempts stay within their limits";
         Determinism "DETERMINISM" "the same plan gives the same trace";
         Truth "TRUTH" "what a run reports of itself is what happened";
-        Trim "TRIM" "trimming never passes the floor, a reader below it is told (L8), and an older snapshot is kept to fall back on";
-        Classify "CLASSIFY" "an operation fails only for a reason, and says truly whether it took effect";
-        Explained "EXPLAINED" "a run ends badly only because of a fault that was there, and says which";
+        Trimming "TRIMMING" "trimming never passes the floor, a reader below it is told (L8), and an older snapshot is kept to fall back on";
+        Classification "CLASSIFICATION" "an operation fails only for a reason, and says truly whether it took effect";
+        Explanation "EXPLANATION" "a run ends badly only because of a fault that was there, and says which";
         NoPanic "NO-PANIC" "nothing panics outside a handler";
     }
 }

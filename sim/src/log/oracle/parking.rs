@@ -7,23 +7,16 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use silvertine_engine::{
     engine::{Engine, EngineConfig},
-    event::{Body, Event, EventId, OperatorAction, Origin, System, TopicSet},
+    event::{Body, Event, EventId, System, TopicSet},
     park::{ParkedKey, Release},
     text::Name,
 };
 
-use super::{Promise, Violation};
+use super::{
+    Promise, Violation,
+    entry::{Waiting, is_retry, release},
+};
 use crate::log::coverage::Sight;
-
-/// Ordinals from here on belong to failures of events that are parked; a release causes those of released events.
-const PARKED_ORDINALS: u64 = (1 << 63) + (1 << 62);
-
-/// An event that waits for its release.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Waiting {
-    pub(crate) seq: u64,
-    pub(crate) id: EventId,
-}
 
 /// Everything that is parked at one place of the log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -163,36 +156,4 @@ impl Parking {
         let show = |lanes: &Lanes| format!("{:?}", lanes.0);
         Err(Violation::new(Promise::Dispatch, what, show(expected), show(actual)))
     }
-}
-
-/// What an operator asks to be released.
-pub(crate) fn release(event: &Event) -> Option<Release> {
-    match event.body {
-        Body::System(System::Operator { action: OperatorAction::Release(release), .. })
-            if event.origin == Origin::Input =>
-        {
-            Some(release)
-        }
-        _ => None,
-    }
-}
-
-/// Whether the entry records that an event failed when it was released.
-pub(crate) fn is_retry(event: &Event) -> bool {
-    let again = |failed: EventId| event.header.causation != Some(failed);
-    event.origin == Origin::Outcome
-        && event.header.source_seq >= PARKED_ORDINALS
-        && matches!(event.body, Body::System(System::HandlerFailed { event: failed, .. }) if again(failed))
-}
-
-/// Whether an outcome can be of this event, and not of another with its id: where it parked, it has its number.
-pub(crate) fn may_be_of(outcome: &Event, event: &Event) -> bool {
-    outcome.header.source_seq.checked_sub(PARKED_ORDINALS).is_none_or(|seq| seq == event.pos.seq)
-}
-
-/// Whether the entry records that this event failed when it was released.
-pub(crate) fn is_retry_of(event: &Event, handler: Name, waiting: Waiting) -> bool {
-    is_retry(event)
-        && event.header.source == handler
-        && event.header.source_seq - PARKED_ORDINALS == waiting.seq
 }

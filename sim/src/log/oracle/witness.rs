@@ -73,14 +73,14 @@ impl Witness {
             (Request::Snapshot(pos), Ok(Answer::Bytes(bytes))) => {
                 let content = bytes.as_deref().map(fingerprint);
                 let kept = self.snapshots.get(pos).copied();
-                same(Promise::Atomic, "a snapshot reads as it was written", &kept, &content)
+                same(Promise::Atomicity, "a snapshot reads as it was written", &kept, &content)
             }
             (Request::Publish(messages), Ok(Answer::Published(published))) => {
                 self.published(messages, published)
             }
             (Request::Ingress { lease, cursor, limit, .. }, Ok(Answer::Messages(messages))) => {
                 let reader = lease.or(self.lease);
-                same(Promise::Fence, "only the owner reads as the owner", &self.lease, &reader)?;
+                same(Promise::Fencing, "only the owner reads as the owner", &self.lease, &reader)?;
                 self.ingress(cursor, *limit, messages)
             }
             (Request::Ingress { lease: Some(lease), .. }, Err(error))
@@ -99,7 +99,7 @@ impl Witness {
             }
             (_, Ok(_)) => Ok(()),
             (request, Err(error)) => Err(Violation::new(
-                Promise::Classify,
+                Promise::Classification,
                 format!("{} fails although nothing is wrong", request.name()),
                 "an answer",
                 error,
@@ -109,14 +109,19 @@ impl Witness {
 
     fn acquired(&mut self, request: &Request, manifest: &[u8], acquired: &Acquired) -> Check {
         let Request::Acquire { owner, .. } = request else { return Ok(()) };
-        same(Promise::Fence, "the lease names its owner", owner, &acquired.lease.owner)?;
+        same(Promise::Fencing, "the lease names its owner", owner, &acquired.lease.owner)?;
         match self.lease {
             Some(lease) if lease.owner == *owner => {
-                same(Promise::Once, "acquiring again keeps the lease", &lease, &acquired.lease)?;
+                same(
+                    Promise::Idempotence,
+                    "acquiring again keeps the lease",
+                    &lease,
+                    &acquired.lease,
+                )?;
             }
             Some(lease) if acquired.lease.epoch <= lease.epoch => {
                 return Err(Violation::new(
-                    Promise::Fence,
+                    Promise::Fencing,
                     "acquiring raises the epoch",
                     format!("above {}", lease.epoch.0),
                     acquired.lease.epoch.0,
@@ -126,18 +131,18 @@ impl Witness {
         }
         self.lease = Some(acquired.lease);
         let manifest = self.manifest.get_or_insert_with(|| manifest.to_vec());
-        same(Promise::Atomic, "the manifest is the first one", manifest, &acquired.manifest)?;
-        same(Promise::Durable, "acquiring finds the newest commit", &self.head, &acquired.head)?;
+        same(Promise::Atomicity, "the manifest is the first one", manifest, &acquired.manifest)?;
+        same(Promise::Durability, "acquiring finds the newest commit", &self.head, &acquired.head)?;
         let (kept, found) = (&self.checkpoint, &acquired.checkpoint);
-        same(Promise::Atomic, "the checkpoint is that of the newest commit", kept, found)?;
+        same(Promise::Atomicity, "the checkpoint is that of the newest commit", kept, found)?;
         let snapshots: Vec<Pos> = self.snapshots.keys().copied().collect();
-        same(Promise::Atomic, "acquiring finds the snapshots", &snapshots, &acquired.snapshots)
+        same(Promise::Atomicity, "acquiring finds the snapshots", &snapshots, &acquired.snapshots)
     }
 
     fn committed(&mut self, lease: &Lease, commit: &OwnedCommit, answer: Committed) -> Check {
         if self.lease != Some(*lease) {
             return Err(Violation::new(
-                Promise::Fence,
+                Promise::Fencing,
                 "a commit is accepted from somebody who is not the owner",
                 format!("owner {:?}", self.lease),
                 format!("{lease:?}"),
@@ -145,11 +150,16 @@ impl Witness {
         }
         if commit.id == self.head.commit {
             let expected = Committed { head: self.head.pos, duplicate: true };
-            return same(Promise::Once, "a commit sent again is a duplicate", &expected, &answer);
+            return same(
+                Promise::Idempotence,
+                "a commit sent again is a duplicate",
+                &expected,
+                &answer,
+            );
         }
         same(Promise::Order, "a commit builds on the head", &self.head.pos, &commit.expected)?;
         let expected = Committed { head: commit.resulting_pos(), duplicate: false };
-        same(Promise::Once, "a new commit is not a duplicate", &expected, &answer)?;
+        same(Promise::Idempotence, "a new commit is not a duplicate", &expected, &answer)?;
         self.append(commit)?;
         self.commits += 1;
         self.checkpoint.clone_from(&commit.checkpoint);
@@ -158,7 +168,7 @@ impl Witness {
             if newest.is_some_and(|newest| newest < *keep_from) {
                 let what = "a snapshot leaves an older one to fall back on";
                 let expected = format!("{newest:?} is kept");
-                return Err(Violation::new(Promise::Trim, what, expected, keep_from));
+                return Err(Violation::new(Promise::Trimming, what, expected, keep_from));
             }
             self.snapshots.retain(|pos, _| pos >= keep_from);
             self.snapshots.insert(self.head.pos, fingerprint(bytes));
@@ -191,7 +201,7 @@ impl Witness {
             digest = digest.chain_fingerprint(content);
             self.entries.push(Kept { pos: entry.pos, topic: entry.topic, content });
         }
-        same(Promise::Fold, "a commit's digest is that of its entries", &digest, &commit.digest)?;
+        same(Promise::Replay, "a commit's digest is that of its entries", &digest, &commit.digest)?;
         self.head = Head { pos: last, digest, commit: commit.id, ..self.head };
         Ok(())
     }
@@ -216,14 +226,14 @@ impl Witness {
         }
         let what = "a commit is refused that should be taken, or for another reason";
         let expected = format!("owner {:?}, head {}", self.lease, self.head.pos);
-        Err(Violation::new(Promise::Classify, what, expected, error))
+        Err(Violation::new(Promise::Classification, what, expected, error))
     }
 
     fn read(&self, query: &RangeQuery, page: &Page) -> Check {
         if query.after.seq < self.head.trimmed.seq {
             let what = "a reader below the floor is told";
             let told = format!("trimmed through {}", self.head.trimmed);
-            return Err(Violation::new(Promise::Trim, what, told, "a page"));
+            return Err(Violation::new(Promise::Trimming, what, told, "a page"));
         }
         let begin = self.entries.partition_point(|kept| kept.pos <= query.after);
         let wanted = self.entries[begin..].iter().filter(|kept| query.topics.contains(kept.topic));
@@ -239,7 +249,7 @@ impl Witness {
         }
         if page.entries.len() > query.limit {
             let what = "a page holds what was asked for at most";
-            return Err(Violation::new(Promise::Bounded, what, query.limit, page.entries.len()));
+            return Err(Violation::new(Promise::Bounds, what, query.limit, page.entries.len()));
         }
         let rest = wanted.peek().map(|kept| kept.pos);
         match (page.next, rest) {
@@ -267,7 +277,7 @@ impl Witness {
             return Ok(());
         }
         let what = "a reader is refused what is there";
-        Err(Violation::new(Promise::Trim, what, format!("trimmed through {trimmed}"), error))
+        Err(Violation::new(Promise::Trimming, what, format!("trimmed through {trimmed}"), error))
     }
 
     fn published(&mut self, messages: &[Message], answers: &[Published]) -> Check {
@@ -285,7 +295,7 @@ impl Witness {
             })
             .collect();
         let answers = answers.to_vec();
-        same(Promise::Once, "a producer's number is taken once", &expected, &answers)
+        same(Promise::Idempotence, "a producer's number is taken once", &expected, &answers)
     }
 
     fn ingress(&self, cursor: &IngressCursor, limit: usize, messages: &[Message]) -> Check {
@@ -309,12 +319,12 @@ impl Witness {
     }
 
     fn trimmed(&mut self, lease: &Lease, at: Pos, removed: u64) -> Check {
-        same(Promise::Fence, "only the owner trims", &self.lease, &Some(*lease))?;
+        same(Promise::Fencing, "only the owner trims", &self.lease, &Some(*lease))?;
         if !self.snapshots.contains_key(&at) {
-            return same(Promise::Trim, "no snapshot there: nothing is removed", &0, &removed);
+            return same(Promise::Trimming, "no snapshot there: nothing is removed", &0, &removed);
         }
         let expected = at.seq.saturating_sub(self.head.trimmed.seq);
-        same(Promise::Trim, "trimming removes what lies before", &expected, &removed)?;
+        same(Promise::Trimming, "trimming removes what lies before", &expected, &removed)?;
         self.head.trimmed = self.head.trimmed.max(at);
         self.snapshots.retain(|&pos, _| pos >= at);
         Ok(())
@@ -331,7 +341,7 @@ impl Witness {
         if accounted {
             return Ok(());
         }
-        Err(Violation::new(Promise::Trim, "trimming is refused", "removed entries", error))
+        Err(Violation::new(Promise::Trimming, "trimming is refused", "removed entries", error))
     }
 
     /// Whether a message was accepted and not yet consumed, nor `read` by an owner who misses nothing. One that was lost

@@ -60,7 +60,7 @@ impl<L: EventLog + Default> Future for Asked<L> {
     type Output = Result<Answer, LogError>;
 
     fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
-        let answer = self.world.lock().collect(self.op);
+        let answer = self.world.lock().take_answer(self.op);
         answer.map_or(Poll::Pending, Poll::Ready)
     }
 }
@@ -147,10 +147,10 @@ impl<L: EventLog + Default> Clock for SimClock<L> {
         let mut world = self.world.lock();
         if self.live {
             // It stands in the entry.
-            world.feel(FaultKind::ClockJump);
+            world.count_felt(FaultKind::ClockJump);
             return world.wall_time();
         }
-        world.reach(recv_time);
+        world.advance_to_input(recv_time);
         recv_time
     }
 
@@ -164,7 +164,7 @@ impl<L: EventLog + Default> Clock for SimClock<L> {
 
     fn sleep(&mut self, pause: Duration) -> impl Future<Output = ()> + Send {
         let pause_ns = u64::try_from(pause.as_nanos()).unwrap_or(u64::MAX);
-        self.world.lock().rest(self.process, pause_ns);
+        self.world.lock().check_patience(self.process, pause_ns);
         let until = sleep(&self.world, self.process, pause_ns);
         Slept { world: self.world.clone(), until }
     }
@@ -179,7 +179,7 @@ pub(crate) fn sleep<L: EventLog + Default>(
     let mut world = world.lock();
     let until = world.now().saturating_add(pause_ns);
     world.note(Some(process), What::Slept(pause_ns));
-    world.plan(until, Next::Wake(process));
+    world.schedule(until, Next::Wake(process));
     until
 }
 

@@ -75,7 +75,7 @@ impl Process {
 
     /// It sleeps, perhaps before a further attempt: how long that has waited by then. What counts is what it
     /// sleeps, not what it says.
-    pub(super) fn rest(&mut self, pause_ns: u64) -> Option<(&'static str, Duration)> {
+    pub(super) fn add_pause(&mut self, pause_ns: u64) -> Option<(&'static str, Duration)> {
         let operation = self.resting_for.take()?;
         let waited_ns = self.waited_ns.entry(operation).or_default();
         *waited_ns += pause_ns;

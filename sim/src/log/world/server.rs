@@ -61,7 +61,7 @@ impl<L: EventLog + Default> Server<L> {
         self.states.enter(state, until);
     }
 
-    pub(crate) fn heal(&mut self) {
+    pub(crate) fn end_faults(&mut self) {
         self.states.end_all_but(|state| state == FaultKind::Stall);
         self.damage = None;
     }
@@ -168,7 +168,7 @@ impl<L: EventLog + Default> Server<L> {
     }
 
     /// A server takes over that lacks the newest `writes` writes.
-    pub(crate) fn lose(&mut self, writes: usize) -> Result<(), Violation> {
+    pub(crate) fn lose_newest(&mut self, writes: usize) -> Result<(), Violation> {
         let history = self.history.take().unwrap_or_default();
         let kept = history.len().saturating_sub(writes);
         self.lost_writes = true;

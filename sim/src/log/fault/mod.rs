@@ -3,18 +3,18 @@
 //! To add a fault: its line in the catalogue of [`FaultKind`], and what it does in the module `world`. Drawing,
 //! counting, shrinking, files and the coverage matrix read the catalogue.
 
-use std::{fmt, str::FromStr};
+mod written;
+
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::kernel::{
-    catalogue::{Kind, catalogue},
-    spell,
-};
+pub use self::written::FaultError;
+use self::written::Written;
+
+use crate::kernel::{catalogue::catalogue, spell};
 
 const ONE_SECOND: u64 = 1_000_000_000;
-/// The longest that a fault may last: within it, a run that only waits still comes to its end.
-const LONGEST: u64 = 3_600 * ONE_SECOND;
 
 /// What a kind of fault strikes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,15 +123,6 @@ impl OpKind {
     }
 }
 
-impl FromStr for OpKind {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        Self::named(text)
-            .ok_or_else(|| format!("no operation is called {text:?}; known are {}", Self::names()))
-    }
-}
-
 /// What files call [`When::Idle`].
 const IDLE: &str = "idle";
 
@@ -237,137 +228,5 @@ impl fmt::Display for Fault {
             write!(f, " by={}", spell::signed_span(self.by_ns))?;
         }
         Ok(())
-    }
-}
-
-/// A fault as a scenario file writes it.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Written {
-    kind: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    at: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    after_events: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    op: Option<String>,
-    #[serde(rename = "for", skip_serializing_if = "Option::is_none")]
-    span: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    lose: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    request: Option<CrashedRequest>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    by: Option<String>,
-}
-
-impl TryFrom<Written> for Fault {
-    type Error = String;
-
-    fn try_from(written: Written) -> Result<Self, String> {
-        let Some(kind) = FaultKind::named(&written.kind) else {
-            let (name, known) = (&written.kind, FaultKind::names());
-            return Err(format!("no fault is called {name:?}; known are {known}"));
-        };
-        for (key, given) in [
-            ("op", written.op.is_some()),
-            ("for", written.span.is_some()),
-            ("lose", written.lose.is_some()),
-            ("request", written.request.is_some()),
-            ("by", written.by.is_some()),
-        ] {
-            if given && !kind.keys().contains(&key) {
-                return Err(format!("a fault of kind {kind} takes no {key:?}"));
-            }
-        }
-        let at = match (&written.at, written.after_events) {
-            (Some(at), None) => parse_when(at)?,
-            (None, Some(events)) => When::Events(events),
-            _ => {
-                return Err(format!(
-                    "fault {kind}: say either at = \"HH:MM:SS\" (or \"commit#17\", or \"idle\") or after_events"
-                ));
-            }
-        };
-        let mut fault = Self::new(at, kind);
-        if let Some(op) = written.op {
-            if matches!(at, When::Op(..)) {
-                return Err(format!("fault {kind}: \"at\" already names the operation"));
-            }
-            fault.op = Some(op.parse()?);
-        }
-        if let Some(span) = written.span {
-            fault.for_ns = spell::parse_span(&span)?;
-            if fault.for_ns > LONGEST {
-                return Err(format!("fault {kind}: for = {span:?} is longer than an hour"));
-            }
-        }
-        fault.lose = written.lose.unwrap_or(fault.lose);
-        fault.request = written.request.unwrap_or_default();
-        if let Some(by) = written.by {
-            fault.by_ns = spell::parse_signed_span(&by)?;
-        }
-        Ok(fault)
-    }
-}
-
-impl From<Fault> for Written {
-    fn from(fault: Fault) -> Self {
-        let (at, after_events) = match fault.at {
-            When::Events(events) => (None, Some(events)),
-            other => (Some(other.to_string()), None),
-        };
-        Self {
-            kind: fault.kind.name().to_owned(),
-            at,
-            after_events,
-            op: fault.op.map(|op| op.to_string()),
-            span: fault.takes("for").then(|| spell::span(fault.for_ns)),
-            lose: fault.takes("lose").then_some(fault.lose),
-            request: fault.takes("request").then_some(fault.request),
-            by: fault.takes("by").then(|| spell::signed_span(fault.by_ns)),
-        }
-    }
-}
-
-fn parse_when(text: &str) -> Result<When, String> {
-    match text.split_once('#') {
-        Some((op, n)) => {
-            let n = n.parse().ok().filter(|&n| n > 0);
-            let n = n.ok_or_else(|| format!("{text:?}: operations are counted from one"))?;
-            Ok(When::Op(op.parse()?, n))
-        }
-        None if text == IDLE => Ok(When::Idle),
-        None => Ok(When::Time(spell::parse_clock(text)?)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_fault_survives_being_written() {
-        let whens =
-            [When::Op(OpKind::Trim, 3), When::Events(7), When::Time(61_250_000_000), When::Idle];
-        for &kind in FaultKind::ALL {
-            for at in whens {
-                let fault = Fault::new(at, kind);
-                let read = Fault::try_from(Written::from(fault)).expect("reads what it wrote");
-                assert_eq!(read, fault);
-            }
-        }
-    }
-
-    #[test]
-    fn a_mistake_in_a_fault_is_named() {
-        let said = |written: Written| Fault::try_from(written).expect_err("must be refused");
-        let written = |kind: &str| Written { kind: kind.to_owned(), ..Written::default() };
-        assert!(said(written("nonsense")).contains("known are lost_request"));
-        assert!(said(written("flush")).contains("after_events"));
-        let at = Some("commit#0".to_owned());
-        assert!(said(Written { at, ..written("flush") }).contains("from one"));
-        let lose = Some(1);
-        assert!(said(Written { lose, after_events: Some(1), ..written("flush") }).contains("lose"));
     }
 }

@@ -1,8 +1,4 @@
-//! One run under faults: from a subject and a list of faults to a report.
-//!
-//! First the twin ([`crate::log::twin`]): the same inputs without driver, log or faults. Then the storm, in
-//! which owners crash, are replaced and recover. Then, with everything healed, a cold restart that
-//! must end where the twin ended. Every oracle watches from the first step to the last.
+//! The run loop: starts processes, lets what is scheduled happen, and judges how owners end.
 
 use std::{
     future::Future,
@@ -13,42 +9,35 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, Waker},
-    time::Duration,
 };
 
 use silvertine_engine::{
     Counts,
-    bus::Figure,
-    digest::Digest,
     driver::{Driver, DriverConfig, End, Outcome, RunError, RunRequest},
     engine::Engine,
     feed::{IngressFeed, Merge},
-    log::{EventLog, LogError, LogErrorKind, Message, OwnerId, Pos, RangeQuery},
-    park,
-    text::Name,
+    log::{OwnerId, Pos},
 };
 
+use super::{
+    Options, end,
+    producer::{SENT_AGAIN, publish},
+};
 use crate::log::{
     coverage::{Coverage, Sight},
-    fault::{Fault, FaultKind, OpKind, Scope},
-    oracle::{
-        Promise, Violation,
-        execution::{Executed, Execution},
-        explain::explain,
-        same, same_bytes,
-    },
-    subject::Subject,
-    trace::{Happened, Trace, What},
+    fault::{Fault, FaultKind, Scope},
+    oracle::{Promise, Violation, entry::describe, explain::explain, same},
+    report::Report,
+    subject::{SetupError, Subject},
+    trace::{Trace, What},
     twin::{Reference, Twin},
     world::{
         Next, Producer, Shared, World,
-        client::{Inputs, SimClock, SimFeed, SimLog, SimObserver, Slept, sleep},
-        describe,
+        client::{Inputs, SimClock, SimFeed, SimLog, SimObserver},
         process::{Process, Role},
         server::Server,
     },
 };
-use silvertine_engine::executor::block_on;
 
 /// Steps that a run may take for each input, on top of a number that suits any run.
 const STEPS_PER_INPUT: u64 = 400;
@@ -56,120 +45,6 @@ const STEPS_BASE: u64 = 200_000;
 /// Owners that a run may start, on top of one for each second that its faults last: none follows
 /// another sooner for long.
 const OWNERS_BASE: u64 = 1_000;
-/// Messages that a producer publishes at once.
-const PUBLISHED_AT_ONCE: usize = 7;
-/// How many messages a producer that restarts sends again.
-const SENT_AGAIN: usize = 10;
-
-/// What came of a run under faults.
-#[derive(Clone, Debug)]
-pub struct Report {
-    /// The first promise that was broken.
-    pub violation: Option<Violation>,
-    /// The run was stopped before its end: what must hold of the end was not looked at.
-    pub stopped: bool,
-    /// Digest of the log that the run left.
-    pub digest: Digest,
-    /// Totals of the log that the run left.
-    pub counts: Counts,
-    /// What the handlers report at the end, in bus order.
-    pub figures: Vec<(Name, &'static str, Figure)>,
-    /// What is parked at the end, in the order of keys.
-    pub parked: Vec<park::Parked>,
-    /// Hash over all that happened, and the last of it.
-    pub trace: Trace,
-    /// What was reached.
-    pub coverage: Coverage,
-    /// Faults that struck.
-    pub faults: u64,
-    /// Inputs taken by all owners together, repeated ones included.
-    pub taken: u64,
-    /// Owners that were started.
-    pub owners: u64,
-    /// Virtual time at the end, in nanoseconds.
-    pub virtual_ns: u64,
-    /// Operations asked of the log, by [`OpKind`].
-    pub operations: [u64; OpKind::ALL.len()],
-}
-
-/// What the simulator is asked for besides the subject and its faults.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Options {
-    /// Root of the latencies and coin tosses of the world.
-    pub seed: u64,
-    /// Keep all that happens, not only the last of it.
-    pub keep_trace: bool,
-}
-
-/// Runs a subject under faults.
-///
-/// # Errors
-/// The subject cannot be set up. A broken promise is no error but [`Report::violation`].
-pub fn simulate<S: Subject>(
-    subject: &S,
-    faults: &[Fault],
-    options: Options,
-) -> Result<Report, String> {
-    simulate_until(subject, faults, options, &AtomicBool::new(false))
-}
-
-/// Runs a subject under faults until its end, or until `stop` is raised: then the report says what happened so far.
-///
-/// # Errors
-/// Those of [`simulate`].
-pub fn simulate_until<S: Subject>(
-    subject: &S,
-    faults: &[Fault],
-    options: Options,
-    stop: &AtomicBool,
-) -> Result<Report, String> {
-    let reference = Reference::of(subject, stop)?;
-    simulate_against(subject, &reference, faults, options, stop)
-}
-
-/// The same for a subject whose `reference` is at hand.
-///
-/// # Errors
-/// Those of [`simulate`].
-pub fn simulate_against<S: Subject>(
-    subject: &S,
-    reference: &Reference,
-    faults: &[Fault],
-    options: Options,
-    stop: &AtomicBool,
-) -> Result<Report, String> {
-    let Reference { producers, twin } = reference;
-    let may_lose = faults.iter().any(|fault| fault.kind.scope() == Scope::Loss);
-    let trace = if options.keep_trace { Trace::keeping_all() } else { Trace::default() };
-    let twin_log = twin.as_ref().map(|twin| Arc::clone(&twin.log));
-    let mut world = World::new(
-        Server::new(may_lose),
-        faults,
-        options.seed,
-        trace,
-        subject.driver().retry,
-        twin_log,
-    );
-    world.violation = twin.as_ref().and_then(|twin| twin.violation.clone());
-    let inputs = producers.iter().map(|messages| messages.len() as u64).sum::<u64>()
-        + twin.as_ref().map_or(0, |twin| twin.counts.inputs);
-    let run = Run {
-        subject,
-        reference,
-        world: Shared::new(world),
-        futures: Vec::new(),
-        steps_left: STEPS_BASE + STEPS_PER_INPUT * inputs,
-        owners_left: OWNERS_BASE
-            + faults.iter().map(|fault| fault.for_ns / 1_000_000_000).sum::<u64>(),
-        manifest: subject.manifest(),
-        config: subject.driver(),
-        past_halt: None,
-        finished: None,
-        stop,
-        stopped: false,
-    };
-    run.through()
-}
 
 type Running<'a> = Pin<Box<dyn Future<Output = Ended> + 'a>>;
 
@@ -179,7 +54,8 @@ enum Ended {
     Producer { number: usize },
 }
 
-struct Run<'a, S: Subject> {
+/// A run under way.
+pub(super) struct Run<'a, S: Subject> {
     subject: &'a S,
     reference: &'a Reference,
     world: Shared<S::Log>,
@@ -196,20 +72,54 @@ struct Run<'a, S: Subject> {
     stopped: bool,
 }
 
-impl<S: Subject> Run<'_, S> {
-    fn through(mut self) -> Result<Report, String> {
+impl<'a, S: Subject> Run<'a, S> {
+    pub(super) fn new(
+        subject: &'a S,
+        reference: &'a Reference,
+        faults: &[Fault],
+        options: Options,
+        stop: &'a AtomicBool,
+    ) -> Self {
+        let Reference { producers, twin } = reference;
+        let config = subject.driver();
+        let may_lose = faults.iter().any(|fault| fault.kind.scope() == Scope::Loss);
+        let trace = if options.keep_trace { Trace::keeping_all() } else { Trace::default() };
+        let twin_log = twin.as_ref().map(|twin| Arc::clone(&twin.log));
+        let server = Server::new(may_lose);
+        let mut world = World::new(server, faults, options.seed, trace, config.retry, twin_log);
+        world.violation = twin.as_ref().and_then(|twin| twin.violation.clone());
+        let inputs = producers.iter().map(|messages| messages.len() as u64).sum::<u64>()
+            + twin.as_ref().map_or(0, |twin| twin.counts.inputs);
+        let seconds = faults.iter().map(|fault| fault.for_ns / 1_000_000_000).sum::<u64>();
+        Self {
+            subject,
+            reference,
+            world: Shared::new(world),
+            futures: Vec::new(),
+            steps_left: STEPS_BASE + STEPS_PER_INPUT * inputs,
+            owners_left: OWNERS_BASE + seconds,
+            manifest: subject.manifest(),
+            config,
+            past_halt: None,
+            finished: None,
+            stop,
+            stopped: false,
+        }
+    }
+
+    pub(super) fn run(mut self) -> Result<Report, SetupError> {
         self.world.lock().producers = vec![Producer::default(); self.reference.producers.len()];
         for number in 0..self.reference.producers.len() {
             self.start_producer(number);
         }
-        self.world.lock().plan(0, Next::Start);
-        self.weather()?;
+        self.world.lock().schedule(0, Next::Start);
+        self.run_until_quiet()?;
         if self.finished.is_some() && self.is_well() && !self.stopped {
             // The cold restart: whatever a crash at the very end leaves must do.
-            self.world.lock().heal();
+            self.world.lock().end_faults();
             self.finished = None;
             self.start_owner()?;
-            self.weather()?;
+            self.run_until_quiet()?;
         }
         if self.is_well() && !self.stopped {
             let checked = panic::catch_unwind(AssertUnwindSafe(|| self.check_end()));
@@ -236,13 +146,13 @@ impl<S: Subject> Run<'_, S> {
     }
 
     /// Lets things happen until nothing more does.
-    fn weather(&mut self) -> Result<(), String> {
+    fn run_until_quiet(&mut self) -> Result<(), SetupError> {
         while let Some(next) = self.next() {
             if self.stop.load(Ordering::Relaxed) {
                 self.stopped = true;
                 return Ok(());
             }
-            self.happen(next)?;
+            self.handle(next)?;
             self.steps_left -= 1;
             if self.steps_left == 0 || self.owners_left == 0 {
                 self.stuck("the run does not come to its end");
@@ -257,7 +167,7 @@ impl<S: Subject> Run<'_, S> {
         Ok(())
     }
 
-    fn happen(&mut self, next: Next) -> Result<(), String> {
+    fn handle(&mut self, next: Next) -> Result<(), SetupError> {
         match next {
             Next::Effect(request) => self.world.lock().take_effect(request),
             Next::Reply(op) => {
@@ -317,7 +227,7 @@ impl<S: Subject> Run<'_, S> {
             Ok(Poll::Pending) => {}
             Ok(Poll::Ready(ended)) => {
                 self.futures[process] = None;
-                self.conclude(process, ended);
+                self.process_ended(process, ended);
             }
             Err(payload) => {
                 self.futures[process] = None;
@@ -350,7 +260,7 @@ impl<S: Subject> Run<'_, S> {
         (process, owner)
     }
 
-    fn start_owner(&mut self) -> Result<(), String> {
+    fn start_owner(&mut self) -> Result<(), SetupError> {
         self.owners_left = self.owners_left.saturating_sub(1);
         let (process, owner) = self.add_process(Role::Owner);
         let world = self.world.clone();
@@ -377,7 +287,7 @@ impl<S: Subject> Run<'_, S> {
             let result = driver.run(&request, &stop).await;
             Ended::Owner(Box::new((result, driver.engine)))
         })));
-        world.lock().plan(0, Next::Wake(process));
+        world.lock().schedule(0, Next::Wake(process));
         Ok(())
     }
 
@@ -394,7 +304,7 @@ impl<S: Subject> Run<'_, S> {
         let log = SimLog { world: self.world.clone(), process };
         self.futures.push(Some(Box::pin(async move {
             if producer.done {
-                log.world.lock().feel(FaultKind::ProducerRestart);
+                log.world.lock().count_felt(FaultKind::ProducerRestart);
                 let last = messages.len().saturating_sub(SENT_AGAIN);
                 publish(&log, number, &messages[last..]).await;
             } else {
@@ -402,7 +312,7 @@ impl<S: Subject> Run<'_, S> {
             }
             Ended::Producer { number }
         })));
-        self.world.lock().plan(0, Next::Wake(process));
+        self.world.lock().schedule(0, Next::Wake(process));
     }
 
     /// A live run has no end of its own: it is over when every message is consumed.
@@ -411,7 +321,7 @@ impl<S: Subject> Run<'_, S> {
             return;
         }
         let mut world = self.world.lock();
-        if world.is_all_consumed() && world.comes_to_rest() {
+        if world.is_all_consumed() && world.strike_when_idle() {
             for process in world.processes.iter().filter(|p| p.role == Role::Owner && !p.dead) {
                 process.stop.request();
             }
@@ -427,7 +337,7 @@ impl<S: Subject> Run<'_, S> {
         }
     }
 
-    fn conclude(&mut self, process: usize, ended: Ended) {
+    fn process_ended(&mut self, process: usize, ended: Ended) {
         self.world.lock().processes[process].dead = true;
         let (result, engine) = match ended {
             Ended::Owner(ended) => *ended,
@@ -443,7 +353,7 @@ impl<S: Subject> Run<'_, S> {
         };
         self.world.lock().note(Some(process), What::Ended(how));
         match result {
-            Ok(outcome) => self.conclude_well(process, outcome, engine),
+            Ok(outcome) => self.owner_ended_well(process, outcome, engine),
             Err(error) => {
                 if let RunError::Halted(halt) = &error {
                     self.past_halt = Some(halt.pos);
@@ -457,12 +367,12 @@ impl<S: Subject> Run<'_, S> {
                 world.server.repair();
                 let pause = 1_000_000_000;
                 let at = world.now() + pause;
-                world.plan(at, Next::Start);
+                world.schedule(at, Next::Start);
             }
         }
     }
 
-    fn conclude_well(&mut self, process: usize, outcome: Outcome, engine: Engine) {
+    fn owner_ended_well(&mut self, process: usize, outcome: Outcome, engine: Engine) {
         let complete = self.is_complete();
         let mut world = self.world.lock();
         let acknowledged = world.processes[process].acknowledged;
@@ -492,14 +402,20 @@ impl<S: Subject> Run<'_, S> {
             let what = "a run that finished leaves the log of its fault-free twin";
             let expected = missing.unwrap_or_else(|| "the same entries".to_owned());
             let actual = format!("the log ends at {head}");
-            world.violate(Violation::new(Promise::Transparent, what, expected, actual));
+            world.violate(Violation::new(Promise::Transparency, what, expected, actual));
             return;
         }
         if lost {
             world.coverage.see(Sight::LostAfterEnd);
         }
         let at = world.now() + world.processes[process].restart_after;
-        world.plan(at, Next::Start);
+        world.schedule(at, Next::Start);
+    }
+
+    fn check_end(&self) -> Result<(), Violation> {
+        let Some((outcome, engine)) = &self.finished else { return Ok(()) };
+        let Self { subject, reference, world, config, .. } = self;
+        end::End { subject: *subject, reference, world, config, outcome, engine }.check()
     }
 
     /// Says who waits for what.
@@ -517,115 +433,7 @@ impl<S: Subject> Run<'_, S> {
             .collect();
         let waiting =
             if waiting.is_empty() { "nobody is at work".to_owned() } else { waiting.join("; ") };
-        world.violate(Violation::new(Promise::Live, what, "the end", waiting));
-    }
-
-    /// What must hold of the log and of the state that are left.
-    fn check_end(&self) -> Result<(), Violation> {
-        let Some((outcome, engine)) = &self.finished else { return Ok(()) };
-        let world = self.world.lock();
-        let witness = &world.server.witness;
-        same(
-            Promise::Durable,
-            "the log ends where it was told to",
-            &witness.head.pos,
-            &outcome.head,
-        )?;
-        same(Promise::Fold, "the run's digest is the log's", &witness.digest(), &outcome.digest)?;
-        let log = world.server.log().clone();
-        let snapshots = witness.snapshot_count();
-        // Where something is trimmed, only a snapshot is a place to begin.
-        let begin = match witness.head.trimmed {
-            Pos::ZERO => Pos::ZERO,
-            trimmed => witness.oldest_snapshot().unwrap_or(trimmed),
-        };
-        let accepted = witness.messages_accepted();
-        let trimmed = witness.head.trimmed;
-        drop(world);
-        check_floor(&log, trimmed)?;
-        let state = save(engine)?;
-        if let Some(twin) = self.twin() {
-            same(Promise::Transparent, "the log is the twin's", &twin.digest, &outcome.digest)?;
-        }
-        let sights = match self.twin() {
-            // What holds of the twin's log holds of this one. Left is whether the rest of it goes with its oldest snapshot.
-            Some(twin) => {
-                if begin > Pos::ZERO {
-                    self.execute_again(&log, begin, &state)?;
-                }
-                twin.judged.clone()?
-            }
-            None => {
-                let executed = self.execute_again(&log, begin, &state)?;
-                let sights = executed.judge(&outcome.counts)?;
-                if let Some(messages) = executed.messages() {
-                    self.account_for(messages + outcome.duplicates, accepted)?;
-                }
-                sights
-            }
-        };
-        let mut world = self.world.lock();
-        sights.into_iter().for_each(|sight| world.coverage.see(sight));
-        drop(world);
-        if let Some(twin) = self.twin() {
-            same(Promise::Transparent, "the totals are the twin's", &twin.counts, &outcome.counts)?;
-            same(
-                Promise::Transparent,
-                "the figures are the twin's",
-                &twin.figures,
-                &engine.figures(),
-            )?;
-            same_bytes(Promise::Transparent, "the state is the twin's", &twin.state, &state)?;
-            let what = "duplicates are counted";
-            same(Promise::Truth, what, &twin.duplicates, &outcome.duplicates)?;
-        }
-        self.check_bounds(snapshots)
-    }
-
-    /// Executes the log again from the oldest snapshot and compares the state.
-    fn execute_again(&self, log: &S::Log, begin: Pos, state: &[u8]) -> Result<Executed, Violation> {
-        let unreadable = |error: LogError| {
-            let what = "the log is executed again";
-            Violation::new(Promise::Fold, what, "the log, entry for entry", error)
-        };
-        let head = block_on(log.head()).map_err(unreadable)?.unwrap_or_default();
-        let snapshot = match begin {
-            Pos::ZERO => None,
-            begin => block_on(log.snapshot(begin)).map_err(unreadable)?,
-        };
-        let mut execution = Execution::begin(self.subject, &head, snapshot.as_deref())?;
-        while let Some(query) = execution.wanted() {
-            execution.absorb(&block_on(log.range(query)).map_err(unreadable)?)?;
-        }
-        execution.finish(state)
-    }
-
-    /// Whether every message that was accepted is an entry or a duplicate.
-    fn account_for(&self, accounted: u64, accepted: u64) -> Result<(), Violation> {
-        if self.world.lock().server.lost_writes && accounted > accepted {
-            // The engine had read a message that the server then lost; it is handled once.
-            return Ok(());
-        }
-        let what = "every message accepted is an entry or a duplicate";
-        same(Promise::Ledger, what, &accepted, &accounted)
-    }
-
-    fn check_bounds(&self, snapshots: usize) -> Result<(), Violation> {
-        // Where they are taken by time too, any entry may be followed by one.
-        let by_time = self.config.snapshot_interval != Duration::MAX;
-        let every = if by_time { 1 } else { self.config.snapshot_entries.max(1) };
-        // An owner that ends takes one more than are due.
-        let ended = self.world.lock().processes.len() as u64;
-        let limit = match self.config.retention_entries {
-            None => 2,
-            Some(retention) => retention / every + 3 + ended,
-        };
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        if snapshots <= limit {
-            return Ok(());
-        }
-        let limit = format!("at most {limit}");
-        Err(Violation::new(Promise::Bounded, "snapshots are kept", limit, snapshots))
+        world.violate(Violation::new(Promise::Liveness, what, "the end", waiting));
     }
 
     fn report(self) -> Report {
@@ -675,62 +483,5 @@ fn see_counts(coverage: &mut Coverage, counts: &Counts) {
         if count > 0 {
             coverage.see(sight);
         }
-    }
-}
-
-/// A reader that misses a single trimmed entry is told, too. Owners hardly ever stand right there.
-fn check_floor<L: EventLog>(log: &L, trimmed: Pos) -> Result<(), Violation> {
-    if trimmed == Pos::ZERO {
-        return Ok(());
-    }
-    let after = Pos { seq: trimmed.seq - 1, ..trimmed };
-    let read = block_on(log.range(RangeQuery { limit: 1, ..RangeQuery::all_after(after) }));
-    match read.map_err(|error| error.kind) {
-        Err(LogErrorKind::Trimmed { through }) if through == trimmed => Ok(()),
-        told => {
-            let what = format!("a reader behind {after} is told that an entry is missing");
-            let expected = format!("trimmed through {trimmed}");
-            Err(Violation::new(Promise::Trim, what, expected, format!("{told:?}")))
-        }
-    }
-}
-
-fn save(engine: &Engine) -> Result<Vec<u8>, Violation> {
-    engine
-        .save()
-        .map_err(|error| Violation::new(Promise::Fold, "the state is saved", "bytes", error))
-}
-
-/// A producer: publishes its messages in order, each as often as it takes.
-async fn publish<L: EventLog + Default>(log: &SimLog<L>, number: usize, messages: &[Message]) {
-    let rest = |ns: u64| {
-        let until = sleep(&log.world, log.process, ns);
-        Slept { world: log.world.clone(), until }
-    };
-    let mut next = 0;
-    loop {
-        if std::mem::take(&mut log.world.lock().producers[number].resend) && next > 0 {
-            next = usize::saturating_sub(next, SENT_AGAIN);
-            log.world.lock().feel(FaultKind::ProducerRestart);
-        }
-        if next == messages.len() {
-            return;
-        }
-        let end = (next + PUBLISHED_AT_ONCE).min(messages.len());
-        match log.publish(&messages[next..end]).await {
-            Ok(_) => {
-                next = end;
-                rest(3_000_000).await;
-            }
-            Err(_) => rest(250_000_000).await,
-        }
-    }
-}
-
-impl Report {
-    /// The last things that happened, oldest first.
-    #[must_use]
-    pub fn timeline(&self) -> Vec<Happened> {
-        self.trace.tail()
     }
 }
