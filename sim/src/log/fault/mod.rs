@@ -3,14 +3,11 @@
 //! To add a fault: its line in the catalogue of [`FaultKind`], and what it does in the module `world`. Drawing,
 //! counting, shrinking, files and the coverage matrix read the catalogue.
 
-mod written;
+pub mod written;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-
-pub use self::written::FaultError;
-use self::written::Written;
 
 use crate::kernel::{catalogue::catalogue, spell};
 
@@ -175,8 +172,7 @@ pub enum CrashedRequest {
 }
 
 /// One fault of a plan.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Written", into = "Written")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fault {
     /// When it strikes.
     pub at: When,

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use thiserror::Error;
 
 use super::{CrashedRequest, Fault, FaultKind, IDLE, ONE_SECOND, OpKind, When};
@@ -82,7 +82,7 @@ impl FromStr for OpKind {
 /// A fault as a scenario file writes it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Written {
+struct Written {
     kind: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     at: Option<String>,
@@ -98,6 +98,18 @@ pub(super) struct Written {
     request: Option<CrashedRequest>,
     #[serde(skip_serializing_if = "Option::is_none")]
     by: Option<String>,
+}
+
+impl Serialize for Fault {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Written::from(*self).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Fault {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::try_from(Written::deserialize(deserializer)?).map_err(de::Error::custom)
+    }
 }
 
 impl TryFrom<Written> for Fault {
