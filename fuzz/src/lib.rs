@@ -16,6 +16,7 @@ use silvertine_engine::{
     feed::{Feed, Merge, MergedSource, OnBadRow, Polled},
     log::{Batch, Pos},
     numbers::{Money, ParseNumberError, Price, Qty, Ratio},
+    params::InvalidParams,
     source::{Input, Row, Source, SourceError},
     text::{Name, Symbol},
     time::Nanos,
@@ -25,7 +26,8 @@ use silvertine_scenarios::{
     registry::Registry,
     scenario::Scenario,
     sources::{
-        Bars, Binance, Format, HistData, Parsed, QuoteWriter, Quotes, SourceSpec, Stamp, TextSource,
+        BadRow, Bars, Binance, Format, HistData, Parsed, QuoteWriter, Quotes, SourceSpec, Stamp,
+        TextSource,
     },
 };
 use silvertine_sim::workload::{Workload, WorkloadSource};
@@ -193,7 +195,7 @@ fn saved(engine: &Engine) -> Vec<u8> {
     engine.save().expect("what was built or loaded can be saved")
 }
 
-fn generator(name: Name, spec: &SourceSpec) -> Option<Result<QuoteGenerator, String>> {
+fn generator(name: Name, spec: &SourceSpec) -> Option<Result<QuoteGenerator, InvalidParams>> {
     let SourceSpec::Generator {
         symbols,
         events,
@@ -222,7 +224,7 @@ fn generator(name: Name, spec: &SourceSpec) -> Option<Result<QuoteGenerator, Str
     Some(made.and_then(|generator| generator.with_trades(*trades_per_mille)))
 }
 
-fn check_generator(made: Result<QuoteGenerator, String>) {
+fn check_generator(made: Result<QuoteGenerator, InvalidParams>) {
     let mut generator = match made {
         Ok(generator) => generator,
         Err(why) => return assert_one_line(&why),
@@ -259,7 +261,7 @@ pub fn rows(bytes: &[u8]) {
     }
 }
 
-fn check_row(parsed: Result<Option<Parsed>, String>) -> Option<Parsed> {
+fn check_row(parsed: Result<Option<Parsed>, BadRow>) -> Option<Parsed> {
     let parsed = parsed.inspect_err(assert_one_line).ok()??;
     refused_in_one_line(&parsed.body);
     Some(parsed)

@@ -97,7 +97,8 @@ impl<L: EventLog + Default> Check<L> {
             plan = drawn.clone();
             report = self.subject.run(&plan, false).map_err(CheckError::Setup)?;
         }
-        let scenario = self.subject.scenario(&plan).to_toml().map_err(CheckError::Setup)?;
+        let scenario = self.subject.scenario(&plan).to_toml();
+        let scenario = scenario.map_err(|why| CheckError::Setup(why.to_string()))?;
         let failure = Box::new(Failure { seed, drawn, plan, report });
         Ok(CheckError::Broken { failure, scenario })
     }

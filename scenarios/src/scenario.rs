@@ -15,15 +15,21 @@ use silvertine_engine::{
     driver::{DriverConfig, RetryConfig},
     engine::EngineConfig,
     numbers::Money,
+    source::Source,
     text::{Name, one_line},
 };
 
 use silvertine_sim::fault::Fault;
 
-use crate::sources::SourceSpec;
+use crate::{
+    registry::{OpenError, Registry, SourceContext},
+    runner::RunnerError,
+    sources::{CustomSource, SourceSpec},
+};
 
 /// Why a scenario cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ScenarioError {
     /// The file cannot be read.
     #[error("{path}: {why}")]
@@ -226,6 +232,26 @@ pub struct SourceSection {
     pub spec: SourceSpec,
 }
 
+impl SourceSection {
+    /// Opens the source and says what messages should call it; `data` is what `${data}` in paths stands for.
+    ///
+    /// # Errors
+    /// [`RunnerError::SourceParams`] and [`RunnerError::Source`].
+    pub fn open(
+        &self,
+        registry: &Registry,
+        scenario: &Scenario,
+        data: Option<&Path>,
+    ) -> Result<(Box<dyn Source>, String), RunnerError> {
+        let Self { name, spec, .. } = self;
+        let context = SourceContext::new(*name, scenario.seed, &scenario.folder, data);
+        spec.open(registry, &context).map_err(|why| match why {
+            OpenError::Params(why) => RunnerError::SourceParams { name: *name, why },
+            OpenError::Source(error) => RunnerError::Source(error),
+        })
+    }
+}
+
 /// A handler to register.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -303,12 +329,10 @@ impl Scenario {
             ScenarioError::Invalid { path: label.to_owned(), line, why }
         })?;
         scenario.folder = folder;
-        scenario.check().map_err(|why| ScenarioError::Invalid {
-            path: label.to_owned(),
-            line: None,
-            why,
-        })?;
-        Ok(scenario)
+        match scenario.objection() {
+            None => Ok(scenario),
+            Some(why) => Err(ScenarioError::Invalid { path: label.to_owned(), line: None, why }),
+        }
     }
 
     /// Whether it runs in the simulator: it says so, has faults, or producers that only the simulator has.
@@ -322,44 +346,62 @@ impl Scenario {
     ///
     /// # Errors
     /// One line: what cannot be written in TOML.
-    pub fn to_toml(&self) -> Result<String, String> {
-        toml::to_string(self).map_err(|why| why.to_string())
+    pub fn to_toml(&self) -> Result<String, toml::ser::Error> {
+        toml::to_string(self)
     }
 
-    fn check(&self) -> Result<(), String> {
+    /// Checks that its sections fit together, as reading a file does; for a scenario that was changed afterwards.
+    ///
+    /// # Errors
+    /// [`ScenarioError::Invalid`] under the scenario's name.
+    pub fn check(&self) -> Result<(), ScenarioError> {
+        match self.objection() {
+            None => Ok(()),
+            Some(why) => {
+                Err(ScenarioError::Invalid { path: self.name.to_string(), line: None, why })
+            }
+        }
+    }
+
+    /// Why its sections do not fit together, if they do not.
+    fn objection(&self) -> Option<String> {
         if self.sources.is_empty() {
-            return Err("no [[source]]: there is nothing to run".to_owned());
+            return Some("no [[source]]: there is nothing to run".to_owned());
         }
         let ingress = |source: &SourceSection| matches!(source.spec, SourceSpec::Ingress {});
         let published = |source: &&SourceSection| matches!(&source.spec, SourceSpec::Workload(workload) if workload.publish);
         let publishers = self.sources.iter().filter(published).count();
         if publishers > 0 && publishers < self.sources.len() {
-            return Err("either every source is a workload with publish = true, or none".to_owned());
+            return Some(
+                "either every source is a workload with publish = true, or none".to_owned(),
+            );
         }
         if publishers > 0 && self.clock == ClockMode::Virtual {
-            return Err("what is published arrives on the wall clock: clock = \"wall\"".to_owned());
+            return Some(
+                "what is published arrives on the wall clock: clock = \"wall\"".to_owned(),
+            );
         }
         if !self.faults.is_empty() && ingress(&self.sources[0]) {
-            return Err(
+            return Some(
                 "[[fault]] runs in the simulator, where nobody publishes; use a source of kind \
                         \"workload\" with publish = true"
                     .to_owned(),
             );
         }
         if self.sources.len() > 1 && self.sources.iter().any(ingress) {
-            return Err(
+            return Some(
                 "a source of kind \"ingress\" stands alone: what arrives live has no time \
                         to merge by"
                     .to_owned(),
             );
         }
         if ingress(&self.sources[0]) && self.clock == ClockMode::Virtual {
-            return Err("a source of kind \"ingress\" needs clock = \"wall\"".to_owned());
+            return Some("a source of kind \"ingress\" needs clock = \"wall\"".to_owned());
         }
         let mut names = BTreeMap::new();
         for source in &self.sources {
             if names.insert(source.name, ()).is_some() {
-                return Err(format!("two sources are called {}", source.name));
+                return Some(format!("two sources are called {}", source.name));
             }
         }
         if let Some(unkept) = self
@@ -368,9 +410,17 @@ impl Scenario {
             .find(|handler| handler.params.values().any(|param| !is_finite(param)))
         {
             let kind = &unkept.kind;
-            return Err(format!(
+            return Some(format!(
                 "handler {kind:?}: params hold nan or inf, which no manifest can keep"
             ));
+        }
+        let custom = |source: &SourceSection| match &source.spec {
+            SourceSpec::Custom(CustomSource { params, .. }) => !params.values().all(is_finite),
+            _ => false,
+        };
+        if let Some(unkept) = self.sources.iter().find(|source| custom(source)) {
+            let name = unkept.name;
+            return Some(format!("source {name}: holds nan or inf, which no manifest can keep"));
         }
         for (key, zero) in [
             ("run.batch_entries", self.run.batch_entries == 0),
@@ -380,10 +430,10 @@ impl Scenario {
             ("engine.park_capacity", self.engine.park_capacity == 0),
         ] {
             if zero {
-                return Err(format!("{key} must be at least 1"));
+                return Some(format!("{key} must be at least 1"));
             }
         }
-        Ok(())
+        None
     }
 }
 

@@ -9,8 +9,9 @@ use silvertine::{
         numbers::Ratio,
         text::Symbol,
     },
-    scenarios::check::{CheckError, Checked},
-    sim::{check_handler, oracle::Oracle, report::Failure},
+    runtime::faults::{CheckError, check_handler},
+    scenarios::check::Checked,
+    sim::{oracle::Oracle, report::Failure},
 };
 
 #[derive(Clone, Copy, PartialEq)]

@@ -5,6 +5,7 @@ use silvertine_engine::{
     bus::{Context, Handler, HandlerError, decode_state, encode_state},
     event::{Body, Event, MarketData, Signal, Topic, TopicSet},
     numbers::Ratio,
+    params::InvalidParams,
     text::Symbol,
 };
 
@@ -96,9 +97,9 @@ impl EmaCross {
     ///
     /// # Errors
     /// Periods that do not make a cross.
-    pub fn new(params: EmaCrossParams) -> Result<Self, String> {
+    pub fn new(params: EmaCrossParams) -> Result<Self, InvalidParams> {
         if params.fast == 0 || params.fast >= params.slow {
-            return Err("fast must be at least 1 and below slow".to_owned());
+            return Err("fast must be at least 1 and below slow".into());
         }
         Ok(Self { params, state: State::default() })
     }

@@ -6,6 +6,7 @@ use silvertine_engine::{
     bus::{Context, Figure, Handler, HandlerError, decode_state, encode_state},
     event::{Body, Event, MarketData, Topic, TopicSet},
     numbers::{Money, Overflow, Price},
+    params::InvalidParams,
     time::{NANOS_PER_MS, Nanos},
 };
 
@@ -60,7 +61,7 @@ impl Portfolio {
     ///
     /// # Errors
     /// A curve without distance between its points.
-    pub fn new(params: PortfolioParams) -> Result<Self, String> {
+    pub fn new(params: PortfolioParams) -> Result<Self, InvalidParams> {
         let curve_every_ns = params
             .curve_every_ms
             .checked_mul(NANOS_PER_MS)

@@ -11,6 +11,7 @@ use silvertine_engine::{
         TopicSet,
     },
     numbers::{Price, Qty},
+    params::InvalidParams,
     text::Symbol,
 };
 
@@ -68,9 +69,9 @@ impl TargetPosition {
     ///
     /// # Errors
     /// Quantities that are not above zero.
-    pub fn new(params: TargetParams) -> Result<Self, String> {
+    pub fn new(params: TargetParams) -> Result<Self, InvalidParams> {
         if params.unit_qty <= Qty::ZERO || params.lot <= Qty::ZERO {
-            return Err("unit_qty and lot must be above zero".to_owned());
+            return Err("unit_qty and lot must be above zero".into());
         }
         Ok(Self { params, state: State::default() })
     }

@@ -18,6 +18,7 @@ use silvertine_engine::{
         Body, Event, Fill, Liquidity, MarketData, Order, OrderStatus, System, Topic, TopicSet,
     },
     numbers::{Money, Ratio},
+    params::InvalidParams,
 };
 
 use self::book::{Book, Execution};
@@ -56,9 +57,9 @@ impl SimVenue {
     ///
     /// # Errors
     /// A negative fee: commissions are never negative.
-    pub fn new(params: VenueParams) -> Result<Self, String> {
+    pub fn new(params: VenueParams) -> Result<Self, InvalidParams> {
         if params.maker_fee < Ratio::ZERO || params.taker_fee < Ratio::ZERO {
-            return Err("maker_fee and taker_fee must not be negative".to_owned());
+            return Err("maker_fee and taker_fee must not be negative".into());
         }
         Ok(Self { params, state: State::default() })
     }

@@ -1,18 +1,15 @@
 //! `silvertine diff`: the first position at which two logs differ, with both entries.
 
-use silvertine::{
-    engine::{
-        codec::decode_entry,
-        log::{Batch, EntryRef, EventLog, LogError, Pos, RangeQuery},
-    },
-    storage::AnyLog,
+use silvertine_engine::{
+    codec::decode_entry,
+    log::{Batch, EntryRef, EventLog, LogError, Pos, RangeQuery},
 };
+use silvertine_storage::AnyLog;
 
 use crate::{
-    cli::DiffArgs,
+    args::DiffArgs,
+    commands::{run::runtime, verify::open_existing},
     exit::{Exit, Failure, say},
-    run::runtime,
-    verify::open_existing,
 };
 
 /// Compares two logs.

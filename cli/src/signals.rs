@@ -9,7 +9,7 @@ use signal_hook::{
     consts::{SIGINT, SIGTERM},
     flag,
 };
-use silvertine::engine::driver::StopFlag;
+use silvertine_engine::driver::StopFlag;
 
 use crate::exit::{Exit, Failure};
 

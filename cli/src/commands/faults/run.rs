@@ -1,21 +1,18 @@
 //! `silvertine run` for a scenario with faults or a section `[sim]`: it runs in the simulator, and every promise is watched.
 
 use serde_json::{Map, Value, json};
-use silvertine::{
-    scenarios::{
-        registry::Registry, runner::Report as Ran, scenario::Scenario,
-        under_faults::ScenarioSubject,
-    },
-    sim::{
-        fault::FaultKind,
-        oracle::Violation,
-        simulate::{Options, Report, simulate_until},
-    },
-    storage::{LogAddress, memory::MemoryLog},
+use silvertine_scenarios::{
+    registry::Registry, runner::Report as Ran, scenario::Scenario, under_faults::ScenarioSubject,
 };
+use silvertine_sim::{
+    fault::FaultKind,
+    oracle::Violation,
+    simulate::{Options, Report, simulate_until},
+};
+use silvertine_storage::{LogAddress, memory::MemoryLog};
 
 use crate::{
-    cli::RunArgs,
+    args::RunArgs,
     exit::{Exit, Failure, say},
     signals::stop_on_signals,
 };
@@ -24,13 +21,16 @@ use crate::{
 const SHOWN: usize = 40;
 
 /// Runs a scenario with faults.
-pub(crate) fn run(args: &RunArgs, scenario: &Scenario) -> Result<Exit, Failure> {
+pub(crate) fn run(
+    args: &RunArgs,
+    scenario: &Scenario,
+    registry: &Registry,
+) -> Result<Exit, Failure> {
     if args.log != LogAddress::Memory || args.resume {
         let why = "this scenario runs in the simulator, which has a log of its own: leave --log and --resume out";
         return Err(Failure::new(Exit::Usage, why));
     }
-    let registry = Registry::standard();
-    let subject = ScenarioSubject::<MemoryLog>::new(scenario, &registry, args.data.clone());
+    let subject = ScenarioSubject::<MemoryLog>::new(scenario, registry, args.data.clone());
     subject.check_sources()?;
     let options =
         Options { seed: scenario.sim.unwrap_or_default().seed, keep_trace: args.timeline };

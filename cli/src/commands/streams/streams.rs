@@ -2,20 +2,18 @@
 
 use std::io::{self, BufRead, Write};
 
-use silvertine::{
-    engine::log::Pos,
-    storage::streams::AnyStreams,
-    streams::{Message, Publication, StreamName, Streams, message},
-    worker::{REFERENCE_TOPOLOGY, now},
-};
+use silvertine_engine::log::Pos;
+use silvertine_storage::streams::AnyStreams;
+use silvertine_streams::{Message, Publication, StreamName, Streams, message};
+use silvertine_worker::{REFERENCE_TOPOLOGY, now};
 
 use super::{
     args::{StreamsArgs, StreamsCommand},
     open, say, say_json,
 };
 use crate::{
+    commands::run::runtime,
     exit::{Exit, Failure},
-    run::runtime,
 };
 
 /// Looks after streams.

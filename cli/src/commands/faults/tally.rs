@@ -3,18 +3,17 @@
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use serde_json::{Value, json};
-use silvertine::{
-    engine::digest::Digest,
-    sim::{
-        coverage::{Coverage, Sight},
-        fault::FaultKind,
-        plan::Plan,
-        report::Failure,
-        simulate::Report,
-    },
+use silvertine_engine::digest::Digest;
+use silvertine_sim::{
+    coverage::{Coverage, Sight},
+    fault::FaultKind,
+    plan::Plan,
+    report::Failure,
+    simulate::Report,
 };
 
-use crate::{cli::SimArgs, simulated::violation_json};
+use super::run::violation_json;
+use crate::args::SimArgs;
 
 /// What came of all seeds together.
 #[derive(Default)]

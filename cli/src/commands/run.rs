@@ -1,43 +1,31 @@
 //! `silvertine run`.
 
-use std::{
-    path::Path,
-    process,
-    time::{Instant, SystemTime, UNIX_EPOCH},
-};
+use std::{path::Path, time::Instant};
 
-use silvertine::{
-    engine::{
-        driver::{End, RunError},
-        log::OwnerId,
-    },
-    scenarios::{
-        runner::{Report, Runner, RunnerError},
-        scenario::{ClockMode, Scenario},
-    },
-    storage::{AnyLog, LogAddress},
+use silvertine_engine::driver::{End, RunError};
+use silvertine_scenarios::{
+    registry::Registry,
+    runner::{Report, RunnerError},
+    scenario::{ClockMode, Scenario},
 };
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{
-    cli::RunArgs,
-    clock::{LiveClock, Speed},
+    args::RunArgs,
+    commands::faults,
     exit::{Exit, Failure, say},
     latency::LatencyRecorder,
     progress::ProgressView,
     signals::stop_on_signals,
-    simulated,
     summary::{self, Summary},
 };
-
-/// Entries kept of a run in memory whose scenario does not say.
-const MEMORY_RETENTION: u64 = 1_000_000;
+use silvertine_runtime::{LaunchError, Run, Speed};
 
 /// Runs a scenario.
-pub(crate) fn run(args: RunArgs) -> Result<Exit, Failure> {
+pub(crate) fn run(args: RunArgs, registry: Registry) -> Result<Exit, Failure> {
     let scenario = prepare(&args)?;
     if scenario.is_simulated() {
-        return simulated::run(&args, &scenario);
+        return faults::run(&args, &scenario, &registry);
     }
     if args.timeline {
         let why = "--timeline shows what the simulator did; this scenario has no [[fault]]";
@@ -47,27 +35,34 @@ pub(crate) fn run(args: RunArgs) -> Result<Exit, Failure> {
         let why = format!("--release {key} and --release-past {key} contradict each other");
         return Err(Failure::new(Exit::Usage, why));
     }
-    let partition = args.partition.unwrap_or(scenario.name);
-    let log = AnyLog::open(&args.log, partition, false)?;
-    let clock = match scenario.clock {
-        ClockMode::Virtual => LiveClock::Paced { speed: args.speed, began: None },
-        ClockMode::Wall => LiveClock::Wall { last: Default::default() },
-    };
-    let runner = Runner {
-        data: args.data.clone(),
-        resume: args.resume,
-        past_halt: args.past_halt,
-        releases: args.releases(),
-        owner: new_owner(),
-        ..Runner::default()
-    };
-    let stop = stop_on_signals()?;
+    let mut run = Run::of(scenario.clone()).with(registry).at(args.log.clone());
+    run = run.speed(args.speed).until(stop_on_signals()?);
+    if let Some(partition) = args.partition {
+        run = run.partition(partition);
+    }
+    if let Some(data) = &args.data {
+        run = run.data(data);
+    }
+    if args.resume {
+        run = run.resume();
+    }
+    if let Some(pos) = args.past_halt {
+        run = run.past_halt(pos);
+    }
+    for &key in &args.release_past {
+        run = run.release_past(key);
+    }
+    for &key in &args.release {
+        run = run.release(key);
+    }
     let observer = LatencyRecorder::new(ProgressView::new());
 
     let began = Instant::now();
-    let ran = runtime()?.block_on(runner.run(&scenario, log, clock, observer, &stop));
+    let ran = runtime()?.block_on(run.observed(observer));
     let wall = began.elapsed();
-    if let (true, Err(RunnerError::Run(RunError::Halted(halt)))) = (args.json, &ran) {
+    if let (true, Err(LaunchError::Run(RunnerError::Run(RunError::Halted(halt))))) =
+        (args.json, &ran)
+    {
         let printed = summary::print_halt_json(scenario.name, &args.log, halt);
         printed.map_err(|why| Failure::unwritable(&why))?;
     }
@@ -108,10 +103,6 @@ fn prepare(args: &RunArgs) -> Result<Scenario, Failure> {
     if let Some(seconds) = args.give_up_after {
         scenario.run.give_up_after_s = seconds;
     }
-    let in_memory = args.log == LogAddress::Memory && !scenario.is_simulated();
-    if in_memory && scenario.run.retention_entries.is_none() {
-        scenario.run.retention_entries = Some(MEMORY_RETENTION);
-    }
     if scenario.clock == ClockMode::Wall && args.speed != Speed::Max {
         return Err(Failure::new(
             Exit::Usage,
@@ -119,12 +110,6 @@ fn prepare(args: &RunArgs) -> Result<Scenario, Failure> {
         ));
     }
     Ok(scenario)
-}
-
-/// An id that no other process has: who we are and when we began.
-pub(crate) fn new_owner() -> OwnerId {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    OwnerId(since_epoch.as_nanos() << 32 | u128::from(process::id()))
 }
 
 /// Compares with the scenario's expectations, unless the run was cut short.

@@ -1,24 +1,22 @@
 //! `silvertine verify`: re-executes a log and compares every byte.
 
 use serde_json::json;
-use silvertine::{
-    engine::{
-        digest::Digest,
-        event::TopicSet,
-        halt::Halt,
-        log::{EventLog, LogError, Pos},
-        park::Parked,
-        recovery::{self, DeadLetter, ReplayError, Replayed},
-        text::Name,
-    },
-    scenarios::{manifest::Manifest, registry::Registry},
-    storage::{AnyLog, LogAddress},
+use silvertine_engine::{
+    digest::Digest,
+    event::TopicSet,
+    halt::Halt,
+    log::{EventLog, LogError, Pos},
+    park::Parked,
+    recovery::{self, DeadLetter, ReplayError, Replayed},
+    text::Name,
 };
+use silvertine_scenarios::{manifest::Manifest, registry::Registry};
+use silvertine_storage::{AnyLog, LogAddress};
 
 use crate::{
-    cli::VerifyArgs,
+    args::VerifyArgs,
+    commands::run::runtime,
     exit::{Exit, Failure},
-    run::runtime,
     summary::{halt_json, parked_json},
 };
 
@@ -37,9 +35,9 @@ struct Verified {
 }
 
 /// Verifies a log.
-pub(crate) fn verify(args: VerifyArgs) -> Result<Exit, Failure> {
+pub(crate) fn verify(args: VerifyArgs, registry: &Registry) -> Result<Exit, Failure> {
     let log = open_existing(&args.log)?;
-    let verified = runtime()?.block_on(check(&args.log, &log))?;
+    let verified = runtime()?.block_on(check(&args.log, &log, registry))?;
     let Verified { scenario, head, digest, replayed, given_up, first_given_up, halt, parked } =
         verified;
     if args.json {
@@ -97,17 +95,21 @@ pub(crate) fn open_existing(address: &LogAddress) -> Result<AnyLog, Failure> {
     };
     let cannot_open = |error: LogError| Failure::new(Exit::LogUnavailable, error.to_string());
     AnyLog::open(address, partition, true).map_err(|error| match error.kind {
-        silvertine::engine::log::LogErrorKind::Foreign { .. } => cannot_open(error),
+        silvertine_engine::log::LogErrorKind::Foreign { .. } => cannot_open(error),
         _ => error.into(),
     })
 }
 
-async fn check(address: &LogAddress, log: &AnyLog) -> Result<Verified, Failure> {
+async fn check(
+    address: &LogAddress,
+    log: &AnyLog,
+    registry: &Registry,
+) -> Result<Verified, Failure> {
     let nothing = || Failure::new(Exit::LogUnavailable, format!("{address}: there is no log"));
     let head = log.head().await?.ok_or_else(nothing)?;
     let manifest = log.manifest().await?.ok_or_else(nothing)?;
     let manifest = Manifest::from_bytes(&manifest)?;
-    let mut engine = manifest.engine(&Registry::standard())?;
+    let mut engine = manifest.engine(registry)?;
     if head.trimmed != Pos::ZERO {
         let oldest = log.snapshots().await?.into_iter().find(|pos| *pos >= head.trimmed);
         let oldest = oldest.ok_or(ReplayError::NoSnapshot { through: head.trimmed })?;

@@ -3,11 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use silvertine::{
-    engine::{log::Pos, span::Span},
-    storage::LogAddress,
-    streams::{Class, ConsumerName, GroupName, Reason, Status, StreamName},
-};
+use silvertine_engine::{log::Pos, span::Span};
+use silvertine_storage::LogAddress;
+use silvertine_streams::{Class, ConsumerName, GroupName, Reason, Status, StreamName};
 
 /// Where the streams are and how they are kept.
 #[derive(Clone, Debug, Args)]

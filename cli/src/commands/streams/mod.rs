@@ -8,11 +8,9 @@ mod work;
 
 use std::io::{self, Write};
 
-use silvertine::{
-    storage::{LogAddress, streams::AnyStreams},
-    streams::Topology,
-    worker::{WorkerError, read_topology, reference_topology},
-};
+use silvertine_storage::{LogAddress, streams::AnyStreams};
+use silvertine_streams::Topology;
+use silvertine_worker::{WorkerError, read_topology, reference_topology};
 
 use self::args::Store;
 pub(crate) use self::{dlq::dlq, relay::relay, streams::streams, work::work};

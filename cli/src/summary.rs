@@ -8,11 +8,9 @@ use std::{
 
 use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
-use silvertine::{
-    engine::{bus::Figure, halt::Halt, park::Parked, text::Name},
-    scenarios::runner::Report,
-    storage::LogAddress,
-};
+use silvertine_engine::{bus::Figure, halt::Halt, park::Parked, text::Name};
+use silvertine_scenarios::runner::Report;
+use silvertine_storage::LogAddress;
 
 /// Everything a summary shows.
 pub(crate) struct Summary<'a> {
@@ -59,7 +57,7 @@ impl Summary<'_> {
             "scenario": report.scenario,
             "log": self.log.to_string(),
             "seed": report.seed,
-            "end": if outcome.end == silvertine::engine::driver::End::Finished { "finished" } else { "stopped" },
+            "end": if outcome.end == silvertine_engine::driver::End::Finished { "finished" } else { "stopped" },
             "events": counts.inputs,
             "entries": counts.entries,
             "signals": counts.signals,

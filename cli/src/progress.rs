@@ -3,7 +3,7 @@
 use std::{io::IsTerminal, time::Duration};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use silvertine::engine::{
+use silvertine_engine::{
     driver::{Observer, Progress},
     log::{LogError, Pos},
 };

@@ -10,14 +10,12 @@ use std::{
     time::Duration,
 };
 
-use silvertine::{
-    engine::digest::Digest,
-    sim::{plan::Plan, simulate::Report},
-};
+use silvertine_engine::digest::Digest;
+use silvertine_sim::{plan::Plan, simulate::Report};
 
 use super::{Subject, cannot_run, tally::Tally};
 use crate::{
-    cli::SimArgs,
+    args::SimArgs,
     exit::{Exit, Failure},
 };
 

@@ -2,20 +2,19 @@
 
 use std::io::{self, BufWriter};
 
-use silvertine::{
-    engine::{
-        event::{Body, MarketData},
-        numbers::Price,
-        source::{Row, Source},
-        text::Name,
-        time::Nanos,
-    },
-    scenarios::sources::QuoteWriter,
-    trading::generator::{Market, QuoteGenerator},
+use silvertine_engine::{
+    event::{Body, MarketData},
+    numbers::Price,
+    params::InvalidParams,
+    source::{Row, Source},
+    text::Name,
+    time::Nanos,
 };
+use silvertine_scenarios::sources::QuoteWriter;
+use silvertine_trading::generator::{Market, QuoteGenerator};
 
 use crate::{
-    cli::GenerateArgs,
+    args::GenerateArgs,
     exit::{Exit, Failure},
 };
 
@@ -24,15 +23,14 @@ const START: Nanos = Nanos(1_704_067_200_000_000_000);
 
 /// Writes the recording to stdout.
 pub(crate) fn generate(args: GenerateArgs) -> Result<Exit, Failure> {
-    let usage = |why: String| Failure::new(Exit::Usage, why);
+    let usage = |why: InvalidParams| Failure::new(Exit::Usage, why.to_string());
     let interval_ns = args.interval_ms.checked_mul(1_000_000);
     let market = Market {
         seed: args.seed,
         symbols: args.symbols,
         start: START,
         events: args.events,
-        interval_ns: interval_ns
-            .ok_or_else(|| usage("--interval-ms is out of range".to_owned()))?,
+        interval_ns: interval_ns.ok_or_else(|| usage("--interval-ms is out of range".into()))?,
         start_price: Price::from_units(100_000_000_000),
         tick: Price::from_units(10_000_000),
         spread_ticks: 2,

@@ -11,14 +11,15 @@ use std::{
 };
 
 use serde_json::json;
-use silvertine::sim::{
-    simulate_workers,
-    workers::{self, Plan, Report, fault::Counts, fault::Fault},
+use silvertine_runtime::faults::simulate_workers;
+use silvertine_sim::workers::{
+    self, Plan, Report,
+    fault::{Counts, Fault},
 };
 
 use super::SEEDS;
 use crate::{
-    cli::SimArgs,
+    args::SimArgs,
     exit::{Exit, Failure},
 };
 

@@ -5,34 +5,41 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use silvertine::engine::{clock::Clock, time::Nanos};
+use silvertine_engine::{clock::Clock, time::Nanos};
 
 /// How fast recorded time passes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Speed {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Speed {
     /// As fast as it goes.
+    #[default]
     Max,
     /// So many times as fast as it was recorded.
     Times(u32),
 }
 
-impl FromStr for Speed {
-    type Err = String;
+/// The text names no speed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a speed is max or a whole multiple such as 1x, 10x")]
+pub struct ParseSpeedError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+impl FromStr for Speed {
+    type Err = ParseSpeedError;
+
+    fn from_str(text: &str) -> Result<Self, ParseSpeedError> {
         if text == "max" {
             return Ok(Self::Max);
         }
         let times = text.strip_suffix('x').and_then(|times| times.parse().ok());
         match times {
             Some(times) if times > 0 => Ok(Self::Times(times)),
-            _ => Err("a speed is max or a whole multiple such as 1x, 10x".to_owned()),
+            _ => Err(ParseSpeedError),
         }
     }
 }
 
 /// Virtual or wall time with real waiting.
-pub(crate) enum LiveClock {
+#[derive(Clone, Debug)]
+pub enum LiveClock {
     /// Time is what the inputs say, held back to a pace.
     Paced {
         /// The pace.
@@ -48,6 +55,18 @@ pub(crate) enum LiveClock {
 }
 
 impl LiveClock {
+    /// A virtual clock that holds inputs back to `speed`.
+    #[must_use]
+    pub const fn paced(speed: Speed) -> Self {
+        Self::Paced { speed, began: None }
+    }
+
+    /// The wall clock.
+    #[must_use]
+    pub const fn wall() -> Self {
+        Self::Wall { last: Nanos::ZERO }
+    }
+
     fn read_wall(last: &mut Nanos) -> Nanos {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX);

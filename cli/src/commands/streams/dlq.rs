@@ -6,14 +6,12 @@ use std::{
 };
 
 use serde::Serialize;
-use silvertine::{
-    engine::log::{LogError, Pos},
-    storage::streams::AnyStreams,
-    streams::{Alerts, DeadLetter, StreamName, Streams},
-    worker::dlq::{
-        Act, Actor, DeadLetters, DeadStats, Done, DrainOptions, DrainState, Drainer, Filter,
-        ImportError, Line,
-    },
+use silvertine_engine::log::{LogError, Pos};
+use silvertine_storage::streams::AnyStreams;
+use silvertine_streams::{Alerts, DeadLetter, StreamName, Streams};
+use silvertine_worker::dlq::{
+    Act, Actor, DeadLetters, DeadStats, Done, DrainOptions, DrainState, Drainer, Filter,
+    ImportError, Line,
 };
 
 use super::{
@@ -21,8 +19,8 @@ use super::{
     open, say, say_json,
 };
 use crate::{
+    commands::run::runtime,
     exit::{self, Exit, Failure},
-    run::runtime,
     signals::stop_on_signals,
 };
 

@@ -2,17 +2,15 @@
 
 use std::{os::unix::fs::PermissionsExt, path::Path};
 
-use silvertine::{
-    engine::{driver::StopFlag, log::LogError},
-    storage::streams::AnyStreams,
-    streams::{ConsumerName, CoreStats, Streams},
-    worker::{Exec, Router, Worker, WorkerError, notice, now},
-};
+use silvertine_engine::{driver::StopFlag, log::LogError};
+use silvertine_storage::streams::AnyStreams;
+use silvertine_streams::{ConsumerName, CoreStats, Streams};
+use silvertine_worker::{Exec, Router, Worker, WorkerError, notice, now};
 
 use super::{args::WorkArgs, open, say};
 use crate::{
+    commands::run::runtime,
     exit::{Exit, Failure},
-    run::runtime,
     signals::stop_on_signals,
 };
 
@@ -66,7 +64,7 @@ fn is_executable(program: &str) -> bool {
 
 /// Declares the streams; a server that is not there yet is waited for.
 async fn declare_patiently(streams: &AnyStreams, stop: &StopFlag) -> Result<(), LogError> {
-    use silvertine::engine::log::Advice;
+    use silvertine_engine::log::Advice;
     let mut told = false;
     loop {
         match streams.declare(now()).await {
@@ -124,8 +122,8 @@ async fn work_together(
     Ok(all)
 }
 
-fn start<H: silvertine::worker::Handle>(
-    worker: Worker<AnyStreams, silvertine::worker::Single<H>>,
+fn start<H: silvertine_worker::Handle>(
+    worker: Worker<AnyStreams, silvertine_worker::Single<H>>,
     args: &WorkArgs,
     stop: &StopFlag,
 ) -> tokio::task::JoinHandle<Result<CoreStats, WorkerError>> {

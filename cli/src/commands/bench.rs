@@ -6,26 +6,23 @@ use std::{
     time::{Duration, Instant},
 };
 
-use silvertine::{
-    engine::{
-        digest::Digest,
-        driver::StopFlag,
-        event::{Event, EventId, Header, Origin},
-        log::{Batch, Pos},
-        source::{Row, Source},
-        text::Name,
-    },
-    scenarios::{runner::Runner, scenario::Scenario},
-    storage::{AnyLog, LogAddress},
-    trading::generator::{Market, QuoteGenerator},
+use silvertine_engine::{
+    digest::Digest,
+    event::{Event, EventId, Header, Origin},
+    log::{Batch, Pos},
+    source::{Row, Source},
+    text::Name,
 };
+use silvertine_scenarios::scenario::Scenario;
+use silvertine_storage::LogAddress;
+use silvertine_trading::generator::{Market, QuoteGenerator};
 
 use crate::{
-    cli::BenchArgs,
-    clock::{LiveClock, Speed},
+    args::BenchArgs,
+    commands::run::runtime,
     exit::{Exit, Failure},
-    run::{new_owner, runtime},
 };
+use silvertine_runtime::Run;
 
 /// Measures and prints medians.
 pub(crate) fn bench(args: BenchArgs) -> Result<Exit, Failure> {
@@ -92,7 +89,7 @@ fn encode_and_digest(events: u64) -> Result<Duration, Failure> {
     let market = Market {
         seed: 1,
         symbols: vec!["BENCH".parse().expect("a short word")],
-        start: silvertine::engine::time::Nanos(1_704_067_200_000_000_000),
+        start: silvertine_engine::time::Nanos(1_704_067_200_000_000_000),
         events,
         interval_ns: 1_000_000,
         start_price: "100".parse().expect("a number"),
@@ -134,12 +131,9 @@ fn run_engine(events: u64, address: &LogAddress, round: usize) -> Result<Duratio
         LogAddress::Sled(path) => LogAddress::Sled(path.join(partition.as_str())),
         other => other.clone(),
     };
-    let log = AnyLog::open(&address, partition, false)?;
-    let runner = Runner { owner: new_owner(), ..Runner::default() };
-    let clock = LiveClock::Paced { speed: Speed::Max, began: None };
-    let scenario = scenario(events);
+    let run = Run::of(scenario(events)).at(address).partition(partition);
     let runtime = runtime()?;
     let began = Instant::now();
-    runtime.block_on(runner.run(&scenario, log, clock, (), &StopFlag::default()))?;
+    runtime.block_on(run.start())?;
     Ok(began.elapsed())
 }

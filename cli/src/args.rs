@@ -3,20 +3,11 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use silvertine::{
-    engine::{
-        log::Pos,
-        park::{ParkedKey, Release},
-        span::Span,
-        text::Name,
-    },
-    storage::LogAddress,
-};
+use silvertine_engine::{log::Pos, park::ParkedKey, span::Span, text::Name};
+use silvertine_storage::LogAddress;
 
-use crate::{
-    clock::Speed,
-    plane::args::{DlqArgs, RelayArgs, StreamsArgs, WorkArgs},
-};
+use crate::commands::streams::args::{DlqArgs, RelayArgs, StreamsArgs, WorkArgs};
+use silvertine_runtime::Speed;
 
 /// Deterministic event-driven trading core: one engine, the same digest on memory, redb, sled and Redis Streams.
 #[derive(Debug, Parser)]
@@ -116,12 +107,6 @@ impl RunArgs {
     pub fn released_both_ways(&self) -> Option<ParkedKey> {
         self.release.iter().find(|key| self.release_past.contains(key)).copied()
     }
-
-    /// What is asked to be released.
-    pub fn releases(&self) -> Vec<Release> {
-        let past = self.release_past.iter().map(|&key| Release { key, past: true });
-        past.chain(self.release.iter().map(|&key| Release { key, past: false })).collect()
-    }
 }
 
 /// `silvertine verify`.
@@ -154,7 +139,7 @@ pub(crate) struct GenerateArgs {
     pub events: u64,
     /// The instruments, separated by commas.
     #[arg(long, default_value = "DEMO", value_delimiter = ',')]
-    pub symbols: Vec<silvertine::engine::text::Symbol>,
+    pub symbols: Vec<silvertine_engine::text::Symbol>,
     /// Mean time between quotes, in milliseconds.
     #[arg(long, default_value_t = 1000)]
     pub interval_ms: u64,
@@ -243,7 +228,7 @@ impl std::fmt::Display for ExhaustiveArg {
     }
 }
 
-impl From<ExhaustiveArg> for silvertine::sim::exhaust::Exhaustive {
+impl From<ExhaustiveArg> for silvertine_sim::exhaust::Exhaustive {
     fn from(arg: ExhaustiveArg) -> Self {
         match arg {
             ExhaustiveArg::Crashes => Self::Crashes,

@@ -6,17 +6,16 @@ use std::{
     process::ExitCode,
 };
 
-use silvertine::{
-    engine::{
-        driver::RunError,
-        feed::FeedError,
-        halt::Halt,
-        log::{LogError, LogErrorKind},
-        recovery::ReplayError,
-        source::SourceError,
-    },
-    scenarios::{manifest::ManifestError, runner::RunnerError, scenario::ScenarioError},
+use silvertine_engine::{
+    driver::RunError,
+    feed::FeedError,
+    halt::Halt,
+    log::{LogError, LogErrorKind},
+    recovery::ReplayError,
+    source::SourceError,
 };
+use silvertine_runtime::LaunchError;
+use silvertine_scenarios::{manifest::ManifestError, runner::RunnerError, scenario::ScenarioError};
 
 /// How the process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -239,7 +238,7 @@ impl From<ManifestError> for Failure {
     fn from(error: ManifestError) -> Self {
         let exit = match error {
             ManifestError::Malformed(_) | ManifestError::TooNew(_) => Exit::LogUnreadable,
-            ManifestError::Handler(_) | ManifestError::Engine(_) => Exit::Scenario,
+            _ => Exit::Scenario,
         };
         Self::new(exit, error.to_string())
     }
@@ -251,9 +250,21 @@ impl From<RunnerError> for Failure {
             RunnerError::Manifest(error) => error.into(),
             RunnerError::Source(error) => error.into(),
             RunnerError::Run(error) => error.into(),
-            RunnerError::SourceParams { .. } | RunnerError::Engine(_) => {
-                Self::new(Exit::Scenario, error.to_string())
+            _ => Self::new(Exit::Scenario, error.to_string()),
+        }
+    }
+}
+
+impl From<LaunchError> for Failure {
+    fn from(error: LaunchError) -> Self {
+        match error {
+            LaunchError::Open(error) => error.into(),
+            LaunchError::Run(error) => error.into(),
+            LaunchError::Scenario(error) => error.into(),
+            LaunchError::Address(_) | LaunchError::Simulated(_) => {
+                Self::new(Exit::Usage, error.to_string())
             }
+            _ => Self::new(Exit::Unexpected, error.to_string()),
         }
     }
 }

@@ -1,16 +1,13 @@
 //! `silvertine relay`: committed events of a log onto named streams.
 
-use silvertine::{
-    streams::Streams,
-    worker::{Relay, now},
-};
+use silvertine_streams::Streams;
+use silvertine_worker::{Relay, now};
 
 use super::{args::RelayArgs, open, say};
 use crate::{
+    commands::{run::runtime, verify::open_existing},
     exit::{Exit, Failure},
-    run::runtime,
     signals::stop_on_signals,
-    verify::open_existing,
 };
 
 /// Passes committed events on.

@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use hdrhistogram::Histogram;
-use silvertine::engine::driver::{Observer, Progress};
+use silvertine_engine::driver::{Observer, Progress};
 
 /// The longest latency that is told apart: one hour.
 const LONGEST_NS: u64 = 3_600_000_000_000;
@@ -41,13 +41,13 @@ impl<O: Observer> Observer for LatencyRecorder<O> {
         self.inner.committed(progress);
     }
 
-    fn replaying(&mut self, pos: silvertine::engine::log::Pos) {
+    fn replaying(&mut self, pos: silvertine_engine::log::Pos) {
         self.inner.replaying(pos);
     }
 
     fn retrying(
         &mut self,
-        error: &silvertine::engine::log::LogError,
+        error: &silvertine_engine::log::LogError,
         attempt: u32,
         pause: std::time::Duration,
     ) {

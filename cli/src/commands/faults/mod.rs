@@ -1,6 +1,7 @@
 //! `silvertine sim`: a scenario's handlers under drawn faults, seed after seed.
 
 mod determinism;
+mod run;
 mod tally;
 mod workers;
 
@@ -16,29 +17,27 @@ use std::{
     time::{Duration, Instant},
 };
 
-use silvertine::{
-    scenarios::{
-        registry::Registry,
-        scenario::Scenario,
-        under_faults::{PlanRunner, ScenarioSubject, UnderFaults},
-    },
-    sim::{
-        exhaust::{self, Exhaustive},
-        plan::{LAST_SEED, Plan, SEEDS_OF_FAMILY, seeds_from},
-        report::Failure as Broken,
-    },
-    storage::memory::MemoryLog,
+use silvertine_scenarios::{
+    PROBES,
+    registry::Registry,
+    scenario::Scenario,
+    under_faults::{PlanRunner, ScenarioSubject, UnderFaults},
 };
+use silvertine_sim::{
+    exhaust::{self, Exhaustive},
+    plan::{LAST_SEED, Plan, SEEDS_OF_FAMILY, seeds_from},
+    report::Failure as Broken,
+};
+use silvertine_storage::memory::MemoryLog;
 
+pub(crate) use self::run::run;
 use self::tally::Tally;
 use crate::{
-    cli::SimArgs,
+    args::SimArgs,
     exit::{Exit, Failure, say},
     signals::stop_on_signals,
 };
 
-/// What runs when no scenario is named.
-const PROBES: &str = include_str!("../../scenarios/probes.toml");
 /// Seeds of a run that is not told how many.
 const SEEDS: u64 = 1000;
 /// How long a plan that breaks a promise is shrunk; one that runs for ever takes its time at each attempt.
@@ -47,11 +46,11 @@ const SHRINKING: Duration = Duration::from_secs(60);
 type Subject = UnderFaults<MemoryLog>;
 
 /// Runs plans and says what they reached, or how the first one failed.
-pub(crate) fn sim(args: &SimArgs) -> Result<Exit, Failure> {
+pub(crate) fn sim(args: &SimArgs, registry: Registry) -> Result<Exit, Failure> {
     if args.workers {
         return workers::sim(args);
     }
-    let subject = subject(args)?;
+    let subject = subject(args, registry)?;
     let plans = Plans::new(&subject, args)?;
     let interrupted = stop_on_signals()?.shared();
     let tally = run_all(&subject, &plans, args, &interrupted)?;
@@ -88,12 +87,11 @@ fn report_stop(tally: &Tally, what: &str, args: &SimArgs) -> Exit {
     Exit::Stopped
 }
 
-fn subject(args: &SimArgs) -> Result<Subject, Failure> {
+fn subject(args: &SimArgs, registry: Registry) -> Result<Subject, Failure> {
     let scenario = match &args.scenario {
         Some(path) => Scenario::read(path)?,
         None => Scenario::parse(PROBES, "probes", PathBuf::new())?,
     };
-    let registry = Registry::standard();
     ScenarioSubject::<MemoryLog>::new(&scenario, &registry, args.data.clone()).check_sources()?;
     UnderFaults::new(scenario, registry, args.data.clone())
         .map_err(|why| Failure::new(Exit::Scenario, why))
@@ -282,7 +280,7 @@ fn report_failure(
 /// Writes a plan as a scenario that runs anywhere.
 fn write_scenario(subject: &Subject, plan: &Plan, path: &Path) -> Result<(), Failure> {
     let text = subject.scenario(plan).to_toml();
-    let text = text.map_err(|why| Failure::new(Exit::Unexpected, why))?;
+    let text = text.map_err(|why| Failure::new(Exit::Unexpected, why.to_string()))?;
     fs::write(path, text)
         .map_err(|why| Failure::new(Exit::OutputFailed, format!("{}: {why}", path.display())))
 }
