@@ -17,6 +17,8 @@ use silvertine_engine::{
 use silvertine_runtime::LaunchError;
 use silvertine_scenarios::{manifest::ManifestError, runner::RunnerError, scenario::ScenarioError};
 
+use crate::program::program;
+
 /// How the process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -72,7 +74,7 @@ impl From<Exit> for ExitCode {
 /// Says a line on stderr.
 pub(crate) fn say(line: impl Display) {
     // Where stderr cannot be written, only the exit code can still tell; `eprintln!` would panic and lose it too.
-    let _ = writeln!(io::stderr().lock(), "silvertine: {line}");
+    let _ = writeln!(io::stderr().lock(), "{}: {line}", program());
 }
 
 /// A message without what may be a password: in whatever looks like the address of a server, well spelt or not, all

@@ -20,6 +20,7 @@ mod args;
 mod commands;
 mod exit;
 mod latency;
+mod program;
 mod progress;
 mod signals;
 mod summary;
@@ -30,7 +31,7 @@ use std::{
     process::ExitCode,
 };
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 use tracing_subscriber::EnvFilter;
 
 use self::{
@@ -46,7 +47,8 @@ use silvertine_scenarios::registry::Registry;
 /// those that `--help` lists.
 #[must_use]
 pub fn main(registry: Registry) -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let parsed = program::named(Cli::command()).try_get_matches();
+    let cli = match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(answer) => return answer_with(&answer).into(),
     };

@@ -12,6 +12,8 @@ use silvertine_engine::{bus::Figure, halt::Halt, park::Parked, text::Name};
 use silvertine_scenarios::runner::Report;
 use silvertine_storage::LogAddress;
 
+use crate::program::program;
+
 /// Everything a summary shows.
 pub(crate) struct Summary<'a> {
     /// The scenario file.
@@ -134,7 +136,7 @@ impl Summary<'_> {
         fact("head", outcome.head.to_string())?;
         fact("digest", format!("{bold}{}{plain}", outcome.digest))?;
         let seed = self.report.seed;
-        fact("again", format!("silvertine run {} --seed {seed}", self.scenario_path.display()))?;
+        fact("again", format!("{} run {} --seed {seed}", program(), self.scenario_path.display()))?;
         self.print_histogram(&mut out)
     }
 

@@ -35,6 +35,7 @@ use self::tally::Tally;
 use crate::{
     args::SimArgs,
     exit::{Exit, Failure, say},
+    program::program,
     signals::stop_on_signals,
 };
 
@@ -260,13 +261,14 @@ fn report_failure(
     } else {
         println!("{broken}");
         if written.is_ok() {
-            println!("again: silvertine run {}", path.display());
+            println!("again: {} run {}", program(), path.display());
         }
     }
     let scenario = args.scenario.as_ref().map(|path| format!(" {}", path.display()));
     let drawn_again = match args.exhaustive {
         None => format!(
-            "; silvertine sim{} --seeds 1 --from-seed {number}",
+            "; {} sim{} --seeds 1 --from-seed {number}",
+            program(),
             scenario.unwrap_or_default()
         ),
         Some(_) => String::new(),

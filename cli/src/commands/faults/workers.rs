@@ -21,6 +21,7 @@ use super::SEEDS;
 use crate::{
     args::SimArgs,
     exit::{Exit, Failure},
+    program::program,
 };
 
 /// What came of all seeds together.
@@ -105,7 +106,7 @@ pub(super) fn sim(args: &SimArgs) -> Result<Exit, Failure> {
         let report = simulate_workers(&plan);
         println!("{}", workers::Failure(&plan, &report));
         let promise = report.violation.as_ref().map_or("nothing", |broken| broken.promise.name());
-        let again = format!("silvertine sim --workers --seeds 1 --from-seed {seed}");
+        let again = format!("{} sim --workers --seeds 1 --from-seed {seed}", program());
         return Err(Failure::new(
             Exit::PromiseBroken,
             format!("seed {seed} broke {promise}; {again}"),
