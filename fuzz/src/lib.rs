@@ -210,16 +210,12 @@ fn generator(name: Name, spec: &SourceSpec) -> Option<Result<QuoteGenerator, Inv
     else {
         return None;
     };
-    let market = Market {
-        seed: seed.unwrap_or_default(),
-        symbols: symbols.clone(),
-        start: Nanos(*start_ns),
-        events: *events,
-        interval_ns: *interval_ns,
-        start_price: *start_price,
-        tick: *tick,
-        spread_ticks: *spread_ticks,
-    };
+    let mut market = Market::new(seed.unwrap_or_default(), symbols.clone(), *events);
+    market.start = Nanos(*start_ns);
+    market.interval_ns = *interval_ns;
+    market.start_price = *start_price;
+    market.tick = *tick;
+    market.spread_ticks = *spread_ticks;
     let made = QuoteGenerator::new(name, market);
     Some(made.and_then(|generator| generator.with_trades(*trades_per_mille)))
 }
@@ -645,16 +641,11 @@ fn read_and_generated() -> Merge {
     let rows = "time_ns,symbol,bid,bid_qty,ask,ask_qty\n1,X,1,0,2,0\nbad\n3,X,2,0,3,0\n";
     file.write_all(rows.as_bytes()).expect("writes");
     let quotes = open(file.path(), Quotes).expect("a recording of quotes");
-    let market = Market {
-        seed: 1,
-        symbols: vec![Symbol::new("X").expect("valid")],
-        start: Nanos(1),
-        events: 5,
-        interval_ns: 2,
-        start_price: Price::from_units(1000),
-        tick: Price::from_units(1),
-        spread_ticks: 2,
-    };
+    let mut market = Market::new(1, vec![Symbol::new("X").expect("valid")], 5);
+    market.start = Nanos(1);
+    market.interval_ns = 2;
+    market.start_price = Price::from_units(1000);
+    market.tick = Price::from_units(1);
     let name = Name::new("generator").expect("valid");
     let generator = QuoteGenerator::new(name, market).expect("valid");
     let generator = generator.with_trades(500).expect("valid");

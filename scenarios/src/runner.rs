@@ -79,6 +79,7 @@ pub enum RunnerError {
 
 /// What came of a run.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Report {
     /// The scenario's name.
     pub scenario: Name,

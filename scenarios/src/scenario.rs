@@ -54,6 +54,7 @@ pub enum ScenarioError {
 /// A scenario as written.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Scenario {
     /// Its name; also the name of the partition unless another one is asked for.
     pub name: Name,
@@ -109,6 +110,7 @@ pub enum ClockMode {
 /// What shapes the engine: part of the manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
 pub struct EngineSection {
     /// See [`EngineConfig::cascade_limit`].
     pub cascade_limit: usize,
@@ -166,6 +168,7 @@ impl EngineSection {
 /// How a scenario is driven. Nothing here changes what is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
 pub struct RunSection {
     /// Entries after which a batch is committed.
     pub batch_entries: usize,
@@ -214,6 +217,7 @@ impl RunSection {
 /// How the simulator is set up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
 pub struct SimSection {
     /// Root of the simulated world's latencies and coin tosses; changes nothing that is computed.
     pub seed: u64,
@@ -221,6 +225,7 @@ pub struct SimSection {
 
 /// Where inputs come from.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct SourceSection {
     /// The name its events carry.
     pub name: Name,
@@ -255,6 +260,7 @@ impl SourceSection {
 /// A handler to register.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct HandlerSection {
     /// Which kind; the registry knows them.
     pub kind: String,
@@ -272,6 +278,7 @@ pub struct HandlerSection {
 /// What must come of a run; each one present is checked.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Expectations {
     /// The digest, 32 hexadecimal digits.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -12,6 +12,7 @@ use silvertine_engine::{
 /// What the strategy looks at and how fast.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct EmaCrossParams {
     /// The instrument.
     pub symbol: Symbol,
@@ -27,6 +28,15 @@ pub struct EmaCrossParams {
     /// Flat instead of short.
     #[serde(default)]
     pub long_only: bool,
+}
+
+impl EmaCrossParams {
+    /// Averages over 12 and 26 samples of any market data of this instrument, long and short.
+    #[must_use]
+    pub const fn new(symbol: Symbol) -> Self {
+        let (fast, slow) = (default_fast(), default_slow());
+        Self { symbol, fast, slow, on: SampleKind::Any, long_only: false }
+    }
 }
 
 const fn default_fast() -> u32 {

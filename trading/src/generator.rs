@@ -13,6 +13,7 @@ use silvertine_engine::rng::Rng;
 
 /// What a generated market looks like.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Market {
     /// Root of all its randomness.
     pub seed: u64,
@@ -30,6 +31,24 @@ pub struct Market {
     pub tick: Price,
     /// Distance of bid and ask, in ticks, at least one.
     pub spread_ticks: i64,
+}
+
+impl Market {
+    /// So many events of these instruments out of a seed: from 2024-01-01T00:00:00Z on, one a millisecond, around 100.00
+    /// in ticks of 0.01 with a spread of two.
+    #[must_use]
+    pub const fn new(seed: u64, symbols: Vec<Symbol>, events: u64) -> Self {
+        Self {
+            seed,
+            symbols,
+            start: Nanos(1_704_067_200_000_000_000),
+            events,
+            interval_ns: 1_000_000,
+            start_price: Price::from_units(100_000_000_000),
+            tick: Price::from_units(10_000_000),
+            spread_ticks: 2,
+        }
+    }
 }
 
 /// Bits of a draw that choose the gap to the next event.

@@ -18,6 +18,7 @@ const CURVE_LIMIT: usize = 1024;
 /// Where the portfolio starts.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
 pub struct PortfolioParams {
     /// Cash at the start.
     pub starting_cash: Money,

@@ -23,6 +23,7 @@ use super::Position;
 /// The limits; one that is absent does not limit.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
 pub struct RiskParams {
     /// Largest position per instrument, long or short, open orders included.
     pub max_position: Option<Qty>,

@@ -18,6 +18,7 @@ use silvertine_engine::{
 /// How large and in what kind of orders.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct TargetParams {
     /// The position that a signal of strength one asks for.
     pub unit_qty: Qty,
@@ -27,6 +28,14 @@ pub struct TargetParams {
     /// Which kind of orders.
     #[serde(default)]
     pub order: OrderStyle,
+}
+
+impl TargetParams {
+    /// Market orders towards `unit_qty` at a signal of strength one, in any quantity.
+    #[must_use]
+    pub const fn new(unit_qty: Qty) -> Self {
+        Self { unit_qty, lot: smallest_lot(), order: OrderStyle::Market }
+    }
 }
 
 const fn smallest_lot() -> Qty {

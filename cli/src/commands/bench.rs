@@ -86,16 +86,7 @@ params = {{ symbol = "BENCH", fast = 500, slow = 2000 }}
 }
 
 fn encode_and_digest(events: u64) -> Result<Duration, Failure> {
-    let market = Market {
-        seed: 1,
-        symbols: vec!["BENCH".parse().expect("a short word")],
-        start: silvertine_engine::time::Nanos(1_704_067_200_000_000_000),
-        events,
-        interval_ns: 1_000_000,
-        start_price: "100".parse().expect("a number"),
-        tick: "0.01".parse().expect("a number"),
-        spread_ticks: 2,
-    };
+    let market = Market::new(1, vec!["BENCH".parse().expect("a short word")], events);
     let name = Name::new("generated").expect("a short word");
     let mut source = QuoteGenerator::new(name, market).expect("a market of our own");
     let began = Instant::now();

@@ -213,16 +213,13 @@ impl SourceSpec {
                 spread_ticks,
                 trades_per_mille,
             } => {
-                let market = Market {
-                    seed: seed.unwrap_or(context.seed),
-                    symbols: symbols.clone(),
-                    start: Nanos(*start_ns),
-                    events: *events,
-                    interval_ns: *interval_ns,
-                    start_price: *start_price,
-                    tick: *tick,
-                    spread_ticks: *spread_ticks,
-                };
+                let seed = seed.unwrap_or(context.seed);
+                let mut market = Market::new(seed, symbols.clone(), *events);
+                market.start = Nanos(*start_ns);
+                market.interval_ns = *interval_ns;
+                market.start_price = *start_price;
+                market.tick = *tick;
+                market.spread_ticks = *spread_ticks;
                 let generator =
                     QuoteGenerator::new(name, market)?.with_trades(*trades_per_mille)?;
                 Ok((Box::new(generator), format!("generator {name}")))

@@ -27,6 +27,7 @@ use crate::by_symbol::BySymbol;
 /// How a venue behaves.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
 pub struct VenueParams {
     /// Engine time from an order's approval (or a cancel request) to its arrival, in microseconds.
     pub latency_us: u64,
