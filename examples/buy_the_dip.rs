@@ -8,7 +8,7 @@ use silvertine::{
         numbers::{Price, Ratio},
         text::Symbol,
     },
-    scenarios::{registry::Registry, runner::Runner, scenario::Scenario},
+    scenarios::{registry::Registry, scenario::Scenario},
 };
 
 #[derive(Deserialize)]
@@ -50,9 +50,9 @@ impl Handler for BuyTheDip {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let new = |params: Params| Ok(BuyTheDip { symbol: params.symbol, state: (Price::ZERO, false) });
-    let registry = Registry::standard().register("buy-the-dip", Priority::Normal, new);
+    let registry = Registry::standard().handler("buy-the-dip", Priority::Normal, new);
     let scenario = Scenario::read("examples/buy_the_dip.toml".as_ref())?;
-    let report = silvertine::backtest(&Runner { registry, ..Runner::default() }, &scenario)?;
+    let report = silvertine::run(scenario).with(registry).backtest()?;
     println!("{} fills, digest {}", report.outcome.counts.fills, report.outcome.digest);
     Ok(())
 }

@@ -13,8 +13,7 @@ use silvertine::{
         numbers::Ratio,
         text::Symbol,
     },
-    scenarios::check::CheckError,
-    sim::{check_handler, log::subject::SetupError},
+    runtime::faults::{CheckError, check_handler},
 };
 
 #[derive(Clone, Copy)]
@@ -80,7 +79,7 @@ impl Handler for EveryFourth {
     }
 }
 
-fn main() -> Result<(), SetupError> {
+fn main() -> Result<(), CheckError> {
     for (name, bug) in [
         ("no bug", Bug::None),
         ("a counter outside the snapshot", Bug::CounterOutsideSnapshot),
@@ -92,7 +91,7 @@ fn main() -> Result<(), SetupError> {
         match check.seeds(500).run() {
             Ok(checked) => println!("good: {} runs, {} faults\n", checked.runs, checked.faults),
             Err(CheckError::Broken { failure, .. }) => println!("{failure}"),
-            Err(CheckError::Setup(why)) => return Err(why),
+            Err(why) => return Err(why),
         }
     }
     Ok(())

@@ -16,6 +16,7 @@ use silvertine_engine::{
     feed::{Feed, Merge, MergedSource, OnBadRow, Polled},
     log::{Batch, Pos},
     numbers::{Money, ParseNumberError, Price, Qty, Ratio},
+    params::InvalidParams,
     source::{Input, Row, Source, SourceError},
     text::{Name, Symbol},
     time::Nanos,
@@ -25,7 +26,8 @@ use silvertine_scenarios::{
     registry::Registry,
     scenario::Scenario,
     sources::{
-        Bars, Binance, Format, HistData, Parsed, QuoteWriter, Quotes, SourceSpec, Stamp, TextSource,
+        BadRow, Bars, Binance, Format, HistData, Parsed, QuoteWriter, Quotes, SourceSpec, Stamp,
+        TextSource,
     },
 };
 use silvertine_sim::log::workload::{Workload, WorkloadSource};
@@ -193,7 +195,7 @@ fn saved(engine: &Engine) -> Vec<u8> {
     engine.save().expect("what was built or loaded can be saved")
 }
 
-fn generator(name: Name, spec: &SourceSpec) -> Option<Result<QuoteGenerator, String>> {
+fn generator(name: Name, spec: &SourceSpec) -> Option<Result<QuoteGenerator, InvalidParams>> {
     let SourceSpec::Generator {
         symbols,
         events,
@@ -208,21 +210,17 @@ fn generator(name: Name, spec: &SourceSpec) -> Option<Result<QuoteGenerator, Str
     else {
         return None;
     };
-    let market = Market {
-        seed: seed.unwrap_or_default(),
-        symbols: symbols.clone(),
-        start: Nanos(*start_ns),
-        events: *events,
-        interval_ns: *interval_ns,
-        start_price: *start_price,
-        tick: *tick,
-        spread_ticks: *spread_ticks,
-    };
+    let mut market = Market::new(seed.unwrap_or_default(), symbols.clone(), *events);
+    market.start = Nanos(*start_ns);
+    market.interval_ns = *interval_ns;
+    market.start_price = *start_price;
+    market.tick = *tick;
+    market.spread_ticks = *spread_ticks;
     let made = QuoteGenerator::new(name, market);
     Some(made.and_then(|generator| generator.with_trades(*trades_per_mille)))
 }
 
-fn check_generator(made: Result<QuoteGenerator, String>) {
+fn check_generator(made: Result<QuoteGenerator, InvalidParams>) {
     let mut generator = match made {
         Ok(generator) => generator,
         Err(why) => return assert_one_line(&why),
@@ -259,7 +257,7 @@ pub fn rows(bytes: &[u8]) {
     }
 }
 
-fn check_row(parsed: Result<Option<Parsed>, String>) -> Option<Parsed> {
+fn check_row(parsed: Result<Option<Parsed>, BadRow>) -> Option<Parsed> {
     let parsed = parsed.inspect_err(assert_one_line).ok()??;
     refused_in_one_line(&parsed.body);
     Some(parsed)
@@ -643,16 +641,11 @@ fn read_and_generated() -> Merge {
     let rows = "time_ns,symbol,bid,bid_qty,ask,ask_qty\n1,X,1,0,2,0\nbad\n3,X,2,0,3,0\n";
     file.write_all(rows.as_bytes()).expect("writes");
     let quotes = open(file.path(), Quotes).expect("a recording of quotes");
-    let market = Market {
-        seed: 1,
-        symbols: vec![Symbol::new("X").expect("valid")],
-        start: Nanos(1),
-        events: 5,
-        interval_ns: 2,
-        start_price: Price::from_units(1000),
-        tick: Price::from_units(1),
-        spread_ticks: 2,
-    };
+    let mut market = Market::new(1, vec![Symbol::new("X").expect("valid")], 5);
+    market.start = Nanos(1);
+    market.interval_ns = 2;
+    market.start_price = Price::from_units(1000);
+    market.tick = Price::from_units(1);
     let name = Name::new("generator").expect("valid");
     let generator = QuoteGenerator::new(name, market).expect("valid");
     let generator = generator.with_trades(500).expect("valid");

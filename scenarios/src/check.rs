@@ -25,6 +25,7 @@ pub struct Check<L> {
 
 /// What a check that went well has seen.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Checked {
     /// Runs.
     pub runs: u64,
@@ -35,6 +36,7 @@ pub struct Checked {
 }
 
 /// Why a check failed.
+#[non_exhaustive]
 pub enum CheckError {
     /// The handlers cannot be run at all.
     Setup(SetupError),

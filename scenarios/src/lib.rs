@@ -9,3 +9,6 @@ pub mod runner;
 pub mod scenario;
 pub mod sources;
 pub mod under_faults;
+
+/// A scenario of handlers that do a bit of everything: what runs under faults when no scenario is named.
+pub const PROBES: &str = include_str!("../probes.toml");

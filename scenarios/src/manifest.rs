@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use silvertine_engine::{
     bus::FailurePolicy,
     engine::{Engine, EngineError},
+    params::InvalidParams,
     text::{Name, one_line},
 };
 use silvertine_sim::log::subject::Wrap;
@@ -46,6 +47,7 @@ fn never_halts(policy: &FailurePolicy) -> bool {
 
 /// Why no engine comes of a manifest.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ManifestError {
     /// The bytes are not a manifest.
     #[error("the log's manifest does not decode: {0}")]
@@ -55,7 +57,7 @@ pub enum ManifestError {
     TooNew(u32),
     /// A handler cannot be built.
     #[error("{0}")]
-    Handler(String),
+    Handler(InvalidParams),
     /// The engine cannot be built.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -121,12 +123,12 @@ impl Manifest {
         let mut builder = Engine::builder(self.engine.config(self.seed, self.on_failure));
         for section in &self.handlers {
             let (handler, default_priority) = registry
-                .build(&section.kind, section.params.clone())
+                .build_handler(&section.kind, section.params.clone())
                 .map_err(ManifestError::Handler)?;
             let name = match section.name {
                 Some(name) => name,
                 None => Name::new(&section.kind).map_err(|why| {
-                    ManifestError::Handler(format!("kind {:?}: {why}", section.kind))
+                    ManifestError::Handler(format!("kind {:?}: {why}", section.kind).into())
                 })?,
             };
             let priority = section.priority.unwrap_or(default_priority);

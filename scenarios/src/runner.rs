@@ -12,6 +12,7 @@ use silvertine_engine::{
     feed::{Feed, FeedError, IngressFeed, Merge, MergedSource, Polled},
     log::{EventLog, IngressCursor, Lease, OwnerId, Pos},
     numbers::Money,
+    params::InvalidParams,
     park::{Parked, Release},
     source::{Input, SourceError},
     text::Name,
@@ -25,9 +26,13 @@ use crate::{
 };
 
 /// What a run needs besides the scenario and the log.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Runner {
-    /// The kinds of handlers that scenarios may name.
+    /// The kinds of handlers and sources that scenarios may name.
     pub registry: Registry,
+    /// Who owns the partition meanwhile: a value that no other owner has.
+    pub owner: OwnerId,
     /// What `${data}` in source paths stands for.
     pub data: Option<PathBuf>,
     /// Go on with a log that is not empty.
@@ -36,20 +41,19 @@ pub struct Runner {
     pub past_halt: Option<Pos>,
     /// What a resumed run releases; see [`RunRequest::releases`].
     pub releases: Vec<Release>,
-    /// Who owns the partition meanwhile: a value no two processes share.
-    pub owner: OwnerId,
 }
 
-impl Default for Runner {
-    fn default() -> Self {
-        let registry = Registry::standard();
-        let (data, past_halt, releases) = Default::default();
-        Self { registry, data, resume: false, past_halt, releases, owner: OwnerId(1) }
+impl Runner {
+    /// A runner of scenarios that name kinds of `registry`, on logs that are empty.
+    #[must_use]
+    pub const fn new(registry: Registry, owner: OwnerId) -> Self {
+        Self { registry, owner, data: None, resume: false, past_halt: None, releases: Vec::new() }
     }
 }
 
 /// Why a scenario did not run to a good end.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum RunnerError {
     /// The scenario's handlers cannot be built.
     #[error(transparent)]
@@ -63,7 +67,7 @@ pub enum RunnerError {
         /// Which source.
         name: Name,
         /// What is wrong.
-        why: String,
+        why: InvalidParams,
     },
     /// The run itself failed.
     #[error(transparent)]
@@ -75,6 +79,7 @@ pub enum RunnerError {
 
 /// What came of a run.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Report {
     /// The scenario's name.
     pub scenario: Name,
@@ -184,9 +189,7 @@ impl Runner {
             if matches!(section.spec, SourceSpec::Ingress {}) {
                 return Ok(AnyFeed::Ingress(IngressFeed::new(log.clone())));
             }
-            let folder = &scenario.folder;
-            let (source, label) =
-                section.spec.open(section.name, folder, self.data.as_deref(), scenario.seed)?;
+            let (source, label) = section.open(&self.registry, scenario, self.data.as_deref())?;
             lanes.push(MergedSource::new(source, label, section.on_bad_row));
         }
         Ok(AnyFeed::Merge(Merge::new(lanes)))

@@ -15,15 +15,21 @@ use silvertine_engine::{
     driver::{DriverConfig, RetryConfig},
     engine::EngineConfig,
     numbers::Money,
+    source::Source,
     text::{Name, one_line},
 };
 
 use silvertine_sim::log::fault::Fault;
 
-use crate::sources::SourceSpec;
+use crate::{
+    registry::{OpenError, Registry, SourceContext},
+    runner::RunnerError,
+    sources::{CustomSource, SourceSpec},
+};
 
 /// Why a scenario cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ScenarioError {
     /// The file cannot be read.
     #[error("{path}: {why}")]
@@ -48,6 +54,7 @@ pub enum ScenarioError {
 /// A scenario as written.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Scenario {
     /// Its name; also the name of the partition unless another one is asked for.
     pub name: Name,
@@ -103,6 +110,7 @@ pub enum ClockMode {
 /// What shapes the engine: part of the manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
 pub struct EngineSection {
     /// See [`EngineConfig::cascade_limit`].
     pub cascade_limit: usize,
@@ -160,6 +168,7 @@ impl EngineSection {
 /// How a scenario is driven. Nothing here changes what is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
 pub struct RunSection {
     /// Entries after which a batch is committed.
     pub batch_entries: usize,
@@ -208,6 +217,7 @@ impl RunSection {
 /// How the simulator is set up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
 pub struct SimSection {
     /// Root of the simulated world's latencies and coin tosses; changes nothing that is computed.
     pub seed: u64,
@@ -215,6 +225,7 @@ pub struct SimSection {
 
 /// Where inputs come from.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct SourceSection {
     /// The name its events carry.
     pub name: Name,
@@ -226,9 +237,30 @@ pub struct SourceSection {
     pub spec: SourceSpec,
 }
 
+impl SourceSection {
+    /// Opens the source and says what messages should call it; `data` is what `${data}` in paths stands for.
+    ///
+    /// # Errors
+    /// [`RunnerError::SourceParams`] and [`RunnerError::Source`].
+    pub fn open(
+        &self,
+        registry: &Registry,
+        scenario: &Scenario,
+        data: Option<&Path>,
+    ) -> Result<(Box<dyn Source>, String), RunnerError> {
+        let Self { name, spec, .. } = self;
+        let context = SourceContext::new(*name, scenario.seed, &scenario.folder, data);
+        spec.open(registry, &context).map_err(|why| match why {
+            OpenError::Params(why) => RunnerError::SourceParams { name: *name, why },
+            OpenError::Source(error) => RunnerError::Source(error),
+        })
+    }
+}
+
 /// A handler to register.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct HandlerSection {
     /// Which kind; the registry knows them.
     pub kind: String,
@@ -246,6 +278,7 @@ pub struct HandlerSection {
 /// What must come of a run; each one present is checked.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Expectations {
     /// The digest, 32 hexadecimal digits.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -303,12 +336,10 @@ impl Scenario {
             ScenarioError::Invalid { path: label.to_owned(), line, why }
         })?;
         scenario.folder = folder;
-        scenario.check().map_err(|why| ScenarioError::Invalid {
-            path: label.to_owned(),
-            line: None,
-            why,
-        })?;
-        Ok(scenario)
+        match scenario.objection() {
+            None => Ok(scenario),
+            Some(why) => Err(ScenarioError::Invalid { path: label.to_owned(), line: None, why }),
+        }
     }
 
     /// Whether it runs in the simulator: it says so, has faults, or producers that only the simulator has.
@@ -322,44 +353,62 @@ impl Scenario {
     ///
     /// # Errors
     /// One line: what cannot be written in TOML.
-    pub fn to_toml(&self) -> Result<String, String> {
-        toml::to_string(self).map_err(|why| why.to_string())
+    pub fn to_toml(&self) -> Result<String, toml::ser::Error> {
+        toml::to_string(self)
     }
 
-    fn check(&self) -> Result<(), String> {
+    /// Checks that its sections fit together, as reading a file does; for a scenario that was changed afterwards.
+    ///
+    /// # Errors
+    /// [`ScenarioError::Invalid`] under the scenario's name.
+    pub fn check(&self) -> Result<(), ScenarioError> {
+        match self.objection() {
+            None => Ok(()),
+            Some(why) => {
+                Err(ScenarioError::Invalid { path: self.name.to_string(), line: None, why })
+            }
+        }
+    }
+
+    /// Why its sections do not fit together, if they do not.
+    fn objection(&self) -> Option<String> {
         if self.sources.is_empty() {
-            return Err("no [[source]]: there is nothing to run".to_owned());
+            return Some("no [[source]]: there is nothing to run".to_owned());
         }
         let ingress = |source: &SourceSection| matches!(source.spec, SourceSpec::Ingress {});
         let published = |source: &&SourceSection| matches!(&source.spec, SourceSpec::Workload(workload) if workload.publish);
         let publishers = self.sources.iter().filter(published).count();
         if publishers > 0 && publishers < self.sources.len() {
-            return Err("either every source is a workload with publish = true, or none".to_owned());
+            return Some(
+                "either every source is a workload with publish = true, or none".to_owned(),
+            );
         }
         if publishers > 0 && self.clock == ClockMode::Virtual {
-            return Err("what is published arrives on the wall clock: clock = \"wall\"".to_owned());
+            return Some(
+                "what is published arrives on the wall clock: clock = \"wall\"".to_owned(),
+            );
         }
         if !self.faults.is_empty() && ingress(&self.sources[0]) {
-            return Err(
+            return Some(
                 "[[fault]] runs in the simulator, where nobody publishes; use a source of kind \
                         \"workload\" with publish = true"
                     .to_owned(),
             );
         }
         if self.sources.len() > 1 && self.sources.iter().any(ingress) {
-            return Err(
+            return Some(
                 "a source of kind \"ingress\" stands alone: what arrives live has no time \
                         to merge by"
                     .to_owned(),
             );
         }
         if ingress(&self.sources[0]) && self.clock == ClockMode::Virtual {
-            return Err("a source of kind \"ingress\" needs clock = \"wall\"".to_owned());
+            return Some("a source of kind \"ingress\" needs clock = \"wall\"".to_owned());
         }
         let mut names = BTreeMap::new();
         for source in &self.sources {
             if names.insert(source.name, ()).is_some() {
-                return Err(format!("two sources are called {}", source.name));
+                return Some(format!("two sources are called {}", source.name));
             }
         }
         if let Some(unkept) = self
@@ -368,9 +417,17 @@ impl Scenario {
             .find(|handler| handler.params.values().any(|param| !is_finite(param)))
         {
             let kind = &unkept.kind;
-            return Err(format!(
+            return Some(format!(
                 "handler {kind:?}: params hold nan or inf, which no manifest can keep"
             ));
+        }
+        let custom = |source: &SourceSection| match &source.spec {
+            SourceSpec::Custom(CustomSource { params, .. }) => !params.values().all(is_finite),
+            _ => false,
+        };
+        if let Some(unkept) = self.sources.iter().find(|source| custom(source)) {
+            let name = unkept.name;
+            return Some(format!("source {name}: holds nan or inf, which no manifest can keep"));
         }
         for (key, zero) in [
             ("run.batch_entries", self.run.batch_entries == 0),
@@ -380,10 +437,10 @@ impl Scenario {
             ("engine.park_capacity", self.engine.park_capacity == 0),
         ] {
             if zero {
-                return Err(format!("{key} must be at least 1"));
+                return Some(format!("{key} must be at least 1"));
             }
         }
-        Ok(())
+        None
     }
 }
 

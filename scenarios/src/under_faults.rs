@@ -1,6 +1,11 @@
 //! A scenario under faults: as its file says, or with inputs, settings and faults drawn from a seed.
 
-use std::{collections::BTreeMap, marker::PhantomData, path::PathBuf, sync::atomic::AtomicBool};
+use std::{
+    collections::BTreeMap,
+    marker::PhantomData,
+    path::{Path, PathBuf},
+    sync::atomic::AtomicBool,
+};
 
 use silvertine_engine::{
     bus::{Handler, Priority},
@@ -63,10 +68,11 @@ impl<L> ScenarioSubject<'_, L> {
     /// # Errors
     /// What a run without faults would end with.
     pub fn check_sources(&self) -> Result<(), RunnerError> {
-        let Scenario { folder, seed, .. } = self.scenario;
-        for SourceSection { name, spec, .. } in &self.scenario.sources {
-            if !matches!(spec, SourceSpec::Ingress {}) {
-                spec.open(*name, folder, self.data.as_deref(), *seed)?.0.next_row()?;
+        for section in &self.scenario.sources {
+            if !matches!(section.spec, SourceSpec::Ingress {}) {
+                let (mut source, _) =
+                    section.open(self.registry, self.scenario, self.data.as_deref())?;
+                source.next_row()?;
             }
         }
         Ok(())
@@ -106,8 +112,7 @@ impl<L: EventLog + Default> Subject for ScenarioSubject<'_, L> {
 
 impl<L> ScenarioSubject<'_, L> {
     fn lane(&self, section: &SourceSection) -> Result<MergedSource, SetupError> {
-        let Scenario { folder, seed, .. } = self.scenario;
-        let opened = section.spec.open(section.name, folder, self.data.as_deref(), *seed);
+        let opened = section.open(self.registry, self.scenario, self.data.as_deref());
         let (source, label) = opened.map_err(SetupError::new)?;
         Ok(MergedSource::new(source, label, section.on_bad_row))
     }
@@ -133,7 +138,7 @@ impl<L: EventLog + Default> UnderFaults<L> {
         data: Option<PathBuf>,
     ) -> Result<Self, SetupError> {
         Manifest::of(&base).engine(&registry).map_err(SetupError::new)?;
-        let shape = shape_of(&base, data)?;
+        let shape = shape_of(&base, &registry, data.as_deref())?;
         Ok(Self { base, registry, shape, log: PhantomData })
     }
 
@@ -146,7 +151,7 @@ impl<L: EventLog + Default> UnderFaults<L> {
         priority: Priority,
         build: impl Fn() -> H + Send + Sync + 'static,
     ) -> Result<Self, SetupError> {
-        let registry = Registry::new().register(name, priority, move |_: toml::Table| Ok(build()));
+        let registry = Registry::new().handler(name, priority, move |_: toml::Table| Ok(build()));
         let text = format!(
             "name = \"{name}\"\n[[source]]\nkind = \"workload\"\nname = \"inputs\"\nseed = 0\n\
              events = 1\nsymbols = [\"A\", \"B\"]\n[[handler]]\nkind = \"{name}\"\n"
@@ -270,7 +275,11 @@ fn label(handler: &crate::scenario::HandlerSection) -> String {
 }
 
 /// What the sources of a scenario are about.
-fn shape_of(scenario: &Scenario, data: Option<PathBuf>) -> Result<Shape, SetupError> {
+fn shape_of(
+    scenario: &Scenario,
+    registry: &Registry,
+    data: Option<&Path>,
+) -> Result<Shape, SetupError> {
     let mut prices = BTreeMap::<Symbol, Price>::new();
     let (mut trades, mut bars) = (false, false);
     for section in &scenario.sources {
@@ -285,8 +294,7 @@ fn shape_of(scenario: &Scenario, data: Option<PathBuf>) -> Result<Shape, SetupEr
             }
             _ => {}
         }
-        let opened =
-            section.spec.open(section.name, &scenario.folder, data.as_deref(), scenario.seed);
+        let opened = section.open(registry, scenario, data);
         let (mut source, _) = opened.map_err(SetupError::new)?;
         for _ in 0..ROWS_READ {
             let row = source.next_row().map_err(SetupError::new)?;

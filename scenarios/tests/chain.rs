@@ -44,7 +44,7 @@ fn engine(venue: &str, risk: &str) -> Engine {
         ("portfolio", "starting_cash = '1000'"),
     ] {
         let (handler, priority) =
-            registry.build(kind, params.parse().expect("TOML")).expect("good parameters");
+            registry.build_handler(kind, params.parse().expect("TOML")).expect("good parameters");
         builder = builder.boxed_handler(name(kind), priority, handler);
     }
     builder.build().expect("names differ")

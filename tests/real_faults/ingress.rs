@@ -9,11 +9,11 @@ use silvertine::{
         codec::Codec,
         driver::{Observer, Progress, StopFlag},
         executor,
-        log::{Advice, Applied, EventLog, LogError, Message, Published},
+        log::{Advice, Applied, EventLog, LogError, Message, OwnerId, Published},
         text::Name,
         time::Nanos,
     },
-    scenarios::runner::Runner,
+    scenarios::{registry::Registry, runner::Runner},
     storage::{memory::MemoryLog, redis::RedisLog},
 };
 
@@ -94,7 +94,7 @@ fn undisturbed(rounds: u64) -> Undisturbed {
     for round in 0..rounds {
         executor::block_on(log.publish(&messages(round))).expect("memory takes all");
     }
-    let (stop, runner) = (StopFlag::default(), Runner::default());
+    let (stop, runner) = (StopFlag::default(), Runner::new(Registry::standard(), OwnerId(1)));
     let observer = StopAt(rounds * ROUND, stop.clone());
     let scenario = workload::live();
     let run = runner.run(&scenario, log.clone(), Numbering(0), observer, &stop);

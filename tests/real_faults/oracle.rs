@@ -7,7 +7,7 @@ use silvertine::{
         digest::Digest,
         driver::{End, Observer, Progress, StopFlag},
         executor::block_on,
-        log::{EventLog, LogErrorKind, Pos, RangeQuery},
+        log::{EventLog, LogErrorKind, OwnerId, Pos, RangeQuery},
         recovery::{self, ReplayError, Replayed},
     },
     scenarios::{
@@ -45,7 +45,7 @@ impl Undisturbed {
         let mut scenario = scenario.clone();
         scenario.run.retention_entries = None;
         let (log, clock, never) = (MemoryLog::new(), VirtualClock::default(), StopFlag::default());
-        let runner = Runner::default();
+        let runner = Runner::new(Registry::standard(), OwnerId(1));
         let run = runner.run(&scenario, log.clone(), clock, Counting::default(), &never);
         let (report, Counting(commits)) = block_on(run).expect("nothing goes wrong in memory");
         Self::from(report, commits, &log)

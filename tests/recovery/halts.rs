@@ -106,10 +106,8 @@ impl Handler for Booker {
 
 fn registry(broken: bool) -> Registry {
     Registry::new()
-        .register("signaller", Priority::Normal, |_: toml::Table| Ok(Signaller(0)))
-        .register("booker", Priority::Normal, move |_: toml::Table| {
-            Ok(Booker { booked: 0, broken })
-        })
+        .handler("signaller", Priority::Normal, |_: toml::Table| Ok(Signaller(0)))
+        .handler("booker", Priority::Normal, move |_: toml::Table| Ok(Booker { booked: 0, broken }))
 }
 
 fn run(
@@ -118,7 +116,8 @@ fn run(
     broken: bool,
     past_halt: Option<Pos>,
 ) -> Result<Report, RunnerError> {
-    let asked = Runner { past_halt, ..Runner::default() };
+    let mut asked = Runner::new(Registry::standard(), OwnerId(1));
+    asked.past_halt = past_halt;
     run_as(log, batch_entries, broken, "halt", asked)
 }
 
@@ -128,13 +127,12 @@ pub fn run_as(
     batch_entries: u64,
     broken: bool,
     answer: &str,
-    asked: Runner,
+    mut asked: Runner,
 ) -> Result<Report, RunnerError> {
-    let (registry, owner) = (registry(broken), OwnerId(1));
-    let runner = Runner { registry, resume: true, owner, ..asked };
+    (asked.registry, asked.resume) = (registry(broken), true);
     let (clock, never) = (VirtualClock::default(), StopFlag::default());
     let scenario = scenario(batch_entries, answer);
-    let run = runner.run(&scenario, log.clone(), clock, (), &never);
+    let run = asked.run(&scenario, log.clone(), clock, (), &never);
     block_on(run).map(|(report, ())| report)
 }
 

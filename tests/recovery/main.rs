@@ -80,7 +80,7 @@ impl Handler for Counter {
 
 fn registry(every: u64, saves_its_count: bool) -> Registry {
     let new = move |_: toml::Table| Ok(Counter { every, count: 0, saves_its_count });
-    Registry::new().register("counter", Priority::Normal, new)
+    Registry::new().handler("counter", Priority::Normal, new)
 }
 
 fn run<L: EventLog>(
@@ -89,7 +89,8 @@ fn run<L: EventLog>(
     events: u64,
     resume: bool,
 ) -> Result<Report, RunnerError> {
-    let runner = Runner { registry, resume, owner: OwnerId(events.into()), ..Runner::default() };
+    let mut runner = Runner::new(registry, OwnerId(events.into()));
+    runner.resume = resume;
     let (clock, never) = (VirtualClock::default(), StopFlag::default());
     let scenario = scenario("counter", events);
     let run = runner.run(&scenario, log.clone(), clock, (), &never);
@@ -107,7 +108,8 @@ fn run_until<L: EventLog>(log: &L, registry: Registry, inputs: u64) -> Report {
             }
         }
     }
-    let runner = Runner { registry, resume: true, owner: OwnerId(1), ..Runner::default() };
+    let mut runner = Runner::new(registry, OwnerId(1));
+    runner.resume = true;
     let stop = StopFlag::default();
     let observer = StopAfter(inputs, stop.clone());
     let scenario = scenario("counter", 1_000);
@@ -208,7 +210,7 @@ fn a_tail_lost_before_a_trim_is_reported_and_not_the_refusal_of_the_trim() {
     let log = FaultyLog::new(MemoryLog::new()).losing_its_tail_at_a_trim();
     let mut scenario = scenario("counter", 1_000);
     scenario.run.retention_entries = Some(150);
-    let runner = Runner { registry: registry(7, true), ..Runner::default() };
+    let runner = Runner::new(registry(7, true), OwnerId(1));
     let (clock, never) = (VirtualClock::default(), StopFlag::default());
     let failed = block_on(runner.run(&scenario, log, clock, (), &never)).map(|(report, ())| report);
     let Err(RunnerError::Run(RunError::LostTail { expected, head })) = failed else {

@@ -4,11 +4,15 @@ use silvertine::{
     engine::{
         driver::RunError,
         executor::block_on,
+        log::OwnerId,
         log::{EventLog, Pos},
         park::{ParkedKey, Release},
         text::Name,
     },
-    scenarios::runner::{Report, Runner, RunnerError},
+    scenarios::{
+        registry::Registry,
+        runner::{Report, Runner, RunnerError},
+    },
     storage::AnyLog,
 };
 use tempfile::TempDir;
@@ -25,7 +29,8 @@ fn run(
     broken: bool,
     releases: &[Release],
 ) -> Result<Report, RunnerError> {
-    let asked = Runner { releases: releases.to_vec(), ..Runner::default() };
+    let mut asked = Runner::new(Registry::standard(), OwnerId(1));
+    asked.releases = releases.to_vec();
     run_as(log, batch, broken, "park-key", asked)
 }
 

@@ -25,7 +25,8 @@ fn probes() -> UnderFaults<MemoryLog> {
 #[test]
 fn the_standard_handlers_keep_every_promise_under_faults() {
     let scenario = Scenario::read("scenarios/ema-cross.toml".as_ref()).expect("a good scenario");
-    let check = silvertine::sim::check(scenario, Registry::standard()).expect("can be run");
+    let check =
+        silvertine::runtime::faults::check(scenario, Registry::standard()).expect("can be run");
     let checked = check.seeds(150).run().expect("breaks nothing");
     assert!(checked.faults > 150 * 5, "{} faults", checked.faults);
 }

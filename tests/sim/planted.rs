@@ -9,11 +9,9 @@ use silvertine::{
         numbers::Ratio,
         text::Symbol,
     },
-    scenarios::check::{CheckError, Checked},
-    sim::{
-        check_handler,
-        log::{counterexample::Counterexample, oracle::Promise},
-    },
+    runtime::faults::{CheckError, check_handler},
+    scenarios::check::Checked,
+    sim::log::{counterexample::Counterexample, oracle::Promise},
 };
 
 #[derive(Clone, Copy, PartialEq)]

@@ -4,9 +4,9 @@
 mod cli;
 mod planted;
 
-use silvertine::sim::{
-    simulate_workers,
-    workers::{Failure, Plan, fault::Counts},
+use silvertine::{
+    runtime::faults::simulate_workers,
+    sim::workers::{Failure, Plan, fault::Counts},
 };
 
 #[test]

@@ -5,12 +5,14 @@ use silvertine_engine::{
     bus::{Context, Handler, HandlerError, decode_state, encode_state},
     event::{Body, Event, MarketData, Signal, Topic, TopicSet},
     numbers::Ratio,
+    params::InvalidParams,
     text::Symbol,
 };
 
 /// What the strategy looks at and how fast.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct EmaCrossParams {
     /// The instrument.
     pub symbol: Symbol,
@@ -26,6 +28,15 @@ pub struct EmaCrossParams {
     /// Flat instead of short.
     #[serde(default)]
     pub long_only: bool,
+}
+
+impl EmaCrossParams {
+    /// Averages over 12 and 26 samples of any market data of this instrument, long and short.
+    #[must_use]
+    pub const fn new(symbol: Symbol) -> Self {
+        let (fast, slow) = (default_fast(), default_slow());
+        Self { symbol, fast, slow, on: SampleKind::Any, long_only: false }
+    }
 }
 
 const fn default_fast() -> u32 {
@@ -96,9 +107,9 @@ impl EmaCross {
     ///
     /// # Errors
     /// Periods that do not make a cross.
-    pub fn new(params: EmaCrossParams) -> Result<Self, String> {
+    pub fn new(params: EmaCrossParams) -> Result<Self, InvalidParams> {
         if params.fast == 0 || params.fast >= params.slow {
-            return Err("fast must be at least 1 and below slow".to_owned());
+            return Err("fast must be at least 1 and below slow".into());
         }
         Ok(Self { params, state: State::default() })
     }

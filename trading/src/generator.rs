@@ -3,6 +3,7 @@
 use silvertine_engine::{
     event::{Body, Quote, Side, Trade},
     numbers::{Price, Qty},
+    params::InvalidParams,
     source::{Input, Row, RowOrigin, Source, SourceCursor, SourceError},
     text::{Name, Symbol},
     time::Nanos,
@@ -12,6 +13,7 @@ use silvertine_engine::rng::Rng;
 
 /// What a generated market looks like.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Market {
     /// Root of all its randomness.
     pub seed: u64,
@@ -29,6 +31,24 @@ pub struct Market {
     pub tick: Price,
     /// Distance of bid and ask, in ticks, at least one.
     pub spread_ticks: i64,
+}
+
+impl Market {
+    /// So many events of these instruments out of a seed: from 2024-01-01T00:00:00Z on, one a millisecond, around 100.00
+    /// in ticks of 0.01 with a spread of two.
+    #[must_use]
+    pub const fn new(seed: u64, symbols: Vec<Symbol>, events: u64) -> Self {
+        Self {
+            seed,
+            symbols,
+            start: Nanos(1_704_067_200_000_000_000),
+            events,
+            interval_ns: 1_000_000,
+            start_price: Price::from_units(100_000_000_000),
+            tick: Price::from_units(10_000_000),
+            spread_ticks: 2,
+        }
+    }
 }
 
 /// Bits of a draw that choose the gap to the next event.
@@ -60,16 +80,16 @@ impl QuoteGenerator {
     ///
     /// # Errors
     /// One line naming the parameter that makes no sense.
-    pub fn new(name: Name, market: Market) -> Result<Self, String> {
+    pub fn new(name: Name, market: Market) -> Result<Self, InvalidParams> {
         let tick = market.tick.units();
         if tick <= 0 {
-            return Err("tick must be above zero".to_owned());
+            return Err("tick must be above zero".into());
         }
         if market.symbols.is_empty() {
-            return Err("symbols must name at least one".to_owned());
+            return Err("symbols must name at least one".into());
         }
         if market.interval_ns == 0 {
-            return Err("interval_ns must be at least 1".to_owned());
+            return Err("interval_ns must be at least 1".into());
         }
         let longest_gap = u128::from(market.interval_ns) * 3 / 2 + 1;
         let end = longest_gap
@@ -78,14 +98,14 @@ impl QuoteGenerator {
         if market.interval_ns > u64::MAX >> GAP_BITS
             || end.is_none_or(|end| end > Nanos::LATEST_INPUT.0.into())
         {
-            return Err("start, events and interval_ns lead past the year 2499".to_owned());
+            return Err("start, events and interval_ns lead past the year 2499".into());
         }
         let start = market.start_price.units() / tick;
         if market.spread_ticks < 1 || market.spread_ticks > start / 2 {
-            return Err("spread_ticks must be at least 1 and small beside the price".to_owned());
+            return Err("spread_ticks must be at least 1 and small beside the price".into());
         }
         if start > i64::MAX / 4 / tick {
-            return Err("start_price is too large to walk from".to_owned());
+            return Err("start_price is too large to walk from".into());
         }
         let mut generator = Self {
             name,
@@ -106,10 +126,10 @@ impl QuoteGenerator {
     ///
     /// # Errors
     /// One line when that is more than a thousand.
-    pub fn with_trades(mut self, per_mille: u16) -> Result<Self, String> {
+    pub fn with_trades(mut self, per_mille: u16) -> Result<Self, InvalidParams> {
         self.trades_per_mille = per_mille.into();
         if self.trades_per_mille > PER_MILLE {
-            return Err(format!("trades_per_mille must be at most {PER_MILLE}"));
+            return Err(format!("trades_per_mille must be at most {PER_MILLE}").into());
         }
         self.restart();
         Ok(self)

@@ -6,6 +6,7 @@ use silvertine_engine::{
     bus::{Context, Figure, Handler, HandlerError, decode_state, encode_state},
     event::{Body, Event, MarketData, Topic, TopicSet},
     numbers::{Money, Overflow, Price},
+    params::InvalidParams,
     time::{NANOS_PER_MS, Nanos},
 };
 
@@ -17,6 +18,7 @@ const CURVE_LIMIT: usize = 1024;
 /// Where the portfolio starts.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
 pub struct PortfolioParams {
     /// Cash at the start.
     pub starting_cash: Money,
@@ -60,7 +62,7 @@ impl Portfolio {
     ///
     /// # Errors
     /// A curve without distance between its points.
-    pub fn new(params: PortfolioParams) -> Result<Self, String> {
+    pub fn new(params: PortfolioParams) -> Result<Self, InvalidParams> {
         let curve_every_ns = params
             .curve_every_ms
             .checked_mul(NANOS_PER_MS)

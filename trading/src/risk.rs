@@ -13,6 +13,7 @@ use silvertine_engine::{
         Body, Event, EventId, Fill, OperatorAction, Order, OrderStatus, System, Topic, TopicSet,
     },
     numbers::{Money, Overflow, Qty},
+    params::InvalidParams,
     text::Symbol,
     time::Nanos,
 };
@@ -22,6 +23,7 @@ use super::Position;
 /// The limits; one that is absent does not limit.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
 pub struct RiskParams {
     /// Largest position per instrument, long or short, open orders included.
     pub max_position: Option<Qty>,
@@ -56,16 +58,16 @@ impl RiskLimits {
     ///
     /// # Errors
     /// A limit that is not above zero.
-    pub fn new(params: RiskParams) -> Result<Self, String> {
+    pub fn new(params: RiskParams) -> Result<Self, InvalidParams> {
         let not_positive = |limit: Option<Qty>| limit.is_some_and(|limit| limit <= Qty::ZERO);
         if not_positive(params.max_position) || not_positive(params.max_order_qty) {
-            return Err("max_position and max_order_qty must be above zero".to_owned());
+            return Err("max_position and max_order_qty must be above zero".into());
         }
         if params.max_orders_per_second == Some(0) {
-            return Err("max_orders_per_second must be at least 1".to_owned());
+            return Err("max_orders_per_second must be at least 1".into());
         }
         if params.max_loss.is_some_and(|limit| limit <= Money::ZERO) {
-            return Err("max_loss must be above zero".to_owned());
+            return Err("max_loss must be above zero".into());
         }
         Ok(Self { params, state: State::default() })
     }

@@ -11,12 +11,14 @@ use silvertine_engine::{
         TopicSet,
     },
     numbers::{Price, Qty},
+    params::InvalidParams,
     text::Symbol,
 };
 
 /// How large and in what kind of orders.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct TargetParams {
     /// The position that a signal of strength one asks for.
     pub unit_qty: Qty,
@@ -26,6 +28,14 @@ pub struct TargetParams {
     /// Which kind of orders.
     #[serde(default)]
     pub order: OrderStyle,
+}
+
+impl TargetParams {
+    /// Market orders towards `unit_qty` at a signal of strength one, in any quantity.
+    #[must_use]
+    pub const fn new(unit_qty: Qty) -> Self {
+        Self { unit_qty, lot: smallest_lot(), order: OrderStyle::Market }
+    }
 }
 
 const fn smallest_lot() -> Qty {
@@ -68,9 +78,9 @@ impl TargetPosition {
     ///
     /// # Errors
     /// Quantities that are not above zero.
-    pub fn new(params: TargetParams) -> Result<Self, String> {
+    pub fn new(params: TargetParams) -> Result<Self, InvalidParams> {
         if params.unit_qty <= Qty::ZERO || params.lot <= Qty::ZERO {
-            return Err("unit_qty and lot must be above zero".to_owned());
+            return Err("unit_qty and lot must be above zero".into());
         }
         Ok(Self { params, state: State::default() })
     }

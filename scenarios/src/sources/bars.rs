@@ -12,7 +12,7 @@ use silvertine_engine::{
 
 use serde::{Deserialize, Serialize};
 
-use super::text::{Format, Parsed, digits, number, shown};
+use super::text::{BadRow, Format, Parsed, digits, number, shown};
 
 const COLUMNS: [&str; 6] = ["timestamp", "open", "high", "low", "close", "volume"];
 
@@ -47,7 +47,7 @@ impl Bars {
 }
 
 impl Format for Bars {
-    fn header(&mut self, line: &[u8]) -> Result<bool, String> {
+    fn header(&mut self, line: &[u8]) -> Result<bool, BadRow> {
         let text = String::from_utf8_lossy(line);
         let names: Vec<String> =
             text.split(',').map(|name| name.trim().to_ascii_lowercase()).collect();
@@ -64,7 +64,7 @@ impl Format for Bars {
         Ok(true)
     }
 
-    fn parse(&mut self, line: &[u8]) -> Result<Option<Parsed>, String> {
+    fn parse(&mut self, line: &[u8]) -> Result<Option<Parsed>, BadRow> {
         let mut cells = [&line[..0]; COLUMNS.len()];
         let mut count = 0;
         for (at, cell) in line.split(|&byte| byte == b',').enumerate() {
@@ -76,7 +76,7 @@ impl Format for Bars {
             }
         }
         if count != self.columns {
-            return Err(format!("has {count} columns instead of {}", self.columns));
+            return Err(format!("has {count} columns instead of {}", self.columns).into());
         }
         let [stamp, open, high, low, close, volume] = cells;
         let stamp = timestamp(stamp)?;

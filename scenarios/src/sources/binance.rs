@@ -20,7 +20,7 @@ use silvertine_engine::{
 
 use super::{
     flat::{Value, data_fields},
-    text::{Format, Parsed, digits, number, shown, symbol},
+    text::{BadRow, Format, Parsed, digits, number, shown, symbol},
 };
 
 /// The format of raw Binance recordings, spot and USD-M futures alike.
@@ -111,15 +111,15 @@ impl<'a> RawTrade<'a> {
 }
 
 impl Format for Binance {
-    fn parse(&mut self, line: &[u8]) -> Result<Option<Parsed>, String> {
+    fn parse(&mut self, line: &[u8]) -> Result<Option<Parsed>, BadRow> {
         let space = line.iter().position(|&byte| byte == b' ');
         let (stamp, json) = line.split_at(space.ok_or("has no receive time in front")?);
         let recv_time =
             digits(stamp).map(Nanos).ok_or("does not begin with a receive time in ns")?;
         let json = &json[1..];
         match stream_kind(json)? {
-            Kind::BookTicker if self.quotes => quote(json, recv_time).map(Some),
-            Kind::Trade if self.trades => trade(json, recv_time),
+            Kind::BookTicker if self.quotes => Ok(Some(quote(json, recv_time)?)),
+            Kind::Trade if self.trades => Ok(trade(json, recv_time)?),
             Kind::BookTicker | Kind::Trade | Kind::Depth => Ok(None),
         }
     }

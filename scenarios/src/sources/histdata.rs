@@ -9,7 +9,7 @@ use silvertine_engine::{
     time::{NANOS_PER_MS, NANOS_PER_SECOND, Nanos, from_civil},
 };
 
-use super::text::{Format, Parsed, digits, fields, number, shown};
+use super::text::{BadRow, Format, Parsed, digits, fields, number, shown};
 
 const EST_BEHIND_UTC_NS: u64 = 5 * 3600 * NANOS_PER_SECOND;
 
@@ -21,7 +21,7 @@ pub struct HistData {
 }
 
 impl Format for HistData {
-    fn parse(&mut self, line: &[u8]) -> Result<Option<Parsed>, String> {
+    fn parse(&mut self, line: &[u8]) -> Result<Option<Parsed>, BadRow> {
         let [stamp, bid, ask, _volume] = fields(line)?;
         let time = est_time(stamp).ok_or_else(|| {
             let shown = shown(stamp);

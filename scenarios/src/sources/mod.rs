@@ -7,9 +7,14 @@
 //! | `histdata` | HISTDATA tick files | quotes |
 //! | `quotes` | Silvertine's own quote recordings | quotes |
 //! | `generator` | a market out of a seed | quotes, trades |
+//! | `workload` | awkward inputs out of a seed, for runs under faults | quotes, trades, bars |
 //! | `ingress` | what outside producers publish to the partition | anything |
 //!
 //! All files may be gzipped. All are read line by line and never held whole.
+//!
+//! A kind of one's own implements [`Source`](silvertine_engine::source::Source) and is registered with
+//! [`Registry::source`](crate::registry::Registry::source). Where it reads a file of lines, a [`Format`] is all it needs:
+//! [`TextSource`] counts lines, keeps the cursor, unpacks gzip, and names the line of a row that makes no sense.
 
 mod bars;
 mod binance;
@@ -21,6 +26,7 @@ mod quotes;
 mod spec;
 mod text;
 
+pub(crate) use self::spec::{SHIPPED, ships};
 pub use self::{
     bars::{Bars, Stamp},
     binance::Binance,
@@ -28,6 +34,6 @@ pub use self::{
     lines::LINE_LIMIT,
     only::Only,
     quotes::{QuoteWriter, Quotes},
-    spec::SourceSpec,
-    text::{Format, Parsed, TextSource},
+    spec::{CustomSource, SourceSpec},
+    text::{BadRow, Format, Parsed, TextSource},
 };

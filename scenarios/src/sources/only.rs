@@ -2,7 +2,7 @@
 
 use silvertine_engine::{event::Body, text::Symbol};
 
-use super::text::{Format, Parsed};
+use super::text::{BadRow, Format, Parsed};
 
 /// Passes over the events of instruments that nobody asked for.
 ///
@@ -16,11 +16,11 @@ pub struct Only<F> {
 }
 
 impl<F: Format> Format for Only<F> {
-    fn header(&mut self, line: &[u8]) -> Result<bool, String> {
+    fn header(&mut self, line: &[u8]) -> Result<bool, BadRow> {
         self.format.header(line)
     }
 
-    fn parse(&mut self, line: &[u8]) -> Result<Option<Parsed>, String> {
+    fn parse(&mut self, line: &[u8]) -> Result<Option<Parsed>, BadRow> {
         let parsed = self.format.parse(line)?;
         Ok(parsed.filter(|parsed| match &parsed.body {
             Body::MarketData(data) => {

@@ -8,7 +8,7 @@ use silvertine_engine::{
     time::Nanos,
 };
 
-use super::text::{self, Format, Parsed, digits, fields, number};
+use super::text::{self, BadRow, Format, Parsed, digits, fields, number};
 
 const HEADER: &str = "time_ns,symbol,bid,bid_qty,ask,ask_qty";
 
@@ -17,15 +17,15 @@ const HEADER: &str = "time_ns,symbol,bid,bid_qty,ask,ask_qty";
 pub struct Quotes;
 
 impl Format for Quotes {
-    fn header(&mut self, line: &[u8]) -> Result<bool, String> {
+    fn header(&mut self, line: &[u8]) -> Result<bool, BadRow> {
         if line.trim_ascii() == HEADER.as_bytes() {
             return Ok(true);
         }
         let found: String = String::from_utf8_lossy(line).chars().take(100).collect();
-        Err(format!("the header must be {HEADER:?}, found {found:?}"))
+        Err(format!("the header must be {HEADER:?}, found {found:?}").into())
     }
 
-    fn parse(&mut self, line: &[u8]) -> Result<Option<Parsed>, String> {
+    fn parse(&mut self, line: &[u8]) -> Result<Option<Parsed>, BadRow> {
         let [time, symbol, bid, bid_qty, ask, ask_qty] = fields(line)?;
         let time = digits(time).map(Nanos).ok_or("time_ns is not a number of nanoseconds")?;
         let symbol = std::str::from_utf8(symbol).map_err(|_| "symbol is not UTF-8".to_owned())?;

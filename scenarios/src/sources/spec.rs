@@ -1,10 +1,12 @@
-//! The kinds of sources that a scenario can name, with their parameters.
+//! The kinds of sources that a scenario can name, with their parameters: those that ship, and those of one's own.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use serde_json::Value;
 use silvertine_engine::{
     numbers::Price,
+    params::InvalidParams,
     source::{Source, SourceError},
     text::{Name, Symbol},
     time::{NANOS_PER_SECOND, Nanos},
@@ -13,14 +15,22 @@ use silvertine_sim::log::workload::{Workload, WorkloadSource};
 use silvertine_trading::generator::{Market, QuoteGenerator};
 
 use super::{Bars, Binance, HistData, Only, Quotes, Stamp, TextSource};
-use crate::runner::RunnerError;
+use crate::registry::{OpenError, Registry, SourceContext};
 
-/// What `${data}` in a path stands for is given from outside: the folder of recorded data.
-const DATA_PLACEHOLDER: &str = "${data}";
+/// The kinds that ship.
+pub(crate) const SHIPPED: [&str; 7] =
+    ["binance", "bars", "histdata", "quotes", "generator", "workload", "ingress"];
+
+/// Whether a kind of source of this name ships.
+pub(crate) fn ships(kind: &str) -> bool {
+    SHIPPED.contains(&kind)
+}
 
 /// A kind of source and its parameters.
+// The derives describe the kinds that ship; the traits, below, tell those from one's own.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+#[serde(remote = "Self", tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+#[non_exhaustive]
 pub enum SourceSpec {
     /// A raw recording of Binance's websocket streams.
     Binance {
@@ -94,6 +104,40 @@ pub enum SourceSpec {
     Workload(Workload),
     /// What outside producers publish to the partition's ingress.
     Ingress {},
+    /// A kind of one's own, which a [`Registry`] knows.
+    #[serde(skip)]
+    Custom(CustomSource),
+}
+
+/// A source of one's own as a scenario describes it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CustomSource {
+    /// Which kind; the registry knows it.
+    pub kind: String,
+    /// The kind's own parameters.
+    #[serde(flatten)]
+    pub params: toml::Table,
+}
+
+impl<'de> Deserialize<'de> for SourceSpec {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // Manifests hold numbers and nulls that TOML has not, so JSON is the wider of the two.
+        let described = Value::deserialize(deserializer)?;
+        let spec = match described.get("kind").and_then(Value::as_str) {
+            Some(kind) if !ships(kind) => CustomSource::deserialize(described).map(Self::Custom),
+            _ => Self::deserialize(described),
+        };
+        spec.map_err(D::Error::custom)
+    }
+}
+
+impl Serialize for SourceSpec {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Custom(custom) => custom.serialize(serializer),
+            shipped => Self::serialize(shipped, serializer),
+        }
+    }
 }
 
 const fn yes() -> bool {
@@ -129,38 +173,35 @@ impl SourceSpec {
     /// Opens the source and says what messages should call it.
     pub(crate) fn open(
         &self,
-        name: Name,
-        folder: &Path,
-        data: Option<&Path>,
-        scenario_seed: u64,
-    ) -> Result<(Box<dyn Source>, String), RunnerError> {
+        registry: &Registry,
+        context: &SourceContext<'_>,
+    ) -> Result<(Box<dyn Source>, String), OpenError> {
+        let name = context.name;
         if let Self::Generator { events: 0, .. } | Self::Workload(Workload { events: 0, .. }) = self
         {
             let path = format!("source {name} (events = 0)");
             return Err(SourceError::Empty { path }.into());
         }
-        let located = |path: &str| {
-            locate(path, folder, data).map_err(|why| RunnerError::SourceParams { name, why })
-        };
-        let params = |why: &str| RunnerError::SourceParams { name, why: why.to_owned() };
         match self {
             Self::Binance { path, quotes, trades, symbols } => {
                 let format = Binance { quotes: *quotes, trades: *trades };
                 let format = Only { format, symbols: symbols.clone() };
-                Ok(text(&located(path)?, name, format)?)
+                text(&context.locate(path)?, name, format)
             }
             Self::Bars { path, symbol, interval_s, timestamp } => {
                 let interval_ns = interval_s
                     .checked_mul(NANOS_PER_SECOND)
                     .filter(|&interval_ns| interval_ns > 0)
-                    .ok_or_else(|| params("interval_s must be at least 1 and in range"))?;
+                    .ok_or_else(|| {
+                        InvalidParams::from("interval_s must be at least 1 and in range")
+                    })?;
                 let format = Bars::new(*symbol, interval_ns, *timestamp);
-                Ok(text(&located(path)?, name, format)?)
+                text(&context.locate(path)?, name, format)
             }
             Self::Histdata { path, symbol } => {
-                Ok(text(&located(path)?, name, HistData { symbol: *symbol })?)
+                text(&context.locate(path)?, name, HistData { symbol: *symbol })
             }
-            Self::Quotes { path } => Ok(text(&located(path)?, name, Quotes)?),
+            Self::Quotes { path } => text(&context.locate(path)?, name, Quotes),
             Self::Generator {
                 symbols,
                 events,
@@ -172,27 +213,29 @@ impl SourceSpec {
                 spread_ticks,
                 trades_per_mille,
             } => {
-                let market = Market {
-                    seed: seed.unwrap_or(scenario_seed),
-                    symbols: symbols.clone(),
-                    start: Nanos(*start_ns),
-                    events: *events,
-                    interval_ns: *interval_ns,
-                    start_price: *start_price,
-                    tick: *tick,
-                    spread_ticks: *spread_ticks,
-                };
-                let generator = QuoteGenerator::new(name, market)
-                    .and_then(|generator| generator.with_trades(*trades_per_mille))
-                    .map_err(|why| RunnerError::SourceParams { name, why: why.to_string() })?;
+                let seed = seed.unwrap_or(context.seed);
+                let mut market = Market::new(seed, symbols.clone(), *events);
+                market.start = Nanos(*start_ns);
+                market.interval_ns = *interval_ns;
+                market.start_price = *start_price;
+                market.tick = *tick;
+                market.spread_ticks = *spread_ticks;
+                let generator =
+                    QuoteGenerator::new(name, market)?.with_trades(*trades_per_mille)?;
                 Ok((Box::new(generator), format!("generator {name}")))
             }
             Self::Workload(workload) => {
-                let source = WorkloadSource::new(name, workload.clone())
-                    .map_err(|why| RunnerError::SourceParams { name, why: why.to_string() })?;
+                let source =
+                    WorkloadSource::new(name, workload.clone()).map_err(InvalidParams::from)?;
                 Ok((Box::new(source), format!("workload {name}")))
             }
-            Self::Ingress {} => Err(params("an ingress is not opened as a file")),
+            Self::Ingress {} => {
+                Err(InvalidParams::from("an ingress is not opened as a file").into())
+            }
+            Self::Custom(CustomSource { kind, params }) => {
+                let source = registry.open_source(kind, params.clone(), context)?;
+                Ok((source, format!("{kind} {name}")))
+            }
         }
     }
 }
@@ -201,18 +244,7 @@ fn text<F: super::Format + 'static>(
     path: &Path,
     name: Name,
     format: F,
-) -> Result<(Box<dyn Source>, String), SourceError> {
+) -> Result<(Box<dyn Source>, String), OpenError> {
     let source = TextSource::open(path, name, format)?;
     Ok((Box::new(source), path.display().to_string()))
-}
-
-/// Where a path of a scenario leads: relative ones start from the scenario's folder.
-fn locate(path: &str, folder: &Path, data: Option<&Path>) -> Result<PathBuf, String> {
-    let Some(rest) = path.strip_prefix(DATA_PLACEHOLDER) else {
-        return Ok(folder.join(path));
-    };
-    let data = data.ok_or_else(|| {
-        format!("path {path:?} needs the folder of recorded data: pass --data DIR or set SILVERTINE_DATA")
-    })?;
-    Ok(data.join(rest.trim_start_matches('/')))
 }

@@ -20,7 +20,7 @@ pub trait Format: Send {
     ///
     /// # Errors
     /// Why this is not a file of this format.
-    fn header(&mut self, line: &[u8]) -> Result<bool, String> {
+    fn header(&mut self, line: &[u8]) -> Result<bool, BadRow> {
         let _no_header_by_default = line;
         Ok(false)
     }
@@ -29,7 +29,24 @@ pub trait Format: Send {
     ///
     /// # Errors
     /// Why it makes no sense, in one line.
-    fn parse(&mut self, line: &[u8]) -> Result<Option<Parsed>, String>;
+    fn parse(&mut self, line: &[u8]) -> Result<Option<Parsed>, BadRow>;
+}
+
+/// Why a line makes no sense, in one line. It converts from text.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct BadRow(String);
+
+impl From<String> for BadRow {
+    fn from(why: String) -> Self {
+        Self(why)
+    }
+}
+
+impl From<&str> for BadRow {
+    fn from(why: &str) -> Self {
+        Self(why.to_owned())
+    }
 }
 
 /// What a line says.
@@ -71,10 +88,9 @@ impl<F: Format> TextSource<F> {
         if self.lines.next()? == Line::End {
             return Ok(());
         }
-        let is_header = self
-            .format
-            .header(self.lines.text())
-            .map_err(|why| SourceError::BadRow { path: self.lines.shown(), line: 1, why })?;
+        let is_header = self.format.header(self.lines.text()).map_err(|BadRow(why)| {
+            SourceError::BadRow { path: self.lines.shown(), line: 1, why }
+        })?;
         if is_header { Ok(()) } else { self.lines.seek(0, 0) }
     }
 }
@@ -91,7 +107,7 @@ impl<F: Format> Source for TextSource<F> {
                     return Err(SourceError::Empty { path: self.lines.shown() });
                 }
                 Line::End => return Ok(None),
-                Line::TooLong => Err(format!("longer than {LINE_LIMIT} bytes")),
+                Line::TooLong => Err(format!("longer than {LINE_LIMIT} bytes").into()),
                 // Blank lines stand at the end of many files.
                 Line::Whole if self.lines.text().is_empty() => continue,
                 Line::Whole => self.format.parse(self.lines.text()),
@@ -110,7 +126,7 @@ impl<F: Format> Source for TextSource<F> {
                         body,
                     })));
                 }
-                Err(why) => {
+                Err(BadRow(why)) => {
                     self.seq += 1;
                     self.bad += 1;
                     return Ok(Some(Row::Bad(shortened(why))));

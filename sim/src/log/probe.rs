@@ -8,10 +8,10 @@ use silvertine_engine::{
     bus::{Context, Figure, Handler, HandlerError, decode_state, encode_state},
     event::{Body, Event, Signal, System, Topic, TopicSet},
     numbers::Ratio,
+    params::InvalidParams,
     text::Symbol,
     time::Nanos,
 };
-use thiserror::Error;
 
 /// Parameters of a [`Probe`].
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -35,11 +35,6 @@ impl Default for ProbeParams {
     }
 }
 
-/// Parameters of a [`Probe`] make no sense.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("signal_every and timer_every must be at least 1")]
-pub struct ProbeError;
-
 /// A handler that does everything a handler can do.
 #[derive(Debug)]
 pub struct Probe {
@@ -62,9 +57,9 @@ impl Probe {
     ///
     /// # Errors
     /// It would signal or set timers on every zeroth event.
-    pub fn new(params: ProbeParams) -> Result<Self, ProbeError> {
+    pub fn new(params: ProbeParams) -> Result<Self, InvalidParams> {
         if params.signal_every == 0 || params.timer_every == 0 {
-            return Err(ProbeError);
+            return Err("signal_every and timer_every must be at least 1".into());
         }
         Ok(Self { params, state: State::default() })
     }

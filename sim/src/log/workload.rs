@@ -9,6 +9,7 @@ use silvertine_engine::{
     event::{Bar, Body, EventId, OperatorAction, Quote, Side, System, Trade},
     log::Message,
     numbers::{Price, Qty},
+    params::InvalidParams,
     park::{ParkedKey, Release},
     rng::mix,
     source::{Input, Row, RowOrigin, Source, SourceCursor, SourceError},
@@ -94,6 +95,12 @@ pub enum WorkloadError {
     /// The last row is later than any input may be.
     #[error("start_ns, events and interval_ns lead past the year 2499")]
     TooLate,
+}
+
+impl From<WorkloadError> for InvalidParams {
+    fn from(error: WorkloadError) -> Self {
+        Self::new(error.to_string())
+    }
 }
 
 fn is_zero(share: &u16) -> bool {

@@ -19,6 +19,7 @@ use silvertine::{
         text::Name,
     },
     scenarios::{
+        registry::Registry,
         runner::{Report, Runner, RunnerError},
         scenario::Scenario,
     },
@@ -175,7 +176,8 @@ impl Bed {
             }
             OwnerId(state.owners)
         };
-        let runner = Runner { resume: true, owner, ..Runner::default() };
+        let mut runner = Runner::new(Registry::standard(), owner);
+        runner.resume = true;
         let clock = RealPauses(self.clone());
         let run = runner.run(scenario, self.log(), clock, Watcher(self.clone()), &stop).await;
         let run = run.map(|(report, _)| report);

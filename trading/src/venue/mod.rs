@@ -18,6 +18,7 @@ use silvertine_engine::{
         Body, Event, Fill, Liquidity, MarketData, Order, OrderStatus, System, Topic, TopicSet,
     },
     numbers::{Money, Ratio},
+    params::InvalidParams,
 };
 
 use self::book::{Book, Execution};
@@ -26,6 +27,7 @@ use crate::by_symbol::BySymbol;
 /// How a venue behaves.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
 pub struct VenueParams {
     /// Engine time from an order's approval (or a cancel request) to its arrival, in microseconds.
     pub latency_us: u64,
@@ -56,9 +58,9 @@ impl SimVenue {
     ///
     /// # Errors
     /// A negative fee: commissions are never negative.
-    pub fn new(params: VenueParams) -> Result<Self, String> {
+    pub fn new(params: VenueParams) -> Result<Self, InvalidParams> {
         if params.maker_fee < Ratio::ZERO || params.taker_fee < Ratio::ZERO {
-            return Err("maker_fee and taker_fee must not be negative".to_owned());
+            return Err("maker_fee and taker_fee must not be negative".into());
         }
         Ok(Self { params, state: State::default() })
     }
