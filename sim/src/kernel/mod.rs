@@ -15,19 +15,19 @@
 //! - [`report`]: how a broken promise is shown;
 //! - [`spell`]: times as people write them.
 //!
-//! Faults that one plane invented and both need:
+//! Faults that the log plane had first and that the worker plane needs as well:
 //!
-//! | fault | from | why the other plane needs it |
-//! |---|---|---|
-//! | `skew` | workers | two owners with different clocks: a successor must not go back in time behind its predecessor |
-//! | `sent_twice` | log | a proxy or a client library repeats a request: settling and publishing must not count twice |
-//! | `stall` | log | a frozen store carries out late what its client has given up |
-//! | `restart` | log | every connection breaks at once, and what is in flight is lost or applied |
-//! | `failover` | log | acknowledged publications and settlements are gone; members must notice |
-//! | `clock_jump` | log | leases, retries and idempotency windows are measured by clocks |
+//! | fault | why |
+//! |---|---|
+//! | `sent_twice` | a proxy or a client library repeats a request: publishing and settling must not count twice |
+//! | `stall` | a frozen store carries out late what its clients have given up |
+//! | `restart` | every connection breaks at once, and what is in flight is lost or applied |
+//! | `failover` | acknowledged publications and settlements are gone |
+//! | `clock_jump` | claims, retries and idempotency windows are measured by the store's clock |
 //!
-//! What stays with one plane: damaged snapshots and entries (streams have none), and dead letters, ordering
-//! keys and circuits of members (the log has none).
+//! The other way round nothing is missing: the worker plane's `outage` is the log plane's `disconnect`, and its `skew`
+//! (clocks of several members differ) is `clock_jump` where one owner writes at a time. Damaged snapshots and entries stay with the
+//! log, for streams have none; dead letters, ordering keys and killing messages stay with workers.
 
 pub mod catalogue;
 pub mod coverage;

@@ -1,6 +1,6 @@
-//! Where it can be, everything: a crash at every operation, and every plan of up to two faults over a tiny run.
+//! Exhaustive plans: a crash at every operation of a run, and every plan of up to two faults over a tiny run.
 //!
-//! Random plans find what is likely; these find what is near. Most bugs of crash consistency show with
+//! Random plans find bugs that are likely; these find all that need few steps. Most bugs of crash consistency show with
 //! few operations and few faults (Mohan et al., *Finding crash-consistency bugs with bounded black-box crash
 //! testing*, OSDI 2018).
 
@@ -22,7 +22,7 @@ pub enum Exhaustive {
     Pairs,
 }
 
-/// Inputs of the run whose every step crashes.
+/// Inputs of the run that is crashed at every step.
 const CRASHED_INPUTS: u64 = 24;
 /// Operations that the second run of a plan may have more than its first.
 const MARGIN: u64 = 2;

@@ -15,7 +15,7 @@ use super::{
 pub struct Report {
     /// The first promise that was broken.
     pub violation: Option<Violation>,
-    /// The run was stopped before its end: what must hold of the end was not looked at.
+    /// The run was stopped before its end; what must hold at the end was not checked.
     pub stopped: bool,
     /// Digest of the log that the run left.
     pub digest: Digest,

@@ -29,7 +29,7 @@ impl SetupError {
 
 /// A run that can be begun any number of times, each time from nothing.
 ///
-/// Everything it hands out must be the same every time; what differs is what the simulator looks for.
+/// Everything that it hands out must be the same every time: the simulator takes any difference for a broken promise.
 pub trait Subject {
     /// The log underneath; the default one is empty, and its futures must be ready at once.
     type Log: EventLog + Default;

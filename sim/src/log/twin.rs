@@ -41,7 +41,7 @@ pub struct Reference {
 }
 
 impl Reference {
-    /// Works it out. Once `stop` is raised it is of a beginning of the inputs, and nothing may be compared with it.
+    /// Runs the inputs without faults. Once `stop` is raised it covers only their beginning, and nothing may be compared with it.
     ///
     /// # Errors
     /// The subject cannot be set up.
@@ -60,9 +60,10 @@ pub(crate) struct Twin {
     pub(crate) duplicates: u64,
     pub(crate) figures: Vec<(Name, &'static str, Figure)>,
     pub(crate) state: Vec<u8>,
-    /// What it broke itself.
+    /// A promise that it broke itself.
     pub(crate) violation: Option<Violation>,
-    /// What came of executing its log again and auditing it: what there was to see. It holds of any log that is the same.
+    /// The sights in its log, or the promise that executing it again and auditing it broke. Both hold for any log that is the
+    /// same.
     pub(crate) judged: Result<Vec<Sight>, Violation>,
 }
 

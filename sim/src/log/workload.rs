@@ -1,4 +1,5 @@
-//! Inputs out of a seed, meant to be awkward: bursts at one instant, late rows, duplicates, rows that make no sense.
+//! Inputs drawn from a seed, with everything that real ones do wrong: bursts at one instant, late rows, duplicates, rows that make no
+//! sense.
 //!
 //! Row `n` depends on the seed and on `n` alone, so reading can begin anywhere.
 

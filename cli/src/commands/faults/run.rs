@@ -135,7 +135,7 @@ fn print_text(args: &RunArgs, scenario: &Scenario, report: &Report) {
     );
     println!("  trace    {}", report.trace.hash());
     println!("  digest   {}", report.digest);
-    let Some(Violation { promise, what, expected, actual }) = &report.violation else {
+    let Some(violation) = &report.violation else {
         if report.stopped {
             println!("  stopped: no promise broken so far");
             return;
@@ -143,8 +143,7 @@ fn print_text(args: &RunArgs, scenario: &Scenario, report: &Report) {
         println!("  good: the same log, state and figures as without faults; no promise broken");
         return;
     };
-    println!("broke {promise}: {}", promise.meaning());
-    println!("  {what}\n    expected  {expected}\n    actual    {actual}");
+    println!("{violation}");
     println!("  what happened last:");
     let timeline = report.timeline();
     for happened in &timeline[timeline.len().saturating_sub(SHOWN)..] {

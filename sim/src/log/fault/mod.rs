@@ -26,7 +26,7 @@ pub enum Scope {
     Damage,
     /// The engine's process.
     Process,
-    /// The wall clock; only runs on the wall clock can feel it.
+    /// The wall clock; it has an effect only in runs on the wall clock.
     Clock,
     /// A producer of ingress messages; only runs with an ingress have one.
     Producer,
@@ -149,7 +149,7 @@ impl fmt::Display for When {
 }
 
 impl When {
-    /// The number in it, by which it can be earlier or later.
+    /// The count or time at which it strikes, so that shrinking can lower it.
     pub(crate) fn count_mut(&mut self) -> Option<&mut u64> {
         match self {
             Self::Op(_, n) | Self::Events(n) | Self::Time(n) => Some(n),

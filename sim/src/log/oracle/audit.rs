@@ -1,5 +1,5 @@
-//! Reads a finished log and the calls of a watched re-execution, and checks what neither could know of the
-//! other: causes and timers here, deliveries beside it.
+//! Compares a finished log with the calls of a watched re-execution: causes and timers here, who was handed what in
+//! `deliveries`.
 
 use silvertine_engine::{
     engine::EngineConfig,

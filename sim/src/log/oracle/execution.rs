@@ -1,4 +1,4 @@
-//! A log executed again under watch: gives the state that its owner has, and then everything there is to audit.
+//! Executes a log again with watched handlers: the state must be the one its owner has, and the calls are there to audit.
 
 use std::{collections::BTreeMap, fmt::Display};
 
@@ -37,7 +37,7 @@ pub(crate) struct Executed {
     calls: Calls,
     config: EngineConfig,
     parked: Parked,
-    /// From its beginning.
+    /// It was executed from its beginning.
     is_whole: bool,
 }
 
@@ -97,7 +97,7 @@ impl Execution {
 }
 
 impl Executed {
-    /// Audits the log; `counts` are the totals that its owner reports. Returns what there was to see.
+    /// Audits the log; `counts` are the totals that its owner reports. Returns the sights in it.
     pub(crate) fn judge(&self, counts: &Counts) -> Result<Vec<Sight>, Violation> {
         let mut sights = audit(&self.events, &self.calls, &self.config, &self.parked)?;
         if self.is_whole {

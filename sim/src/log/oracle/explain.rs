@@ -1,4 +1,4 @@
-//! A run may end badly only because of a fault that was there, and it must say which.
+//! Judges how owners fail: an owner may fail only because of a fault that struck it, and its error must say which.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::log::{
     world::{process::Process, server::Server},
 };
 
-/// What an owner's bad end shows, or the promise that it breaks.
+/// What an owner's error shows was reached, or the promise that it breaks.
 pub(crate) fn explain<L>(
     error: &RunError,
     process: &Process,
@@ -110,7 +110,7 @@ impl<L> BadEnd<'_, L> {
         self.server.witness.lease.is_some_and(|lease| Some(lease) != self.process.lease)
     }
 
-    /// That it is fenced is an owner's last word only when nothing is lost as far as it can know.
+    /// An owner may report that it is fenced only if, as far as it can know, nothing is lost; otherwise it must report the loss.
     fn may_say_fenced(&self) -> bool {
         let Process { lost, blind, looked, acknowledged, .. } = self.process;
         let saw_all = looked.is_some_and(|head| head >= *acknowledged);
@@ -128,7 +128,7 @@ impl<L> BadEnd<'_, L> {
         same(Promise::Durability, what, &truth, &(expected, head))
     }
 
-    /// Giving up is right only after the time that was asked for.
+    /// Checks that an operation was given up no earlier than configured.
     fn waited_long_enough(&self, why: &LogError) -> Result<Sight, Violation> {
         let asked = match why.operation {
             "acquire" => self.retry.give_up_acquiring_after,

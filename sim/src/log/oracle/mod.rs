@@ -1,8 +1,8 @@
 //! Oracles: what must hold at every moment of a run, faults or not.
 //!
 //! The module `witness` keeps a naive model of the log beside the real one and compares every answer; `audit`
-//! reads a finished log without the engine's help; `explain` judges bad ends. An oracle is never switched
-//! off because of a fault: what a fault may excuse is decided case by case.
+//! reads a finished log without the engine's help; `explain` judges how owners fail. No fault switches an oracle
+//! off: what a fault may excuse is decided case by case.
 
 mod audit;
 mod calls;

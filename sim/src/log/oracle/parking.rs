@@ -1,4 +1,4 @@
-//! What is parked, kept a second time: a naive model that reads along with a finished log.
+//! A naive model of what is parked, which follows a finished log entry by entry.
 //!
 //! Per handler and key the order is kept, nothing of a parked key is handed out before its release, and in the end every
 //! event was handed out, was given up by an operator, or is still parked.
@@ -37,7 +37,7 @@ impl Lanes {
     }
 }
 
-/// Reads along.
+/// The model.
 pub(crate) struct Parking {
     topics: TopicSet,
     capacity: usize,

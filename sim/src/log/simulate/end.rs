@@ -146,7 +146,7 @@ impl<S: Subject> End<'_, S> {
     }
 }
 
-/// A reader that misses a single trimmed entry is told, too. Owners hardly ever stand right there.
+/// A reader that misses a single trimmed entry must be told. Owners hardly ever begin to read there, so it is tried here.
 fn check_floor<L: EventLog>(log: &L, trimmed: Pos) -> Result<(), Violation> {
     if trimmed == Pos::ZERO {
         return Ok(());

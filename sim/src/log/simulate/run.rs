@@ -39,11 +39,12 @@ use crate::log::{
     },
 };
 
-/// Steps that a run may take for each input, on top of a number that suits any run.
+/// Steps that a run may take for each input, on top of [`STEPS_BASE`]; one that takes more does not end.
 const STEPS_PER_INPUT: u64 = 400;
+/// Steps that a run without inputs may take.
 const STEPS_BASE: u64 = 200_000;
-/// Owners that a run may start, on top of one for each second that its faults last: none follows
-/// another sooner for long.
+/// Owners that a run may start, on top of one for each second that its faults last: a supervisor waits about a second
+/// before it starts another one.
 const OWNERS_BASE: u64 = 1_000;
 
 type Running<'a> = Pin<Box<dyn Future<Output = Ended> + 'a>>;
@@ -240,7 +241,7 @@ impl<'a, S: Subject> Run<'a, S> {
         }
     }
 
-    /// What happens next, unless a promise is broken. Drops what processes were doing that have died meanwhile.
+    /// The next event, unless a promise is broken. Drops the futures of processes that have died meanwhile.
     fn next(&mut self) -> Option<Next> {
         let mut world = self.world.lock();
         for (process, future) in world.processes.iter().zip(&mut self.futures) {
@@ -291,7 +292,7 @@ impl<'a, S: Subject> Run<'a, S> {
         Ok(())
     }
 
-    /// Starts a producer, unless it is at work. One that died begins with its first message, having kept no notes; one
+    /// Starts a producer, unless it is running. One that died begins with its first message, because it kept no notes; one
     /// that was done sends its last messages again.
     fn start_producer(&mut self, number: usize) {
         let ours = |p: &Process| p.role == Role::Producer { number } && !p.dead;
@@ -418,7 +419,7 @@ impl<'a, S: Subject> Run<'a, S> {
         end::End { subject: *subject, reference, world, config, outcome, engine }.check()
     }
 
-    /// Says who waits for what.
+    /// Breaks LIVENESS, and says who waits for what.
     fn stuck(&self, what: &str) {
         let mut world = self.world.lock();
         let waiting: Vec<String> = world

@@ -1,4 +1,4 @@
-//! The client's side once it has asked: answers arrive, or something else does in their place.
+//! The client's side after a request was sent: the server's answer arrives, or a time-out, or the news that the connection broke.
 
 use silvertine_engine::{
     driver::RetryConfig,
@@ -20,11 +20,11 @@ use crate::{
     },
 };
 
-/// Attempts that may fail within one second of virtual time; more is a storm.
+/// Attempts of one process that may fail within one second of virtual time; more means that it retries without a pause.
 const FAILURES_PER_SECOND: usize = 60;
 
 impl<L: EventLog + Default> World<L> {
-    /// Which process an answer is for, now that it arrives; `None` when it arrived before.
+    /// An answer arrives. Returns the process that waits for it; `None` when it has one already, or is dead.
     pub(crate) fn deliver(&mut self, id: u64) -> Option<usize> {
         let pending = self.pending.get_mut(id).filter(|pending| !pending.delivered)?;
         pending.delivered = true;
@@ -42,7 +42,7 @@ impl<L: EventLog + Default> World<L> {
         Some(process)
     }
 
-    /// The answer to an operation, once it is there.
+    /// Hands the answer of an operation to its process, once it has arrived.
     pub(crate) fn take_answer(&mut self, id: u64) -> Option<Result<Answer, LogError>> {
         self.pending.get(id).filter(|pending| pending.delivered)?;
         let pending = self.pending.remove(id)?;
@@ -59,7 +59,7 @@ impl<L: EventLog + Default> World<L> {
         Some(answer)
     }
 
-    /// A process sleeps.
+    /// Checks, when a process sleeps before a further attempt, that it gives up in time.
     pub(crate) fn check_patience(&mut self, process: usize, pause_ns: u64) {
         let Some((operation, waited)) = self.processes[process].add_pause(pause_ns) else { return };
         let RetryConfig { give_up_after, give_up_acquiring_after, .. } = self.retry;
@@ -82,7 +82,7 @@ impl<L: EventLog + Default> World<L> {
         }
     }
 
-    /// What the frozen server does not answer in time is given up.
+    /// The client gives up on an operation that the frozen server does not answer in time.
     pub(super) fn time_out(&mut self, op: u64) {
         let Some(pending) = self.pending.get(op).filter(|p| p.answer.is_none()) else { return };
         let deadline = pending.asked_at + TIMEOUT_NS;
@@ -104,7 +104,7 @@ impl<L: EventLog + Default> World<L> {
         }
     }
 
-    /// Too many failed attempts within a second are a storm.
+    /// Checks that failed attempts do not follow each other without a pause.
     fn note_failure(&mut self, process: usize) {
         let now = self.now();
         let failures = &mut self.processes[process].failures;

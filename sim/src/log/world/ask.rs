@@ -60,7 +60,7 @@ impl<L: EventLog + Default> World<L> {
         id
     }
 
-    /// Whatever an owner commits, its twin wrote too.
+    /// Checks that every entry of a commit is the one that the twin has at its place.
     fn compare_with_twin(&self, entries: &Batch) -> Result<(), Violation> {
         let Some(twin) = &self.twin else { return Ok(()) };
         let differs = |entry: &EntryRef<'_>| {
@@ -87,7 +87,7 @@ impl<L: EventLog + Default> World<L> {
         faults
     }
 
-    /// Lets a fault strike at this operation. Whether it decides what becomes of the request.
+    /// Lets a fault strike at this operation. Returns whether the fault decides what becomes of the request.
     fn strike_request(&mut self, at: usize, id: u64, request: &Arc<Request>, arrives: u64) -> bool {
         let fault = self.faults[at];
         let Some(&Pending { process, .. }) = self.pending.get(id) else { return false };

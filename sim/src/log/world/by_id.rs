@@ -1,7 +1,7 @@
-//! The few things that are under way at once, by their number.
+//! A small map by number for the few operations that are under way at once.
 //!
-//! Numbers are given in order, so a plain list is sorted; a tree would take and give back a node of kilobytes for
-//! nearly every one of them.
+//! Numbers are given in ascending order, so a plain list stays sorted. A tree would allocate and free a node of kilobytes for
+//! nearly every operation.
 
 #[derive(Debug)]
 pub(super) struct ById<T>(Vec<(u64, T)>);
@@ -17,7 +17,7 @@ impl<T> ById<T> {
         self.0.binary_search_by_key(&id, |&(id, _)| id).ok()
     }
 
-    /// Adds something under a number above all others.
+    /// Adds a value under a number above all others.
     pub(super) fn push(&mut self, id: u64, thing: T) {
         debug_assert!(self.0.last().is_none_or(|&(last, _)| last < id), "numbers are in order");
         self.0.push((id, thing));

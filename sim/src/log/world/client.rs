@@ -1,4 +1,4 @@
-//! What a process holds of the world: the log, the clock, the inputs and an observer, all simulated.
+//! What the driver of a process is given: a simulated log, clock, feed and observer.
 
 use std::{
     future::Future,
@@ -65,7 +65,7 @@ impl<L: EventLog + Default> Future for Asked<L> {
     }
 }
 
-/// An operation's answer is of the operation's own kind.
+/// Awaits an answer, which must be of the operation's kind.
 macro_rules! expect {
     ($asked:expr, $variant:ident) => {
         match $asked.await? {
@@ -197,10 +197,10 @@ impl<L: EventLog + Default> Future for Slept<L> {
     }
 }
 
-/// Inputs, and the place at which a process can die between two of them.
+/// The inputs; a process that has died between two of them gets no further one.
 pub(crate) struct SimFeed<L> {
     pub(crate) inner: Inputs<L>,
-    /// Set by the observer: it died with the last input in its hands.
+    /// Set by the observer when the process has died while it handled the last input.
     pub(crate) died: Arc<AtomicBool>,
 }
 

@@ -1,8 +1,8 @@
 //! The simulated world: one server that holds the log, the processes that use it, and what goes wrong between them.
 //!
-//! Everything happens in a queue ordered by (virtual time, order of planning). An operation is data: a
-//! request that takes effect at one time and is answered at another, each of which a fault may prevent,
-//! delay or repeat. A process that dies drops its future; its requests live on.
+//! Everything that happens is an event of one queue. An operation is data: a request that takes effect at one time and is
+//! answered at another, and a fault may prevent, delay or repeat either. A process that dies drops its future; its
+//! requests stay on their way. The files build on each other in this order: `requests`, `answer`, `effect`, `strike`, `ask`.
 
 mod answer;
 mod ask;
@@ -92,7 +92,7 @@ pub(crate) enum Next {
 /// What the world knows of a producer, whichever process it is in.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Producer {
-    /// It was told to send again from an earlier message.
+    /// It must send again from an earlier message.
     pub(crate) resend: bool,
     /// All its messages are acknowledged.
     pub(crate) done: bool,
@@ -116,9 +116,9 @@ pub(crate) struct World<L> {
     by_op: BTreeMap<(OpKind, u64), Vec<usize>>,
     by_events: BTreeMap<u64, Vec<usize>>,
     when_idle: VecDeque<usize>,
-    /// Answers that a system with nothing to do is still watched for.
+    /// Answers to wait for before an idle system may end, after a fault struck it.
     watched: u32,
-    /// Struck, and waiting for the next operation of their kind.
+    /// Faults whose time has come, and that strike the next operation of their kind.
     armed: Vec<usize>,
     /// Faults that did strike.
     pub(crate) struck: u64,
@@ -131,7 +131,7 @@ pub(crate) struct World<L> {
     origin: Option<Nanos>,
     wall_clock: WallClock,
     pub(crate) producers: Vec<Producer>,
-    /// What struck and counts only once somebody feels it, with the phase in which it struck.
+    /// Faults that struck and count only once they have an effect, with the phase in which they struck.
     unfelt: Vec<(FaultKind, Phase)>,
     /// The log of the fault-free twin, where there is one.
     twin: Option<Arc<Batch>>,
@@ -201,7 +201,7 @@ impl<L: EventLog + Default> World<L> {
         self.queue.pop()
     }
 
-    /// The storm is over: no further fault strikes, and what lasts ends.
+    /// From now on no fault strikes, and lasting states of the server end.
     pub(crate) fn end_faults(&mut self) {
         self.by_op.clear();
         self.by_events.clear();
@@ -217,7 +217,7 @@ impl<L: EventLog + Default> World<L> {
         mix(self.seed, self.draws) % bound
     }
 
-    /// From 20 to 200 microseconds: one way through a network in one house.
+    /// One way through a local network: from 20 to 200 microseconds.
     fn latency(&mut self) -> u64 {
         20_000 + self.draw(180_000)
     }
@@ -242,7 +242,7 @@ impl<L: EventLog + Default> World<L> {
         self.wall_clock.read(self.now())
     }
 
-    /// An input of this time is being handled: virtual time gets there.
+    /// Moves virtual time to an input that is being handled.
     pub(crate) fn advance_to_input(&mut self, recv_time: Nanos) {
         let origin = *self.origin.get_or_insert(recv_time);
         self.queue.advance_to(recv_time.0.saturating_sub(origin.0));

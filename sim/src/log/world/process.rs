@@ -38,7 +38,7 @@ pub(crate) struct Process {
     pub(crate) acknowledged: Pos,
     /// How far it has read the ingress.
     pub(crate) read: Option<IngressCursor>,
-    /// What it was told is committed is gone.
+    /// Something that it was told is committed has been lost.
     pub(crate) lost: bool,
     /// The head that the log last showed it, when it looked or with a refusal.
     pub(crate) looked: Option<Pos>,
@@ -73,8 +73,8 @@ impl Process {
         }
     }
 
-    /// It sleeps, perhaps before a further attempt: how long that has waited by then. What counts is what it
-    /// sleeps, not what it says.
+    /// Notes that it sleeps. Before a further attempt of an operation, returns which one, and how long that one will have
+    /// waited by then. Counted is what it sleeps, not what it says.
     pub(super) fn add_pause(&mut self, pause_ns: u64) -> Option<(&'static str, Duration)> {
         let operation = self.resting_for.take()?;
         let waited_ns = self.waited_ns.entry(operation).or_default();

@@ -1,4 +1,5 @@
-//! The simulated server: the log underneath, the witness beside it, and the states that it answers from.
+//! The simulated server: it carries requests out on a real log, asks the witness about every answer, and refuses requests while it is
+//! in a state that refuses them.
 
 use std::{
     panic::{self, AssertUnwindSafe},
@@ -19,11 +20,11 @@ use crate::{
 pub(crate) struct Server<L> {
     log: L,
     pub(crate) witness: Witness,
-    /// Every write carried out, where some may be lost again.
+    /// Every write carried out, kept where a fault may lose some of them.
     history: Option<Vec<Arc<Request>>>,
     states: States<FaultKind>,
     damage: Option<(FaultKind, Pos)>,
-    /// Somebody has come across the damage.
+    /// A reader has met the damaged record.
     damage_read: bool,
     /// A record was damaged at some time.
     pub(crate) was_damaged: bool,
@@ -66,12 +67,12 @@ impl<L: EventLog + Default> Server<L> {
         self.damage = None;
     }
 
-    /// Nothing can be sent to it.
+    /// Whether nothing can be sent to it.
     pub(crate) fn is_away(&self, now: u64) -> bool {
         self.states.is_in(FaultKind::Disconnect, now) || self.is_gone(now)
     }
 
-    /// There is no server.
+    /// Whether there is no server.
     pub(crate) fn is_gone(&self, now: u64) -> bool {
         self.states.is_in(FaultKind::Restart, now)
     }
@@ -122,7 +123,7 @@ impl<L: EventLog + Default> Server<L> {
         self.was_damaged |= self.damage.is_some();
     }
 
-    /// Somebody came across the damage and commits all the same; then it is past.
+    /// Called at a commit: whether its owner met the damage and recovered in spite of it. Then the damage is over.
     pub(crate) fn recovered_from_damage(&mut self) -> bool {
         let recovered = self.damage_read && self.damage.is_some();
         if recovered {
@@ -131,7 +132,7 @@ impl<L: EventLog + Default> Server<L> {
         recovered
     }
 
-    /// Somebody puts the damaged record back.
+    /// An operator restores the damaged record.
     pub(crate) fn repair(&mut self) {
         self.damage = None;
         self.damage_read = false;

@@ -1,4 +1,4 @@
-//! Faults that strike the server, its processes or their clocks; what strikes one request is decided where it is asked.
+//! Faults that strike the server, the processes or the clock. Faults of one request are decided in `ask`.
 
 use silvertine_engine::log::EventLog;
 
@@ -10,7 +10,7 @@ use crate::log::{
     trace::What,
 };
 
-/// Answers for which a system is watched that was struck with nothing to do.
+/// Answers to wait for after a fault struck an idle system.
 const WATCHED: u32 = 6;
 
 impl<L: EventLog + Default> World<L> {
@@ -55,8 +55,8 @@ impl<L: EventLog + Default> World<L> {
         }
     }
 
-    /// An answer has come and there is nothing to do: whether that may be the end. Before it, what is to strike an idle
-    /// system does, and what comes of it is waited for.
+    /// Called at every answer while there is nothing to do: lets the next fault strike that is planned for an idle system.
+    /// Returns whether the run may end: no such fault is left, and its consequences had time to show.
     pub(crate) fn strike_when_idle(&mut self) -> bool {
         if let Some(fault) = self.when_idle.pop_front() {
             self.watched = WATCHED;
@@ -82,7 +82,7 @@ impl<L: EventLog + Default> World<L> {
         self.coverage.fire(kind, phase);
     }
 
-    /// Somebody feels what faults of this kind have done: the wall clock was read, a message is sent again.
+    /// Counts faults of this kind that have struck, now that they have an effect: the wall clock is read, a message is sent again.
     pub(crate) fn count_felt(&mut self, kind: FaultKind) {
         for (_, phase) in
             self.unfelt.extract_if(.., |(unfelt, _)| *unfelt == kind).collect::<Vec<_>>()
@@ -97,7 +97,7 @@ impl<L: EventLog + Default> World<L> {
         owner.map_or(Phase::Down, |owner| owner.phase)
     }
 
-    /// Producers lose their place and send again from an earlier message; those that were done begin anew for it.
+    /// Producers lose their place and send again from an earlier message; those that were done are started again for it.
     fn restart_producers(&mut self) {
         for number in 0..self.producers.len() {
             self.producers[number].resend = true;
