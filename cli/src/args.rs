@@ -66,14 +66,14 @@ pub(crate) struct RunArgs {
     /// Go on where an earlier run stopped or crashed.
     #[arg(long)]
     pub resume: bool,
-    /// Go on behind the halt recorded at this position, and say so in the log; stops at any other.
+    /// Continue past the halt recorded at this position, and record that in the log; any other halt still stops the run.
     #[arg(long, requires = "resume", value_name = "POSITION")]
     pub past_halt: Option<Pos>,
-    /// Try the events that are parked for a handler and an instrument again, in order, and say so in the log; HANDLER
-    /// alone for events without an instrument.
+    /// Retry the events parked for a handler and an instrument, in order, and record that in the log; HANDLER alone for
+    /// events without an instrument.
     #[arg(long, requires = "resume", value_name = "HANDLER:SYMBOL")]
     pub release: Vec<ParkedKey>,
-    /// The same, but give up the event that the handler failed on and begin behind it.
+    /// The same, but skip the event that the handler failed on and continue with the next.
     #[arg(long, requires = "resume", value_name = "HANDLER:SYMBOL")]
     pub release_past: Vec<ParkedKey>,
     /// Pace of a virtual clock: max, or a multiple of recorded time such as 1x, 10x.
@@ -103,7 +103,7 @@ pub(crate) struct RunArgs {
 }
 
 impl RunArgs {
-    /// A key that is asked to be released with its first event and without it.
+    /// A key that is named in both `--release` and `--release-past`.
     pub fn released_both_ways(&self) -> Option<ParkedKey> {
         self.release.iter().find(|key| self.release_past.contains(key)).copied()
     }
@@ -167,7 +167,7 @@ pub(crate) struct BenchArgs {
   silvertine sim --workers --seeds 10000 --jobs 2
 A seed that breaks a promise is shrunk and written as a scenario; `silvertine run FILE` shows it again.")]
 pub(crate) struct SimArgs {
-    /// The scenario whose handlers are run; handlers that do a bit of everything when absent.
+    /// The scenario whose handlers are run; without it, built-in handlers that use every feature of the engine.
     pub scenario: Option<PathBuf>,
     /// How many seeds; 1000 when there is no --time either.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..), value_name = "N")]

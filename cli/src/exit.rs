@@ -73,12 +73,12 @@ impl From<Exit> for ExitCode {
 
 /// Says a line on stderr.
 pub(crate) fn say(line: impl Display) {
-    // Where stderr cannot be written, only the exit code can still tell; `eprintln!` would panic and lose it too.
+    // Where stderr cannot be written, only the exit code can report; `eprintln!` would panic and lose that too.
     let _ = writeln!(io::stderr().lock(), "{}: {line}", program());
 }
 
-/// A message without what may be a password: in whatever looks like the address of a server, well spelt or not, all
-/// that stands before its last @.
+/// Removes what may be a password: in any word that looks like the address of a server, well-formed or not, everything
+/// before its last @.
 pub(crate) fn without_passwords(text: &str) -> String {
     let quoted = text.split_once("invalid value '").and_then(|(before, rest)| {
         let (value, behind) = rest.split_once("' for '")?;
@@ -106,8 +106,7 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    /// Standard output took no more. Where its reader has gone, such as `head`, that is what it wanted, and nothing
-    /// needs to be said.
+    /// Standard output cannot be written. Where its reader has closed it, as `head` does, that is no failure to report.
     pub(crate) fn unwritable(why: &io::Error) -> Self {
         match why.kind() {
             io::ErrorKind::BrokenPipe => Self::new(Exit::OutputFailed, ""),
@@ -115,7 +114,7 @@ impl Failure {
         }
     }
 
-    /// A failure with this code and line; nothing is said where the line is empty.
+    /// A failure with this code and line; an empty line is not printed.
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
         // Messages of other libraries may run over several lines.
         let message: String = message.into();
@@ -137,7 +136,7 @@ impl From<LogError> for Failure {
             LogErrorKind::Corrupt { .. }
             | LogErrorKind::TooNew { .. }
             | LogErrorKind::Foreign { .. } => (Exit::LogUnreadable, ""),
-            // The address that somebody typed; any other call is ours.
+            // The address was typed by the user; any other invalid call is a bug of ours.
             LogErrorKind::Invalid { .. } if error.operation == "open" => (Exit::Usage, ""),
             LogErrorKind::Invalid { .. } => (Exit::Unexpected, ""),
             _ => (Exit::LogUnavailable, ""),

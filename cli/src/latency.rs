@@ -6,15 +6,15 @@ use std::time::Instant;
 use hdrhistogram::Histogram;
 use silvertine_engine::driver::{Observer, Progress};
 
-/// The longest latency that is told apart: one hour.
+/// The longest latency that is recorded: one hour.
 const LONGEST_NS: u64 = 3_600_000_000_000;
 
 /// Records the latency of every input, in nanoseconds with three significant digits.
 pub(crate) struct LatencyRecorder<O> {
-    /// Who else watches.
+    /// The observer behind it.
     pub inner: O,
     taken: Vec<Instant>,
-    /// What was measured.
+    /// The latencies so far.
     pub histogram: Histogram<u64>,
 }
 

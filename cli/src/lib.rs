@@ -11,9 +11,9 @@
 //! }
 //! ```
 //!
-//! What a command does lives in its own file; what things mean lives in the libraries.
+//! Each command has a file of its own and only wires the libraries together.
 
-// It panics where stderr cannot be written; `exit::say` does not.
+// `eprintln!` panics where stderr cannot be written; `exit::say` does not.
 #![warn(clippy::print_stderr)]
 
 mod args;
@@ -67,7 +67,7 @@ pub fn main(registry: Registry) -> ExitCode {
         Err(payload) => {
             let text = payload.downcast_ref::<String>().map(String::as_str);
             let text = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("?");
-            // What the standard library makes of a reader that went away, such as `head`.
+            // The standard library panics so when the reader of stdout, such as `head`, has closed it.
             if let Some(why) = text.strip_prefix("failed printing to stdout: ") {
                 if !why.starts_with("Broken pipe") {
                     say(format_args!("stdout: {why}"));
@@ -80,13 +80,13 @@ pub fn main(registry: Registry) -> ExitCode {
     }
 }
 
-/// What clap has to say instead of a command: help on stdout, mistakes on stderr.
+/// Prints what clap answers instead of a command: help on stdout, mistakes on stderr.
 fn answer_with(answer: &clap::Error) -> Exit {
     if answer.use_stderr() {
-        // It quotes what was typed.
+        // The answer quotes what the user typed, perhaps with a password.
         let text = answer.render().to_string();
         let shown = without_passwords(&text);
-        // Where stderr cannot be written, the exit code still tells.
+        // Where stderr cannot be written, the exit code still reports the mistake.
         let _printed = if shown == text { answer.print() } else { write!(io::stderr(), "{shown}") };
         return Exit::Usage;
     }
@@ -114,7 +114,7 @@ fn start_logging(verbose: u8) {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(false)
-        // It would tell of a stderr that cannot be written on stderr, and panic.
+        // Without this, tracing would report an unwritable stderr on stderr, and panic.
         .log_internal_errors(false)
         .init();
 }

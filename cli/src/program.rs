@@ -1,11 +1,11 @@
-//! What the running program is called: messages and help must name the program that a user typed, which need not be
+//! The name of the running program: messages and help name the program that the user typed, which need not be
 //! `silvertine`.
 
 use std::{env, path::Path, sync::OnceLock};
 
 use clap::Command;
 
-/// What the commands are called where they ship.
+/// The name of the program that ships.
 const SHIPPED: &str = "silvertine";
 
 /// The name of the running program, without its folder.
@@ -18,7 +18,7 @@ pub(crate) fn program() -> &'static str {
     })
 }
 
-/// Makes the command line, with its examples, speak of the running program.
+/// Puts the running program's name into the command line and its examples.
 pub(crate) fn named(command: Command) -> Command {
     let program = program();
     let command = command.name(program).bin_name(program);

@@ -1,4 +1,4 @@
-//! A progress bar on a terminal, words about retries anywhere.
+//! Progress: a bar on a terminal, and a line on stderr when the log stops answering.
 
 use std::{io::IsTerminal, time::Duration};
 

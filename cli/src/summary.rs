@@ -167,8 +167,7 @@ impl Summary<'_> {
     }
 }
 
-/// One JSON object on stdout for a run that a failing handler halted: what it would go on behind. The totals are those of
-/// `verify`.
+/// Prints one JSON object for a run that a failing handler halted: where, and why. `verify` gives the totals.
 pub(crate) fn print_halt_json(scenario: Name, log: &LogAddress, halt: &Halt) -> io::Result<()> {
     let object = json!({
         "schema_version": 1, "scenario": scenario, "log": log.to_string(), "end": "halted",
@@ -196,7 +195,7 @@ pub(crate) fn parked_json(parked: &[Parked]) -> Value {
     parked.iter().map(object).collect()
 }
 
-/// A count with its thousands apart.
+/// A count with spaces between thousands.
 fn grouped(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::new();
@@ -209,7 +208,7 @@ fn grouped(count: u64) -> String {
     text
 }
 
-/// Nanoseconds in the largest unit that leaves a whole part.
+/// Nanoseconds in the largest unit of which there is at least one.
 fn duration(nanos: u64) -> String {
     let (unit, name) = match nanos {
         0..1_000 => return format!("{nanos} ns"),

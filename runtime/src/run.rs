@@ -59,7 +59,7 @@ pub struct Run {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LaunchError {
-    /// The log's address is none.
+    /// The address names no log.
     #[error(transparent)]
     Address(#[from] LogAddressError),
     /// The scenario does not fit this clock.
@@ -71,10 +71,10 @@ pub enum LaunchError {
     /// The run itself failed.
     #[error(transparent)]
     Run(#[from] RunnerError),
-    /// The scenario has faults, and a log of its own to suffer them.
+    /// The scenario has faults, so it runs in the simulator, on a simulated log.
     #[error("scenario {0} runs in the simulator: it has faults or a section [sim]")]
     Simulated(Name),
-    /// The operating system gives no runtime to wait on.
+    /// No tokio runtime can be started.
     #[error("cannot start the runtime: {0}")]
     Runtime(#[source] io::Error),
 }

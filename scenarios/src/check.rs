@@ -1,4 +1,4 @@
-//! A check for a test: so many seeds of faults over somebody's own handlers, and a report where one breaks a promise.
+//! A check for a test: runs a user's handlers under the faults of many seeds and reports the first broken promise.
 
 use std::fmt;
 
@@ -16,22 +16,22 @@ use crate::under_faults::UnderFaults;
 /// Seeds that a check runs unless it is told otherwise.
 const SEEDS: u64 = 200;
 
-/// Runs under faults, ready to begin.
+/// A check that is set up and has not run yet.
 pub struct Check<L> {
     subject: UnderFaults<L>,
     from: u64,
     seeds: u64,
 }
 
-/// What a check that went well has seen.
+/// The result of a check in which every promise held.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Checked {
     /// Runs.
     pub runs: u64,
-    /// Faults that struck in all of them.
+    /// Faults that took effect, over all runs.
     pub faults: u64,
-    /// What was reached.
+    /// Which faults and states were reached.
     pub coverage: Coverage,
 }
 
@@ -56,13 +56,13 @@ impl<L: EventLog + Default> Check<L> {
         Self { subject, from: 0, seeds: SEEDS }
     }
 
-    /// So many seeds.
+    /// Runs this many seeds; 200 without it.
     #[must_use]
     pub fn seeds(self, seeds: u64) -> Self {
         Self { seeds, ..self }
     }
 
-    /// From this seed on; seed 0 without it.
+    /// Starts at this seed; at 0 without it.
     #[must_use]
     pub fn from_seed(self, from: u64) -> Self {
         Self { from, ..self }
@@ -93,7 +93,7 @@ impl<L: EventLog + Default> Check<L> {
         let mut plan = self.subject.shrink(&drawn, promise, &|| false);
         let mut report = self.subject.run(&plan, false).map_err(CheckError::Setup)?;
         if report.violation.is_none() {
-            // A handler that draws its own luck may be lucky here.
+            // A handler with a random source of its own may not fail again on the shrunk plan.
             plan = drawn.clone();
             report = self.subject.run(&plan, false).map_err(CheckError::Setup)?;
         }

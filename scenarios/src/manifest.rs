@@ -18,8 +18,8 @@ use crate::{
 /// Version of the manifest's own format.
 const MANIFEST_VERSION: u32 = 1;
 
-/// Everything that decides what a run computes, and nothing else: not the batch size, not the
-/// retention, not the folder of the data.
+/// Everything that decides what a run computes. It leaves out what does not: batch size, retention, the folder of the
+/// data.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
@@ -30,7 +30,7 @@ pub struct Manifest {
     pub seed: u64,
     clock: ClockMode,
     engine: EngineSection,
-    /// Absent where no failure halts, as in logs from before there was a choice.
+    /// Absent where no failure halts: logs written before this choice existed have no such key.
     #[serde(default = "no_halts", skip_serializing_if = "never_halts")]
     on_failure: FailurePolicy,
     sources: Vec<SourceSection>,
@@ -45,7 +45,7 @@ fn never_halts(policy: &FailurePolicy) -> bool {
     *policy == FailurePolicy::DEAD_LETTER
 }
 
-/// Why no engine comes of a manifest.
+/// Why no engine can be built from a manifest.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ManifestError {
@@ -79,7 +79,7 @@ impl Manifest {
         }
     }
 
-    /// As stored in a log: JSON, so that eyes and other languages can read it.
+    /// Encodes it as a log stores it: as JSON, which people and other languages can read.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("a manifest is plain data with text keys")
@@ -103,7 +103,7 @@ impl Manifest {
         serde_json::from_slice(bytes).map_err(malformed)
     }
 
-    /// A fresh engine with the manifest's handlers.
+    /// Builds an engine with the manifest's handlers.
     ///
     /// # Errors
     /// [`ManifestError`] names the handler and what is wrong with it.
@@ -111,7 +111,7 @@ impl Manifest {
         self.watched_engine(registry, &mut |_, _, handler| handler)
     }
 
-    /// The same with every handler put through `wrap`.
+    /// Builds an engine with every handler wrapped by `wrap`.
     ///
     /// # Errors
     /// As [`engine`](Self::engine).

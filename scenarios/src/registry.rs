@@ -1,6 +1,6 @@
 //! Which kinds of handlers and sources a scenario may name, and how each is built from its parameters.
 //!
-//! The kinds that ship come in by the same door as those of one's own.
+//! The handlers that ship are registered through the same calls as a user's own.
 
 use std::{
     collections::BTreeMap,
@@ -106,7 +106,7 @@ pub enum OpenError {
 }
 
 impl Registry {
-    /// A registry that knows no kind of handler, and of sources those that ship.
+    /// A registry with no kinds of handlers and with the sources that ship.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -158,7 +158,7 @@ impl Registry {
         self.handler(kind, Priority::High, build)
     }
 
-    /// Adds a kind of source (or replaces one of one's own): its name in scenarios, and how it is opened. All keys of
+    /// Adds a kind of source (or replaces one added before): its name in scenarios, and how it is opened. All keys of
     /// the `[[source]]` but `kind`, `name` and `on_bad_row` are its parameters.
     ///
     /// # Panics

@@ -77,7 +77,7 @@ pub enum RunnerError {
     Engine(#[from] EngineError),
 }
 
-/// What came of a run.
+/// The result of a run.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Report {
@@ -147,7 +147,7 @@ fn amount(figures: &[(Name, &'static str, Figure)], figure: &str) -> Option<Mone
     });
     amounts.fold(None, |sum, amount| match sum {
         None => Some(amount),
-        // A sum past the range of money has no meaning left to show.
+        // A sum that overflows is not shown.
         Some(sum) => sum.checked_add(amount).ok(),
     })
 }
@@ -196,7 +196,7 @@ impl Runner {
     }
 }
 
-/// Either kind of feed that a scenario can ask for.
+/// The feed of a scenario: its merged sources, or the ingress.
 enum AnyFeed<L> {
     Merge(Merge),
     Ingress(IngressFeed<L>),

@@ -1,4 +1,4 @@
-//! A scenario: one TOML file that says what is replayed through which handlers, and what must come of it.
+//! A scenario: one TOML file that says which inputs go through which handlers, and which results are expected.
 
 use std::{
     collections::BTreeMap,
@@ -67,13 +67,13 @@ pub struct Scenario {
     /// Which clock inputs are handled on.
     #[serde(default)]
     pub clock: ClockMode,
-    /// What shapes the engine.
+    /// The engine's limits.
     #[serde(default)]
     pub engine: EngineSection,
-    /// What follows when a handler fails, by the topic of the event.
+    /// What to do when a handler fails, by the topic of the event.
     #[serde(default)]
     pub on_failure: FailurePolicy,
-    /// How it is driven; changes nothing that is computed.
+    /// Batching, snapshots, retention and patience; changes nothing that is computed.
     #[serde(default)]
     pub run: RunSection,
     /// Where inputs come from, in merge order.
@@ -82,13 +82,13 @@ pub struct Scenario {
     /// Who handles them.
     #[serde(rename = "handler", default)]
     pub handlers: Vec<HandlerSection>,
-    /// What goes wrong on the way. A scenario with faults runs in the simulator.
+    /// Faults to inject. A scenario with faults runs in the simulator.
     #[serde(rename = "fault", default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<Fault>,
     /// How the simulator is set up; with this section a scenario runs there, also without faults.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sim: Option<SimSection>,
-    /// What must come of it.
+    /// Expected results.
     #[serde(default)]
     pub expect: Expectations,
     /// The folder of the scenario file, which relative paths start from.
@@ -107,7 +107,7 @@ pub enum ClockMode {
     Wall,
 }
 
-/// What shapes the engine: part of the manifest.
+/// The engine's limits: part of the manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
@@ -122,7 +122,7 @@ pub struct EngineSection {
     pub dedup_window_ms: u64,
     /// The most event ids remembered.
     pub dedup_capacity: usize,
-    /// See [`EngineConfig::park_capacity`]. Not written where it is the default, as in manifests from before there was one.
+    /// See [`EngineConfig::park_capacity`]. Not written where it is the default, so that older manifests, which lack it, stay equal.
     #[serde(skip_serializing_if = "is_default_park_capacity")]
     pub park_capacity: usize,
 }
@@ -165,7 +165,7 @@ impl EngineSection {
     }
 }
 
-/// How a scenario is driven. Nothing here changes what is computed.
+/// Batching, snapshots, retention and patience. Nothing here changes what is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
@@ -219,7 +219,7 @@ impl RunSection {
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct SimSection {
-    /// Root of the simulated world's latencies and coin tosses; changes nothing that is computed.
+    /// Seed of the simulated network's delays and random choices; changes nothing that is computed.
     pub seed: u64,
 }
 
@@ -275,7 +275,7 @@ pub struct HandlerSection {
     pub params: toml::Table,
 }
 
-/// What must come of a run; each one present is checked.
+/// Expected results of a run; each one that is present is checked.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
@@ -342,7 +342,7 @@ impl Scenario {
         }
     }
 
-    /// Whether it runs in the simulator: it says so, has faults, or producers that only the simulator has.
+    /// Whether it runs in the simulator: it has a section `[sim]`, faults, or producers that only the simulator has.
     #[must_use]
     pub fn is_simulated(&self) -> bool {
         let publishes = |source: &SourceSection| matches!(&source.spec, SourceSpec::Workload(workload) if workload.publish);
@@ -444,7 +444,7 @@ impl Scenario {
     }
 }
 
-/// Whether JSON, in which manifests are stored, can say every number of this value.
+/// Whether every number in this value can be stored in a manifest, which is JSON.
 fn is_finite(value: &toml::Value) -> bool {
     match value {
         toml::Value::Float(number) => number.is_finite(),

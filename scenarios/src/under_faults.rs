@@ -43,7 +43,7 @@ const ROWS_READ: usize = 500;
 /// Rows of a drawn plan.
 const EVENTS: (u64, u64) = (200, 206);
 
-/// A scenario that the simulator can begin any number of times.
+/// A scenario that the simulator can start any number of times.
 pub struct ScenarioSubject<'a, L> {
     scenario: &'a Scenario,
     registry: &'a Registry,
@@ -63,7 +63,7 @@ impl<'a, L> ScenarioSubject<'a, L> {
 }
 
 impl<L> ScenarioSubject<'_, L> {
-    /// Reads the first row of every source, so that one that cannot be read is told as what it is.
+    /// Reads the first row of every source, so that an unreadable source is reported as such and not as a broken promise.
     ///
     /// # Errors
     /// What a run without faults would end with.
@@ -127,8 +127,7 @@ pub struct UnderFaults<L> {
 }
 
 impl<L: EventLog + Default> UnderFaults<L> {
-    /// Prepares a scenario: its handlers stay, and its sources are read for a moment to learn what they
-    /// are about.
+    /// Prepares a scenario: keeps its handlers, and reads the first rows of its sources to learn their instruments.
     ///
     /// # Errors
     /// A handler cannot be built, or a source cannot be read.
@@ -163,7 +162,7 @@ impl<L: EventLog + Default> UnderFaults<L> {
         Ok(ready)
     }
 
-    /// The plan of a seed.
+    /// The plan that a seed draws.
     #[must_use]
     pub fn plan(&self, seed: u64) -> Plan {
         Plan::draw(seed, &self.shape)
@@ -269,12 +268,12 @@ impl<'a, L: EventLog + Default> PlanRunner<'a, L> {
     }
 }
 
-/// What a handler is called in a plan: the name it is registered under.
+/// A handler's name in a plan: the name it is registered under.
 fn label(handler: &crate::scenario::HandlerSection) -> String {
     handler.name.map_or_else(|| handler.kind.clone(), |name| name.to_string())
 }
 
-/// What the sources of a scenario are about.
+/// The instruments and kinds of events in a scenario's sources.
 fn shape_of(
     scenario: &Scenario,
     registry: &Registry,
@@ -285,7 +284,7 @@ fn shape_of(
     for section in &scenario.sources {
         match &section.spec {
             SourceSpec::Ingress {} => continue,
-            // They say what they are about; a few rows might not name it all.
+            // Their parameters list all instruments; the first rows might not.
             SourceSpec::Workload(workload) => {
                 prices.extend(workload.symbols.iter().map(|&symbol| (symbol, workload.price)));
             }

@@ -9,7 +9,7 @@ use silvertine_engine::{
     text::Symbol,
 };
 
-/// What the strategy looks at and how fast.
+/// Parameters of the strategy.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
@@ -103,10 +103,10 @@ impl Ema {
 }
 
 impl EmaCross {
-    /// A strategy that has seen nothing.
+    /// A strategy that has seen no market data.
     ///
     /// # Errors
-    /// Periods that do not make a cross.
+    /// `fast` is zero or not below `slow`.
     pub fn new(params: EmaCrossParams) -> Result<Self, InvalidParams> {
         if params.fast == 0 || params.fast >= params.slow {
             return Err("fast must be at least 1 and below slow".into());

@@ -1,4 +1,5 @@
-//! A market out of a seed: random-walk quotes, and trades if asked for, of any number of symbols, in integers only.
+//! A market generated from a seed: random-walk quotes, and trades if asked for, of any number of symbols, in integers
+//! only.
 
 use silvertine_engine::{
     event::{Body, Quote, Side, Trade},
@@ -11,11 +12,11 @@ use silvertine_engine::{
 
 use silvertine_engine::rng::Rng;
 
-/// What a generated market looks like.
+/// The parameters of a generated market.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Market {
-    /// Root of all its randomness.
+    /// The seed of all its randomness.
     pub seed: u64,
     /// The instruments; at least one.
     pub symbols: Vec<Symbol>,
@@ -25,7 +26,7 @@ pub struct Market {
     pub events: u64,
     /// Mean time between quotes, in nanoseconds, at least one; each gap lies between half and one and a half of it.
     pub interval_ns: u64,
-    /// Where every walk begins.
+    /// The price at which every symbol's random walk starts.
     pub start_price: Price,
     /// The smallest price step.
     pub tick: Price,

@@ -1,8 +1,7 @@
-//! What one trades with: strategies, risk limits, position targets, a simulated venue, a portfolio, and a market out
-//! of a seed.
+//! The handlers of a trading chain: strategies, position targets, risk limits, a simulated venue, a portfolio; and a
+//! market generator.
 //!
-//! The handlers make a whole chain and are built on nothing but the engine's public interface, so a handler of one's
-//! own can stand in the place of any of them:
+//! They use nothing but the engine's public interface, so a user's own handler can replace any of them:
 //!
 //! ```text
 //! market data ─► EmaCross ─► signal ─► TargetPosition ─► order (submitted)

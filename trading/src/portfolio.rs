@@ -12,10 +12,10 @@ use silvertine_engine::{
 
 use super::Position;
 
-/// Points of the equity curve; when full, every second one goes and the distance doubles.
+/// The most points of the equity curve. When it is full, every second point is dropped and the distance doubles.
 const CURVE_LIMIT: usize = 1024;
 
-/// Where the portfolio starts.
+/// Parameters of the portfolio.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
@@ -58,10 +58,10 @@ struct Holding {
 }
 
 impl Portfolio {
-    /// A portfolio that holds nothing but cash.
+    /// A portfolio without positions.
     ///
     /// # Errors
-    /// A curve without distance between its points.
+    /// `curve_every_ms` is zero or out of range.
     pub fn new(params: PortfolioParams) -> Result<Self, InvalidParams> {
         let curve_every_ns = params
             .curve_every_ms

@@ -23,7 +23,7 @@ pub struct Position {
 }
 
 impl Position {
-    /// Takes a fill in. On an error nothing has changed.
+    /// Applies a fill. On an error nothing has changed.
     ///
     /// # Errors
     /// [`Overflow`] when a number leaves its range.

@@ -31,7 +31,7 @@ pub struct RiskParams {
     pub max_order_qty: Option<Qty>,
     /// Most orders within any second of engine time.
     pub max_orders_per_second: Option<u32>,
-    /// Realised loss, fees included, at which the kill switch throws itself.
+    /// Realised loss, fees included, at which the kill switch is thrown.
     pub max_loss: Option<Money>,
 }
 
@@ -54,7 +54,7 @@ struct State {
 }
 
 impl RiskLimits {
-    /// A risk handler that has seen nothing.
+    /// A risk handler without open orders.
     ///
     /// # Errors
     /// A limit that is not above zero.
@@ -89,7 +89,7 @@ impl RiskLimits {
             | OrderStatus::Expired { .. } => {
                 self.state.open.remove(&order.order_id);
             }
-            // Requests to cancel always pass; the rest is this handler's own word or the venue's.
+            // Requests to cancel always pass; every other status comes from this handler or the venue.
             _ => {}
         }
         Ok(())
@@ -107,7 +107,7 @@ impl RiskLimits {
         self.state.open.insert(order.order_id, (order.clone(), order.qty));
     }
 
-    /// What speaks against an order, if anything does.
+    /// The first limit that an order breaks, if any.
     fn objection(&mut self, order: &Order, now: Nanos) -> Result<Option<String>, Overflow> {
         if self.state.killed {
             return Ok(Some("the kill switch is thrown".to_owned()));
@@ -171,7 +171,7 @@ impl RiskLimits {
         Ok(())
     }
 
-    /// Throws the kill switch: nothing passes any more, and what is open is taken back.
+    /// Throws the kill switch: every later order is denied, and open orders are cancelled.
     fn kill(&mut self, ctx: &mut Context<'_>) {
         self.state.killed = true;
         for (order, _) in self.state.open.values() {

@@ -1,4 +1,4 @@
-//! Execution: turns signals into orders that move the position to where the signal wants it.
+//! Execution: turns signals into orders that move the position to the signal's target.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use silvertine_engine::{
     text::Symbol,
 };
 
-/// How large and in what kind of orders.
+/// Parameters of the execution handler.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
@@ -62,7 +62,7 @@ pub struct TargetPosition {
 #[derive(Default, Serialize, Deserialize)]
 struct State {
     rows: BySymbol<Row>,
-    /// Open orders of ours: what of each, signed, has not traded yet.
+    /// The signed open quantity of each of our orders.
     open: BTreeMap<EventId, (Symbol, Qty)>,
 }
 

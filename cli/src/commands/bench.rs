@@ -1,5 +1,5 @@
-//! `silvertine bench`: the full engine beside what no engine could leave out (generating, encoding and
-//! digesting each event), on this machine, in this run.
+//! `silvertine bench`: the full engine compared with a baseline that only generates, encodes and digests each event, on
+//! this machine, in the same run.
 
 use std::{
     path::PathBuf,
@@ -33,7 +33,7 @@ pub(crate) fn bench(args: BenchArgs) -> Result<Exit, Failure> {
     logs.extend(args.log);
     let mut baseline = Vec::new();
     let mut engine = vec![Vec::new(); logs.len()];
-    // In turn, so that a machine whose speed drifts hits all of them alike.
+    // The rounds alternate, so that a machine whose speed drifts affects all of them alike.
     for round in 0..args.rounds {
         baseline.push(encode_and_digest(args.events)?);
         for (times, address) in engine.iter_mut().zip(&logs) {

@@ -81,7 +81,7 @@ pub(crate) fn run(args: RunArgs, registry: Registry) -> Result<Exit, Failure> {
     conclude(&scenario, &args.scenario, &report)
 }
 
-/// A runtime for this thread; everything but waiting happens on it.
+/// A single-threaded runtime: everything runs on this thread.
 pub(crate) fn runtime() -> Result<Runtime, Failure> {
     Builder::new_current_thread()
         .enable_all()
@@ -112,7 +112,7 @@ fn prepare(args: &RunArgs) -> Result<Scenario, Failure> {
     Ok(scenario)
 }
 
-/// Compares with the scenario's expectations, unless the run was cut short.
+/// Compares the result with the scenario's expectations, unless the run was stopped early.
 fn conclude(scenario: &Scenario, path: &Path, report: &Report) -> Result<Exit, Failure> {
     if report.outcome.end == End::Stopped {
         let head = report.outcome.head;

@@ -20,7 +20,7 @@ use crate::{
     summary::{halt_json, parked_json},
 };
 
-/// What a good log says of itself.
+/// The result of verifying a good log.
 struct Verified {
     scenario: Name,
     head: Pos,
@@ -117,7 +117,7 @@ async fn check(
     }
     let replayed = recovery::replay(&mut engine, log, &head, |_| {}).await?;
     let given_up = engine.given_up();
-    // Where events are parked, the first failure need not have cost one.
+    // Where a topic parks, the first recorded failure need not be an event that was given up.
     let parks = engine.config().on_failure.parking() != TopicSet::EMPTY;
     let first_given_up = match given_up {
         0 => None,

@@ -9,7 +9,7 @@
 //! could have traded at those prices. A trade without `X`, as on spot, is one of the market.
 //!
 //! Nearly every line has one plain shape, which [`flat`](super::flat) reads in a fraction of the time a JSON
-//! parser takes. Whatever it does not know goes to `serde_json`, whose word on what is malformed is final.
+//! parser takes. Lines of any other shape go to `serde_json`, which decides what is malformed.
 
 use serde::Deserialize;
 use silvertine_engine::{
@@ -72,7 +72,7 @@ fn once<T>(slot: &mut Option<T>, value: T) -> Option<()> {
 }
 
 impl<'a> BookTicker<'a> {
-    /// Reads a message of the usual shape; `None` says nothing but that it has another one.
+    /// Reads a message of the usual shape. Returns `None` for any other, well-formed or not.
     fn scan(json: &'a [u8]) -> Option<Self> {
         let (mut s, mut b, mut bid_qty, mut a, mut ask_qty) = (None, None, None, None, None);
         let mut time_ms = None;
@@ -91,7 +91,7 @@ impl<'a> BookTicker<'a> {
 }
 
 impl<'a> RawTrade<'a> {
-    /// Reads a message of the usual shape; `None` says nothing but that it has another one.
+    /// Reads a message of the usual shape. Returns `None` for any other, well-formed or not.
     fn scan(json: &'a [u8]) -> Option<Self> {
         let (mut s, mut t, mut p, mut q) = (None, None, None, None);
         let (mut time_ms, mut m, mut origin) = (None, None, None);
@@ -203,7 +203,7 @@ mod tests {
     }
 
     proptest! {
-        /// The law that lets two parsers stand side by side.
+        /// Both parsers give the same result for every message that the fast one accepts.
         #[test]
         fn what_the_scanner_accepts_the_json_parser_reads_the_same(
             is_trade: bool,

@@ -19,7 +19,7 @@ pub const LINE_LIMIT: usize = 1 << 20;
 /// How much is read from the file at once.
 const CHUNK: usize = 1 << 16;
 
-/// A reader of lines that knows where it stands and can go on from there.
+/// Reads lines and can continue from a position.
 pub(crate) struct Lines {
     path: PathBuf,
     reader: Reader,
@@ -27,9 +27,9 @@ pub(crate) struct Lines {
     consumed: Arc<AtomicU64>,
     size: u64,
     line: Vec<u8>,
-    /// Lines behind us.
+    /// Lines read so far.
     pub(crate) number: u64,
-    /// Bytes of content behind us; of a gzip file the decompressed ones.
+    /// Bytes of content read so far; of a gzip file, decompressed bytes.
     pub(crate) offset: u64,
 }
 
@@ -106,7 +106,7 @@ impl Lines {
         &self.line
     }
 
-    /// Goes on behind `number` lines that end at `offset`.
+    /// Continues behind line `number`, which ends at byte `offset`.
     pub(crate) fn seek(&mut self, number: u64, offset: u64) -> Result<(), SourceError> {
         let mut fresh = Self::open(&self.path)?;
         fresh.number = number;

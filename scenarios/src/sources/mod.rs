@@ -12,7 +12,7 @@
 //!
 //! All files may be gzipped. All are read line by line and never held whole.
 //!
-//! A kind of one's own implements [`Source`](silvertine_engine::source::Source) and is registered with
+//! A user's own kind implements [`Source`](silvertine_engine::source::Source) and is registered with
 //! [`Registry::source`](crate::registry::Registry::source). Where it reads a file of lines, a [`Format`] is all it needs:
 //! [`TextSource`] counts lines, keeps the cursor, unpacks gzip, and names the line of a row that makes no sense.
 

@@ -4,7 +4,7 @@ use silvertine_engine::{event::Body, text::Symbol};
 
 use super::text::{BadRow, Format, Parsed};
 
-/// Passes over the events of instruments that nobody asked for.
+/// Drops events of instruments that are not listed.
 ///
 /// Rows are still parsed: one that makes no sense is a bad row, as nobody can tell whose it was.
 #[derive(Clone, Debug)]

@@ -49,7 +49,7 @@ impl<W: Write> QuoteWriter<W> {
     /// Begins a recording with its header.
     ///
     /// # Errors
-    /// Whatever `out` says.
+    /// The error of `out`.
     pub fn new(mut out: W) -> io::Result<Self> {
         writeln!(out, "{HEADER}")?;
         Ok(Self { out })
@@ -58,7 +58,7 @@ impl<W: Write> QuoteWriter<W> {
     /// Writes one quote.
     ///
     /// # Errors
-    /// Whatever `out` says.
+    /// The error of `out`.
     pub fn write(&mut self, time: Nanos, quote: &Quote) -> io::Result<()> {
         let Quote { symbol, bid, bid_qty, ask, ask_qty } = quote;
         writeln!(self.out, "{},{symbol},{bid},{bid_qty},{ask},{ask_qty}", time.0)
@@ -67,7 +67,7 @@ impl<W: Write> QuoteWriter<W> {
     /// Writes out what is buffered.
     ///
     /// # Errors
-    /// Whatever `out` says.
+    /// The error of `out`.
     pub fn finish(mut self) -> io::Result<()> {
         self.out.flush()
     }

@@ -27,7 +27,7 @@ pub(crate) fn ships(kind: &str) -> bool {
 }
 
 /// A kind of source and its parameters.
-// The derives describe the kinds that ship; the traits, below, tell those from one's own.
+// The derives cover the kinds that ship; the trait implementations below also handle `Custom`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(remote = "Self", tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
 #[non_exhaustive]
@@ -43,7 +43,7 @@ pub enum SourceSpec {
         #[serde(default = "yes")]
         trades: bool,
         /// The instruments whose events are kept; every one when absent.
-        // Not written where absent, so that manifests of before it existed stay equal.
+        // Not written where absent, so that older manifests, which lack it, stay equal.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         symbols: Vec<Symbol>,
     },
@@ -71,7 +71,7 @@ pub enum SourceSpec {
         /// The file.
         path: String,
     },
-    /// A market out of a seed.
+    /// A random-walk market, generated from a seed.
     Generator {
         /// The instruments.
         symbols: Vec<Symbol>,
@@ -86,7 +86,7 @@ pub enum SourceSpec {
         /// Mean time between quotes, in nanoseconds.
         #[serde(default = "one_ms")]
         interval_ns: u64,
-        /// Where every walk begins.
+        /// The price at which every symbol's random walk starts.
         #[serde(default = "hundred")]
         start_price: Price,
         /// The smallest price step.
@@ -96,7 +96,7 @@ pub enum SourceSpec {
         #[serde(default = "two")]
         spread_ticks: i64,
         /// How many of a thousand events are trades instead of quotes.
-        // Not written where absent, so that manifests of before it existed stay equal.
+        // Not written where absent, so that older manifests, which lack it, stay equal.
         #[serde(default, skip_serializing_if = "is_zero")]
         trades_per_mille: u16,
     },
@@ -104,12 +104,12 @@ pub enum SourceSpec {
     Workload(Workload),
     /// What outside producers publish to the partition's ingress.
     Ingress {},
-    /// A kind of one's own, which a [`Registry`] knows.
+    /// A user's own kind, which a [`Registry`] knows.
     #[serde(skip)]
     Custom(CustomSource),
 }
 
-/// A source of one's own as a scenario describes it.
+/// A user's own kind of source, as a scenario describes it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CustomSource {
     /// Which kind; the registry knows it.

@@ -25,7 +25,7 @@ impl Touch {
     }
 }
 
-/// What an order traded.
+/// An execution of an order.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Execution {
     pub(super) order: Order,
@@ -51,7 +51,7 @@ struct Working {
     filled: Qty,
     /// A stop whose price was reached; always true for orders without a stop price.
     triggered: bool,
-    /// It was in the book before the market came to it.
+    /// It rested in the book before the market reached its price, so it adds liquidity.
     resting: bool,
 }
 
@@ -114,7 +114,7 @@ impl Book {
         self.working.is_empty()
     }
 
-    /// Takes market data in; `true` when the touch may have moved.
+    /// Applies market data; `true` when the touch may have moved.
     #[inline]
     pub(super) fn update(&mut self, data: &MarketData) -> bool {
         let last = |price, qty| Touch { bid: price, bid_qty: qty, ask: price, ask_qty: qty };
@@ -146,7 +146,7 @@ impl Book {
         self.working.push(Working { order, filled: Qty::ZERO, triggered, resting: false });
     }
 
-    /// Takes an order out; returns it and what of it had traded.
+    /// Removes an order; returns it and its traded quantity.
     pub(super) fn cancel(&mut self, id: EventId) -> Option<(Order, Qty)> {
         let at = self.working.iter().position(|working| working.order.order_id == id)?;
         let working = self.working.remove(at);

@@ -37,9 +37,9 @@ pub(super) fn compare_with_second_run(
     Err(Failure::new(Exit::NotDeterministic, message))
 }
 
-/// Runs the same plans in a process of their own, where addresses, hash seeds and lazy statics are others.
+/// Runs the same plans in a second process, where addresses, hash seeds and lazy statics differ.
 ///
-/// That process is ended, and nothing compared, when somebody asks to stop meanwhile.
+/// When a stop is requested meanwhile, the second process is killed and nothing is compared.
 pub(super) fn compare_with_another_process(
     tally: &Tally,
     args: &SimArgs,
@@ -56,7 +56,7 @@ pub(super) fn compare_with_another_process(
     }
     match args.exhaustive {
         Some(mode) => other.arg("--exhaustive").arg(mode.to_string()),
-        // As many as were run here, also where time ended the run.
+        // As many as were run here, also where `--time` ended the run.
         None => other
             .args(["--from-seed", &args.from_seed.to_string()])
             .args(["--seeds", &tally.runs.to_string()]),
@@ -64,7 +64,7 @@ pub(super) fn compare_with_another_process(
     other.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let ran = run_unless(interrupted, &mut other).map_err(|why| unexpected(why.to_string()))?;
     let read = fs::read_to_string(&path);
-    // Whatever came of it, the file has served.
+    // The file is no longer needed, whatever the result.
     let _ = fs::remove_file(&path);
     if interrupted.load(Ordering::Relaxed) {
         return Ok(());

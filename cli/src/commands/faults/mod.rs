@@ -40,14 +40,14 @@ use crate::{
     signals::stop_on_signals,
 };
 
-/// Seeds of a run that is not told how many.
+/// Seeds of a run without `--seeds` and `--time`.
 const SEEDS: u64 = 1000;
-/// How long a plan that breaks a promise is shrunk; one that runs for ever takes its time at each attempt.
+/// The longest time spent on shrinking a plan: one that never finishes takes long at each attempt.
 const SHRINKING: Duration = Duration::from_secs(60);
 
 type Subject = UnderFaults<MemoryLog>;
 
-/// Runs plans and says what they reached, or how the first one failed.
+/// Runs plans and reports what they reached, or how the first one failed.
 pub(crate) fn sim(args: &SimArgs, registry: Registry) -> Result<Exit, Failure> {
     if args.workers {
         return workers::sim(args);
@@ -81,7 +81,7 @@ pub(crate) fn sim(args: &SimArgs, registry: Registry) -> Result<Exit, Failure> {
     Ok(Exit::Good)
 }
 
-/// Sums up what ran before somebody asked to stop.
+/// Sums up what ran before a stop was requested.
 fn report_stop(tally: &Tally, what: &str, args: &SimArgs) -> Exit {
     tally.print("stopped", what, args);
     let runs = tally.runs;
@@ -103,7 +103,7 @@ fn subject(args: &SimArgs, registry: Registry) -> Result<Subject, Failure> {
 enum Plans<'a> {
     /// Drawn from seeds; the number is the seed.
     Drawn { subject: &'a Subject, seeds: Range<u64> },
-    /// All there are over some bases.
+    /// Every plan over some base plans.
     Exhaustive(Vec<exhaust::Plans>),
 }
 
@@ -200,7 +200,7 @@ fn run_all(
                     if family.is_empty() {
                         break;
                     }
-                    // None is left half done, so that what was run has no gaps.
+                    // A family is always finished, so that the seeds that were run have no gaps.
                     for (number, plan) in family {
                         let ran = run_once(&mut runner, number, &plan, args, &mut ours);
                         stop.fetch_or(ran.is_err() || !ours.failed.is_empty(), Ordering::Relaxed);
@@ -255,7 +255,7 @@ fn report_failure(
     let report = subject.run(&plan, false).map_err(cannot_run)?;
     let broken = Counterexample { seed: number, drawn, plan, report };
     let path = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("sim-{number}.toml")));
-    // What was found must not be lost with a file that cannot be written.
+    // The violation is reported even where the file cannot be written.
     let written = write_scenario(subject, &broken.plan, &path);
     let broke = broken.violation().map_or("?", |violation| violation.promise.name());
     if args.json {

@@ -18,7 +18,7 @@ use crate::{
     signals::stop_on_signals,
 };
 
-/// Happenings shown before a violation.
+/// Trace lines shown before a violation.
 const SHOWN: usize = 40;
 
 /// Runs a scenario with faults.
@@ -106,7 +106,7 @@ fn print_json(args: &RunArgs, scenario: &Scenario, report: &Report) {
 fn print_text(args: &RunArgs, scenario: &Scenario, report: &Report) {
     let counts = &report.counts;
     println!("{}  ({}) under faults, in the simulator", scenario.name, args.scenario.display());
-    // Totals are those of the end.
+    // The totals are only known at the end.
     if !report.stopped {
         println!("  events   {} in, {} entries", counts.inputs, counts.entries);
         println!(

@@ -1,4 +1,4 @@
-//! What many runs under faults reached together.
+//! Totals over many runs under faults.
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
@@ -15,7 +15,7 @@ use silvertine_sim::log::{
 use super::run::violation_json;
 use crate::args::SimArgs;
 
-/// What came of all seeds together.
+/// Totals over all seeds.
 #[derive(Default)]
 pub(super) struct Tally {
     pub(super) runs: u64,
@@ -76,7 +76,7 @@ impl Tally {
         count * 1_000_000_000 / self.wall.as_nanos().max(1)
     }
 
-    /// Says on stdout what came of it; `end` is `good` or `stopped`.
+    /// Prints the totals on stdout; `end` is `good` or `stopped`.
     pub(super) fn print(&self, end: &str, what: &str, args: &SimArgs) {
         if args.json {
             self.print_json(end);
@@ -159,7 +159,7 @@ pub(super) fn failure_json(broken: &Counterexample, file: Option<&Path>) -> Valu
     })
 }
 
-/// A mean of small numbers, with the tenth that tells hardly any from none.
+/// A mean with one decimal, so that a small mean is told apart from zero.
 fn mean(sum: u64, runs: u128) -> String {
     let tenths = (u128::from(sum) * 10 + runs / 2) / runs;
     format!("{}.{}", tenths / 10, tenths % 10)

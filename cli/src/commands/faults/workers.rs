@@ -24,7 +24,7 @@ use crate::{
     program::program,
 };
 
-/// What came of all seeds together.
+/// Totals over all seeds.
 #[derive(Default)]
 struct Tally {
     runs: u64,
