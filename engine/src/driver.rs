@@ -5,14 +5,7 @@
 //! driver is `async` only so that live code can await: it spawns nothing, selects nothing and knows no
 //! runtime, so any executor runs it.
 
-use std::{
-    future::Future,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{future::Future, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -25,10 +18,12 @@ use crate::{
     halt::Halt,
     log::{
         Acquired, Advice, Batch, Commit, CommitId, EventLog, IngressCursor, Lease, LogError,
-        LogErrorKind, OwnerId, Pos, Snapshot,
+        LogErrorKind, OwnerId, Snapshot,
     },
     park::{ParkedKey, Release},
+    pos::Pos,
     recovery::{Replay, ReplayError, Replayed},
+    stop::StopFlag,
     time::Nanos,
 };
 
@@ -99,29 +94,6 @@ impl RetryConfig {
         let jitter = xxhash_rust::xxh3::xxh3_64(&seed) % 512;
         // From one half to the whole of the pause.
         pause / 2 + pause * (jitter as u32) / 1024
-    }
-}
-
-/// A request to stop, shared with whoever may make it (a signal handler, another thread).
-#[derive(Clone, Debug, Default)]
-pub struct StopFlag(Arc<AtomicBool>);
-
-impl StopFlag {
-    /// The flag that others raise.
-    #[must_use]
-    pub fn shared(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.0)
-    }
-
-    /// Asks for a graceful stop: finish the step, commit, snapshot.
-    pub fn request(&self) {
-        self.0.store(true, Ordering::Release);
-    }
-
-    /// Whether somebody has asked.
-    #[must_use]
-    pub fn is_requested(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
     }
 }
 

@@ -19,8 +19,10 @@ use crate::{
     digest::Digest,
     event::{Body, Event, EventId, Header, OperatorAction, Origin, System, Topic, TopicSet},
     halt::{Dispatch, Foretold, Halt, Standstill},
-    log::{Batch, Pos},
+    log::Batch,
+    ordinal,
     park::{Parked, ParkedKey, Parking, Release, SavedParking},
+    pos::Pos,
     source::Input,
     text::Name,
     time::Nanos,
@@ -29,12 +31,6 @@ use crate::{
 
 /// Version of the snapshot format. A snapshot of another version is not used.
 const SNAPSHOT_VERSION: u32 = 2;
-/// Ordinals from here on belong to what the engine records about a handler, so that their ids never
-/// meet those of the handler's own emissions.
-const OUTCOME_ORDINALS: u64 = 1 << 63;
-/// From here on they belong to failures of events that are parked, by the event's sequence number. When a released
-/// event fails again, the release is what causes the record, and it hands each event out once.
-pub(crate) const PARKED_ORDINALS: u64 = OUTCOME_ORDINALS + (OUTCOME_ORDINALS >> 1);
 /// The source of what operators do where they are: beside the engine, not at its ingress.
 const OPERATOR: &str = "operator";
 
@@ -332,7 +328,7 @@ impl Engine {
         let TimerKey { handler, key } = timer.key;
         let header = Header {
             // `created` is unique over the log, so setting the same timer twice gives two ids.
-            id: EventId::of_emitted(timer.set_by, &handler, OUTCOME_ORDINALS / 2 + created),
+            id: EventId::of_emitted(timer.set_by, &handler, ordinal::of_timer(created)),
             event_time: due,
             recv_time: self.time,
             source: handler,
@@ -530,12 +526,10 @@ impl Engine {
         if self.parking.len() > self.config.park_capacity {
             return Err(outcomes);
         }
-        // One release may hand out two events of one id, and what follows from them has one id too: only the number says
-        // which of them failed.
         for (n, system) in outcomes.into_iter().enumerate() {
             let ordinal = match system {
-                System::HandlerFailed { .. } => PARKED_ORDINALS + event.pos.seq,
-                _ => OUTCOME_ORDINALS + n as u64,
+                System::HandlerFailed { .. } => ordinal::of_parked_failure(event.pos.seq),
+                _ => ordinal::of_outcome(n),
             };
             let outcome = self.outcome_at(event, handler, ordinal, system);
             self.queue.push_back(outcome);
@@ -573,7 +567,7 @@ impl Engine {
                 self.parking.fail_again(&key, reason.clone());
                 let handler = key.handler;
                 let failed = System::HandlerFailed { handler, event: event.header.id, reason };
-                let ordinal = PARKED_ORDINALS + event.pos.seq;
+                let ordinal = ordinal::of_parked_failure(event.pos.seq);
                 let outcome = self.outcome_at(asked, handler, ordinal, failed);
                 self.queue.push_back(outcome);
                 return;
@@ -624,7 +618,7 @@ impl Engine {
 
     /// The record of what became of a handler that was handed `event`, the `n`th from zero.
     fn outcome(&self, event: &Event, handler: Name, n: usize, system: System) -> Queued {
-        self.outcome_at(event, handler, OUTCOME_ORDINALS + n as u64, system)
+        self.outcome_at(event, handler, ordinal::of_outcome(n), system)
     }
 
     fn outcome_at(&self, event: &Event, handler: Name, ordinal: u64, system: System) -> Queued {
@@ -868,12 +862,12 @@ impl Saved {
     /// Names a part that no engine can have saved. What holds here keeps the step free of checks: its
     /// counters cannot overflow, and timers and ids are found where they are looked for.
     fn impossible_part(&self) -> Option<&'static str> {
-        // Positions share their range with ordinals; neither will ever be reached.
-        let head = self.head.ms <= self.time.as_ms() && self.head.seq < OUTCOME_ORDINALS;
+        // Sequence numbers and timers are counted in ordinals.
+        let head = self.head.ms <= self.time.as_ms() && self.head.seq < ordinal::RANGE;
         let parts = [
             (head, "position"),
             (self.counts.are_of(self.head.seq), "counts"),
-            (self.timers.are_sound(OUTCOME_ORDINALS / 2), "timers"),
+            (self.timers.are_sound(ordinal::RANGE), "timers"),
             (self.dedup.is_sound(self.time), "ids seen"),
         ];
         parts.into_iter().find(|(sound, _)| !sound).map(|(_, part)| part)

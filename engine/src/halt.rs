@@ -11,9 +11,9 @@
 use std::{collections::VecDeque, fmt};
 
 use crate::{
-    engine::PARKED_ORDINALS,
     event::{Body, Event, EventId, Origin, System, Topic},
-    log::Pos,
+    ordinal,
+    pos::Pos,
     text::Name,
 };
 
@@ -79,7 +79,7 @@ impl Foretold {
             Body::System(System::HandlerFailed { handler, event, reason })
                 if entry.origin == Origin::Outcome =>
             {
-                let parked = entry.header.source_seq.checked_sub(PARKED_ORDINALS);
+                let parked = ordinal::parked_seq(entry.header.source_seq);
                 Some(Self { handler, event, parked, reason })
             }
             _ => None,

@@ -20,13 +20,10 @@ use serde::{Deserialize, Serialize};
 use crate::{
     codec::{decode_entry, encode_entry},
     event::{Body, Event, System, Topic},
-    log::Pos,
+    pos::Pos,
     text::{Name, Symbol, TextError},
     time::Nanos,
 };
-
-/// Sequence numbers of parked events lie below; see the ids of their failures in `docs/wire-format.md`.
-pub(crate) const SEQ_LIMIT: u64 = 1 << 62;
 
 /// What is parked together: the events of one instrument for one handler.
 ///
@@ -234,7 +231,6 @@ impl Parking {
             let fits = |event: &Event| {
                 ParkedKey::of(key.handler, event) == Some(key)
                     && event.pos.seq <= head.seq
-                    && event.pos.seq < SEQ_LIMIT
                     && event.time <= now
             };
             let in_order = events.iter().is_sorted_by(|a, b| a.pos.seq < b.pos.seq);

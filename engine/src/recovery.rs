@@ -5,7 +5,8 @@ use crate::{
     engine::{Engine, EngineError, Stepped},
     event::{Body, Event, EventId, OperatorAction, Origin, System, Topic, TopicSet},
     halt::Foretold,
-    log::{Batch, EventLog, Head, LogError, Page, Pos, RangeQuery},
+    log::{Batch, EventLog, Head, LogError, Page, RangeQuery},
+    pos::Pos,
     source::Input,
     text::Name,
 };

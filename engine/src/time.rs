@@ -7,7 +7,7 @@ use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-/// Nanoseconds in one millisecond, the unit of [`Pos::ms`](crate::log::Pos).
+/// Nanoseconds in one millisecond, the unit of [`Pos::ms`](crate::pos::Pos).
 pub const NANOS_PER_MS: u64 = 1_000_000;
 /// Nanoseconds in one second.
 pub const NANOS_PER_SECOND: u64 = 1_000_000_000;

@@ -10,9 +10,9 @@ use silvertine_engine::{
         Bar, Body, Event, EventId, Fill, Header, Liquidity, OperatorAction, Order, OrderKind,
         OrderStatus, Origin, Quote, Side, Signal, System, Trade, validate,
     },
-    log::Pos,
     numbers::{Money, Price, Qty, Ratio},
     park::{ParkedKey, Release},
+    pos::Pos,
     text::{Name, Symbol},
     time::Nanos,
 };

@@ -7,14 +7,16 @@ use silvertine_engine::{
     bus::Figure,
     clock::Clock,
     digest::Digest,
-    driver::{Driver, Observer, Outcome, RunError, RunRequest, StopFlag},
+    driver::{Driver, Observer, Outcome, RunError, RunRequest},
     engine::EngineError,
     feed::{Feed, FeedError, IngressFeed, Merge, MergedSource, Polled},
-    log::{EventLog, IngressCursor, Lease, OwnerId, Pos},
+    log::{EventLog, IngressCursor, Lease, OwnerId},
     numbers::Money,
     params::InvalidParams,
     park::{Parked, Release},
+    pos::Pos,
     source::{Input, SourceError},
+    stop::StopFlag,
     text::Name,
 };
 

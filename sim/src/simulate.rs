@@ -23,8 +23,9 @@ use silvertine_engine::{
     driver::{Driver, DriverConfig, End, Outcome, RunError, RunRequest},
     engine::Engine,
     feed::{IngressFeed, Merge},
-    log::{EventLog, LogError, LogErrorKind, Message, OwnerId, Pos, RangeQuery},
+    log::{EventLog, LogError, LogErrorKind, Message, OwnerId, RangeQuery},
     park,
+    pos::Pos,
     text::Name,
 };
 

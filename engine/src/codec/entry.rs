@@ -26,7 +26,7 @@ use postcard::ser_flavors::Flavor;
 use super::plain;
 use crate::{
     event::{Body, Event, EventId, Header, Origin, Topic},
-    log::Pos,
+    pos::Pos,
     text::Name,
     time::Nanos,
 };

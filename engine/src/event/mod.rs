@@ -14,7 +14,7 @@ pub use self::{
     },
     validate::{Invalid, validate, validate_time},
 };
-use crate::{log::Pos, text::Name, time::Nanos};
+use crate::{pos::Pos, text::Name, time::Nanos};
 
 /// One event at its place in the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
-use super::Pos;
 use crate::{
     codec::{self, DecodeError},
     event::{Event, Topic},
+    pos::Pos,
 };
 
 /// Entries in canonical bytes, one behind the other, with an index.

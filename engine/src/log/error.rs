@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use super::{Epoch, Pos};
+use super::Epoch;
+use crate::pos::Pos;
 
 /// Whether a failed operation took effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

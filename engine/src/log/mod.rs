@@ -19,7 +19,6 @@
 
 mod batch;
 mod error;
-mod pos;
 
 use std::{collections::BTreeMap, fmt, future::Future, time::Duration};
 
@@ -28,9 +27,8 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     batch::{Batch, EntryRef},
     error::{Advice, Applied, LogError, LogErrorKind},
-    pos::Pos,
 };
-use crate::{codec::Codec, digest::Digest, event::TopicSet, text::Name};
+use crate::{codec::Codec, digest::Digest, event::TopicSet, pos::Pos, text::Name};
 
 /// One partition of a log.
 ///

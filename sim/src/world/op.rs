@@ -6,8 +6,9 @@ use silvertine_engine::{
     digest::{Digest, fingerprint},
     log::{
         Acquired, Batch, Commit, CommitId, Committed, EventLog, Head, IngressCursor, Lease,
-        LogError, Message, OwnerId, Page, Pos, Published, RangeQuery, Snapshot, Stats,
+        LogError, Message, OwnerId, Page, Published, RangeQuery, Snapshot, Stats,
     },
+    pos::Pos,
 };
 
 use crate::fault::OpKind;

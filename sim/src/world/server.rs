@@ -5,7 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use silvertine_engine::log::{Applied, EventLog, LogError, LogErrorKind, Pos};
+use silvertine_engine::{
+    log::{Applied, EventLog, LogError, LogErrorKind},
+    pos::Pos,
+};
 
 use super::op::{Answer, Request, execute};
 use crate::{
