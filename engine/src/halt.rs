@@ -62,6 +62,14 @@ pub(crate) struct Dispatch {
     pub(crate) from: usize,
 }
 
+/// A failure that halts, on its way out of the dispatch.
+pub(crate) struct Halting {
+    pub(crate) handler: Name,
+    /// How many of the event's handlers had their turn.
+    pub(crate) next: usize,
+    pub(crate) outcomes: Vec<System>,
+}
+
 /// A failure as the log records it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Foretold {

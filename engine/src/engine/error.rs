@@ -1,0 +1,32 @@
+//! Why an engine cannot be built, saved or restored.
+
+use crate::{bus::HandlerError, halt::Halt, text::Name};
+
+/// Why an engine cannot be built, saved or restored.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EngineError {
+    /// Two handlers with one name: ids and snapshots could not tell them apart.
+    #[error("two handlers are called {0}; give each its own name")]
+    DuplicateHandler(Name),
+    /// A handler cannot write or read its state.
+    #[error("handler {handler}: state: {why}")]
+    HandlerState {
+        /// Which handler.
+        handler: Name,
+        /// Why.
+        why: String,
+    },
+    /// The engine stands still in the middle of a cascade; the newest snapshot before it stays the newest.
+    #[error("there is no snapshot of an engine that stands still: {0}")]
+    Halted(Halt),
+    /// The snapshot is of other handlers, another version, or no snapshot at all.
+    #[error("snapshot does not fit this engine: {0}")]
+    Snapshot(String),
+}
+
+impl EngineError {
+    /// A handler's refusal to write or read its state.
+    pub(super) fn state_of(handler: Name, why: &HandlerError) -> Self {
+        Self::HandlerState { handler, why: why.to_string() }
+    }
+}
