@@ -1,0 +1,113 @@
+//! Writes to the log: a commit, with a snapshot where one is due, and trimming behind the snapshot.
+
+use super::{Driver, Observer, Progress, Run, RunError, patience::Retrying, recover::Checkpoint};
+use crate::{
+    clock::Clock,
+    feed::Feed,
+    log::{Advice, Commit, CommitId, EventLog, LogErrorKind, Snapshot},
+    pos::Pos,
+};
+
+impl<L: EventLog, F: Feed, C: Clock, O: Observer> Driver<L, F, C, O> {
+    /// Commits what is in hand, with a snapshot when one is due (or when `last` and there is anything
+    /// that the newest snapshot does not cover).
+    pub(super) async fn commit(&mut self, run: &mut Run, last: bool) -> Result<(), RunError> {
+        let head = self.engine.head();
+        let snapshot_due = if self.engine.halted().is_some() {
+            // Recovery must begin before the cascade, so that it does not meet what the failed call left behind.
+            false
+        } else if last {
+            head.seq > run.last_snapshot.0
+        } else {
+            !run.batch.is_empty() && self.snapshot_due(run)
+        };
+        if run.uncommitted() == 0 && !snapshot_due {
+            return Ok(());
+        }
+        let snapshot = if snapshot_due { Some(self.engine.save()?) } else { None };
+        let keep_from = self.keep_from(run, head);
+        let checkpoint = Checkpoint { feed: self.feed.checkpoint(), duplicates: run.duplicates };
+        // Room for the feed's bytes, their length and the number.
+        let room = Vec::with_capacity(checkpoint.feed.len() + 20);
+        let checkpoint =
+            postcard::to_extend(&checkpoint, room).expect("a checkpoint is bytes and a number");
+        let digest = self.engine.digest();
+        let commit = Commit {
+            id: CommitId::derive(&run.lease, run.committed, digest)
+                .with_content(&checkpoint, snapshot_due),
+            expected: run.committed,
+            entries: &run.batch,
+            digest,
+            checkpoint: &checkpoint,
+            snapshot: snapshot.as_deref().map(|bytes| Snapshot { bytes, keep_from }),
+            ingress_done: self.feed.ingress_done(),
+        };
+        let mut retry = Retrying::new(self.config.retry.give_up_after);
+        while let Err(error) = self.log.commit(&run.lease, &commit).await {
+            let (config, owner) = (&self.config.retry, run.lease.owner);
+            let pause = retry.pause(error, config, owner, &mut self.clock, &mut self.observer);
+            if let Err(error) = pause.await {
+                return Err(self.diagnose(error, run).await.into());
+            }
+        }
+        run.committed = head;
+        run.committed_duplicates = run.duplicates;
+        run.batch.clear();
+        self.observer.committed(Progress {
+            counts: *self.engine.counts(),
+            time: self.engine.time(),
+            feed: self.feed.progress(),
+        });
+        if snapshot_due {
+            run.last_snapshot = (head.seq, self.engine.time());
+            run.snapshots.retain(|&pos| pos >= keep_from);
+            run.snapshots.push(head);
+            self.trim(run).await?;
+        }
+        Ok(())
+    }
+
+    fn snapshot_due(&self, run: &Run) -> bool {
+        let (seq, time) = run.last_snapshot;
+        self.engine.head().seq - seq >= self.config.snapshot_entries
+            || self.engine.time().since(time) >= self.config.snapshot_interval
+    }
+
+    /// The oldest snapshot still wanted: the one that trimming will stop at, else the newest but one.
+    fn keep_from(&self, run: &Run, head: Pos) -> Pos {
+        let newest = run.snapshots.last().copied().unwrap_or(Pos::ZERO);
+        match self.config.retention_entries {
+            None => newest,
+            Some(retention) => trim_point(&run.snapshots, head, retention)
+                .or_else(|| run.snapshots.first().copied())
+                .unwrap_or(newest),
+        }
+    }
+
+    /// Drops what retention no longer covers, up to a snapshot.
+    async fn trim(&mut self, run: &Run) -> Result<(), RunError> {
+        let Some(retention) = self.config.retention_entries else { return Ok(()) };
+        let Some(at) = trim_point(&run.snapshots, run.committed, retention) else { return Ok(()) };
+        match self.log.trim(&run.lease, at).await {
+            Ok(_removed) => Ok(()),
+            // Nothing depends on trimming in time; the next snapshot tries again.
+            Err(error) if error.advice() == Advice::Retry => {
+                tracing::warn!(%error, "trimming was put off");
+                Ok(())
+            }
+            // Nobody asks to trim above the newest snapshot unless the log has lost it since, with what
+            // was acknowledged behind it.
+            Err(error) if matches!(error.kind, LogErrorKind::Invalid { .. }) => {
+                self.look_for_loss(run).await?;
+                Err(error.into())
+            }
+            Err(error) => Err(self.diagnose(error, run).await.into()),
+        }
+    }
+}
+
+/// The newest snapshot behind which `retention` entries remain.
+fn trim_point(snapshots: &[Pos], head: Pos, retention: u64) -> Option<Pos> {
+    let limit = head.seq.checked_sub(retention)?;
+    snapshots.iter().copied().rfind(|pos| pos.seq <= limit)
+}

@@ -1,0 +1,204 @@
+//! The driver: moves inputs from a feed through the engine into a log, and recovers from one.
+//!
+//! One driver serves every log and both clocks. All knowledge of retrying, fencing, unknown outcomes
+//! and recovery is here; a log only maps an operation to its store and classifies the answer. The
+//! driver is `async` only so that live code can await: it spawns nothing, selects nothing and knows no
+//! runtime, so any executor runs it.
+
+mod commit;
+mod config;
+mod patience;
+mod recover;
+mod report;
+
+use std::time::Duration;
+
+pub use self::{
+    config::{DriverConfig, RetryConfig, RunRequest},
+    report::{End, Observer, Outcome, Progress, RunError},
+};
+use crate::{
+    clock::Clock,
+    engine::{Engine, Stepped},
+    feed::{Feed, FeedError, Polled},
+    log::{Acquired, Advice, Batch, EventLog, Lease, LogError},
+    park::{ParkedKey, Release},
+    pos::Pos,
+    stop::StopFlag,
+    time::Nanos,
+};
+
+/// The longest the driver waits at once, so that a stop request is noticed.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// An engine between a feed and a log.
+pub struct Driver<L, F, C, O> {
+    /// The log.
+    pub log: L,
+    /// The inputs.
+    pub feed: F,
+    /// The clock.
+    pub clock: C,
+    /// Who watches.
+    pub observer: O,
+    /// The engine.
+    pub engine: Engine,
+    /// How to commit, snapshot, trim and retry.
+    pub config: DriverConfig,
+}
+
+/// What a driver knows while it runs.
+struct Run {
+    lease: Lease,
+    /// The committed head.
+    committed: Pos,
+    batch: Batch,
+    duplicates: u64,
+    /// Those of them that the log's checkpoint is behind.
+    committed_duplicates: u64,
+    inputs_here: u64,
+    /// Kept snapshots, oldest first.
+    snapshots: Vec<Pos>,
+    last_snapshot: (u64, Nanos),
+}
+
+impl Run {
+    /// Entries, and duplicates: they leave no entry, but the checkpoint must get behind them, or an
+    /// ingress of nothing but duplicates would be kept and read again for ever.
+    fn uncommitted(&self) -> usize {
+        self.batch.len() + (self.duplicates - self.committed_duplicates) as usize
+    }
+}
+
+impl<L: EventLog, F: Feed, C: Clock, O: Observer> Driver<L, F, C, O> {
+    /// Acquires the partition, recovers, and runs until the feed ends or a stop is requested.
+    ///
+    /// # Errors
+    /// [`RunError`]. Whatever was acknowledged stays in the log, and a later run can go on from there.
+    pub async fn run(
+        &mut self,
+        request: &RunRequest,
+        stop: &StopFlag,
+    ) -> Result<Outcome, RunError> {
+        let acquired = self.acquire(request).await?;
+        if acquired.manifest != request.manifest {
+            return Err(RunError::OtherManifest { stored: acquired.manifest });
+        }
+        let head = acquired.head.pos;
+        if head != Pos::ZERO && !request.resume {
+            return Err(RunError::NotEmpty { head });
+        }
+        let replayed = if head == Pos::ZERO { None } else { Some(self.recover(&acquired).await?) };
+        let halt = self.engine.halted().cloned();
+        if let Some(halt) = halt.clone().filter(|halt| request.past_halt != Some(halt.pos)) {
+            return Err(RunError::Halted(Box::new(halt)));
+        }
+        self.check_parked(&request.releases)?;
+        let mut run = self.begin(acquired)?;
+        if halt.is_some() {
+            let now = self.clock.stamp(self.engine.time());
+            self.engine.go_past_halt(now, &mut run.batch);
+        }
+        for &release in &request.releases {
+            let now = self.clock.stamp(self.engine.time());
+            self.engine.release(release, now, &mut run.batch);
+        }
+        let ended = self.pump(&mut run, stop).await;
+        let may_commit = match &ended {
+            Err(RunError::Log(_) | RunError::LostTail { .. }) => false,
+            // Who is told to stand down does so at once.
+            Err(RunError::Feed(FeedError::Log(error))) => error.advice() == Advice::Retry,
+            // Also when the inputs failed: what was handled before is whole and worth keeping.
+            _ => true,
+        };
+        if may_commit {
+            self.commit(&mut run, true).await?;
+        }
+        Ok(Outcome {
+            end: ended?,
+            head: run.committed,
+            digest: self.engine.digest(),
+            counts: *self.engine.counts(),
+            inputs_here: run.inputs_here,
+            duplicates: run.duplicates,
+            replayed,
+        })
+    }
+
+    fn check_parked(&self, releases: &[Release]) -> Result<(), RunError> {
+        let parked: Vec<ParkedKey> = self.engine.parked().iter().map(|parked| parked.key).collect();
+        match releases.iter().find(|release| !parked.contains(&release.key)) {
+            None => Ok(()),
+            Some(&Release { key, .. }) => Err(RunError::NotParked { key, parked }),
+        }
+    }
+
+    async fn acquire(&mut self, request: &RunRequest) -> Result<Acquired, LogError> {
+        let give_up_after = self.config.retry.give_up_acquiring_after;
+        self.patiently(request.owner, give_up_after, |log| async move {
+            log.acquire(request.owner, &request.manifest).await
+        })
+        .await
+    }
+
+    /// Takes inputs and commits until there are none left or a stop is requested.
+    async fn pump(&mut self, run: &mut Run, stop: &StopFlag) -> Result<End, RunError> {
+        loop {
+            if let Some(halt) = self.engine.halted() {
+                return Err(RunError::Halted(Box::new(halt.clone())));
+            }
+            if stop.is_requested() {
+                return Ok(End::Stopped);
+            }
+            // With work in hand there is nothing to wait for: it would only be committed later.
+            let wait = if run.batch.is_empty() { PATIENCE } else { Duration::ZERO };
+            match self.poll_patiently(run, wait).await? {
+                Polled::Ready(recv_time) => {
+                    let hold = self.clock.hold_back(recv_time);
+                    if hold > Duration::ZERO {
+                        self.commit(run, false).await?;
+                        self.clock.sleep(hold.min(PATIENCE)).await;
+                        continue;
+                    }
+                    self.handle_next(run, recv_time);
+                    if run.uncommitted() >= self.config.batch_entries {
+                        self.commit(run, false).await?;
+                    }
+                }
+                Polled::Idle => {
+                    if let Some(now) = self.clock.idle_time() {
+                        self.engine.advance(now, &mut run.batch);
+                    }
+                    if run.uncommitted() == 0 {
+                        self.look_for_loss(run).await?;
+                    } else {
+                        self.commit(run, false).await?;
+                    }
+                }
+                Polled::End => return Ok(End::Finished),
+            }
+        }
+    }
+
+    #[inline]
+    fn handle_next(&mut self, run: &mut Run, recv_time: Nanos) {
+        self.observer.taken();
+        let at = self.clock.stamp(recv_time);
+        self.engine.advance(at, &mut run.batch);
+        if self.engine.halted().is_some() {
+            // The input stays with the feed: who goes on behind the halt handles it.
+            return;
+        }
+        let mut input = self.feed.take();
+        if input.recv_time == Nanos::ZERO {
+            input.recv_time = at;
+        }
+        match self.engine.step(input, at, &mut run.batch) {
+            Stepped::Handled => run.inputs_here += 1,
+            Stepped::Duplicate => run.duplicates += 1,
+            Stepped::Halted => {
+                unreachable!("no input is taken from the feed while it stands still")
+            }
+        }
+    }
+}
