@@ -2,6 +2,7 @@
 
 mod id;
 mod kinds;
+mod topic;
 mod validate;
 
 use serde::{Deserialize, Serialize};
@@ -10,8 +11,9 @@ pub use self::{
     id::EventId,
     kinds::{
         Bar, Body, Fill, Liquidity, MarketData, OperatorAction, Order, OrderKind, OrderStatus,
-        Quote, Side, Signal, System, Topic, TopicSet, Trade,
+        Quote, Side, Signal, System, Trade,
     },
+    topic::{Topic, TopicSet},
     validate::{Invalid, validate, validate_time},
 };
 use crate::{pos::Pos, text::Name, time::Nanos};

@@ -9,57 +9,23 @@
 //! call left no trace in the handler's state (its slot on the bus takes it back), so that trying again counts nothing
 //! twice, and replay need not repeat a failure that the log holds.
 
+mod key;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     fmt,
-    str::FromStr,
 };
 
 use serde::{Deserialize, Serialize};
 
+pub use self::key::{ParkedKey, Release};
 use crate::{
     codec::{decode_entry, encode_entry},
     event::{Body, Event, System, Topic},
     pos::Pos,
-    text::{Name, Symbol, TextError},
+    text::Name,
     time::Nanos,
 };
-
-/// What is parked together: the events of one instrument for one handler.
-///
-/// The instrument, and not the order, because positions, limits and books are kept by instrument: a handler that missed
-/// one order's fill would take the fill of the next for more than it is. Events without an instrument share one key.
-///
-/// Written `HANDLER:SYMBOL`, or `HANDLER` for events without an instrument. The handler's name ends at the first colon.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct ParkedKey {
-    /// For whom they are parked.
-    pub handler: Name,
-    /// What they are about.
-    pub symbol: Option<Symbol>,
-}
-
-impl fmt::Display for ParkedKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.symbol {
-            None => write!(f, "{}", self.handler),
-            Some(symbol) => write!(f, "{}:{symbol}", self.handler),
-        }
-    }
-}
-
-impl FromStr for ParkedKey {
-    type Err = TextError;
-
-    fn from_str(text: &str) -> Result<Self, TextError> {
-        Ok(match text.split_once(':') {
-            None => Self { handler: text.parse()?, symbol: None },
-            Some((handler, symbol)) => {
-                Self { handler: handler.parse()?, symbol: Some(symbol.parse()?) }
-            }
-        })
-    }
-}
 
 impl ParkedKey {
     /// Where `event` is parked for `handler`, or `None` when it never is: what operators do must reach handlers
@@ -76,15 +42,6 @@ impl ParkedKey {
         };
         Some(Self { handler, symbol })
     }
-}
-
-/// An operator's order to hand out what is parked under a key. Where nothing is, it changes nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Release {
-    /// What to release.
-    pub key: ParkedKey,
-    /// Give the first event up for this handler and begin with the one behind it.
-    pub past: bool,
 }
 
 /// What is parked under one key.
@@ -269,7 +226,10 @@ struct SavedEvent(#[serde(with = "crate::bytes")] Vec<u8>);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{EventId, Header, Origin};
+    use crate::{
+        event::{EventId, Header, Origin},
+        text::Symbol,
+    };
 
     const HEAD: Pos = Pos { ms: 0, seq: 9 };
 
