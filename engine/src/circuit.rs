@@ -1,4 +1,4 @@
-//! A circuit breaker on handed-in time: what keeps failing is passed over for a while.
+//! A circuit breaker: what fails several times in a row is skipped for a while. The caller passes the time.
 //!
 //! Handlers of the ordered plane have one each, on engine time, and so has each member of a consumer group.
 
@@ -13,7 +13,7 @@ use crate::time::Nanos;
 pub struct CircuitConfig {
     /// Failures in a row that open it, at least one.
     pub failure_threshold: u32,
-    /// Engine time until a handler behind an open circuit is tried again.
+    /// Engine time after which an open circuit lets one call through.
     pub reset_after: Duration,
 }
 
@@ -40,7 +40,7 @@ pub enum Circuit {
     HalfOpen,
 }
 
-/// What a success or failure did to a circuit.
+/// How a success or failure changed a circuit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transition {
     /// Nothing.
@@ -54,7 +54,7 @@ pub enum Transition {
     Closed,
 }
 
-/// Whether a handler is handed the next event.
+/// Whether a call may pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
     /// The circuit is closed, or a trial is under way.

@@ -18,6 +18,7 @@ pub mod driver;
 pub mod engine;
 pub mod event;
 pub mod executor;
+mod failure;
 pub mod feed;
 pub mod halt;
 pub mod log;

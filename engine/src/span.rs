@@ -46,7 +46,7 @@ impl Span {
         self.0
     }
 
-    /// The span in whole milliseconds, rounded up: what waits so long waits at least the span.
+    /// The span in whole milliseconds, rounded up, so that a wait of so long is never shorter than the span.
     #[must_use]
     pub const fn as_millis(self) -> u64 {
         self.0.div_ceil(1_000_000)
@@ -60,7 +60,7 @@ impl Span {
 }
 
 impl fmt::Display for Span {
-    /// In the largest unit that says it in whole numbers.
+    /// In the largest unit in which it is a whole number.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let whole = UNITS.iter().find(|&&(_, unit)| self.0 >= unit && self.0.is_multiple_of(unit));
         let (name, unit) = whole.unwrap_or(&("ns", 1));

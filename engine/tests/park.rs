@@ -382,7 +382,7 @@ fn a_snapshot_with_an_impossible_park_is_refused() {
     }
     let mut plain = engine_with(config(FailurePolicy::DEAD_LETTER), &faults, &calls);
     let why = plain.load(&good).expect_err("of another policy").to_string();
-    assert!(why.contains("behind it"), "{why}");
+    assert!(why.contains("bytes follow it"), "{why}");
 }
 
 /// What is done to an engine, step by step.

@@ -1,4 +1,4 @@
-//! The bus: handlers, what they see, and how they are isolated from each other.
+//! The bus: handlers, what they can see and do, and how they are isolated from each other.
 
 mod context;
 mod handler;

@@ -1,4 +1,4 @@
-//! Messages of outside producers: an event before it has a position.
+//! Messages of outside producers: events that have no position yet.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,15 +16,15 @@ pub enum Codec {
     /// A version byte, then postcard: compact, between Rust programs of compatible versions.
     #[default]
     Postcard = 0,
-    /// JSON: for other languages and for eyes. Prices and quantities are decimals in quotes.
+    /// JSON: for other languages and for people. Prices and quantities are decimals in quotes.
     Json = 1,
 }
 
 /// The version byte in front of postcard messages.
 const MESSAGE_VERSION: u8 = 1;
 
-/// An event as an outside producer says it. The producer's name and sequence number travel beside it
-/// (see [`crate::log::Message`]), because the log refuses duplicates by them without decoding.
+/// An event as an outside producer sends it. The producer's name and sequence number are sent beside it (see
+/// [`crate::log::Message`]), so that the log refuses duplicates without decoding.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InputMessage {
@@ -33,7 +33,7 @@ pub struct InputMessage {
     pub id: Option<EventId>,
     /// When it happened, where it happened.
     pub event_time: Nanos,
-    /// What it says.
+    /// The event's content.
     pub body: Body,
 }
 

@@ -1,4 +1,4 @@
-//! Writes to the log: a commit, with a snapshot where one is due, and trimming behind the snapshot.
+//! Writes to the log: commits, with a snapshot where one is due, and trims entries that a snapshot covers.
 
 use super::{Driver, Observer, Progress, Run, RunError, patience::Retrying, recover::Checkpoint};
 use crate::{
@@ -9,12 +9,12 @@ use crate::{
 };
 
 impl<L: EventLog, F: Feed, C: Clock, O: Observer> Driver<L, F, C, O> {
-    /// Commits what is in hand, with a snapshot when one is due (or when `last` and there is anything
-    /// that the newest snapshot does not cover).
+    /// Commits the uncommitted entries, with a snapshot when one is due. The `last` commit of a run takes a snapshot whenever
+    /// the newest one does not cover everything.
     pub(super) async fn commit(&mut self, run: &mut Run, last: bool) -> Result<(), RunError> {
         let head = self.engine.head();
         let snapshot_due = if self.engine.halted().is_some() {
-            // Recovery must begin before the cascade, so that it does not meet what the failed call left behind.
+            // Recovery must start before the cascade: the failed call may have changed the handler's state.
             false
         } else if last {
             head.seq > run.last_snapshot.0
@@ -27,10 +27,10 @@ impl<L: EventLog, F: Feed, C: Clock, O: Observer> Driver<L, F, C, O> {
         let snapshot = if snapshot_due { Some(self.engine.save()?) } else { None };
         let keep_from = self.keep_from(run, head);
         let checkpoint = Checkpoint { feed: self.feed.checkpoint(), duplicates: run.duplicates };
-        // Room for the feed's bytes, their length and the number.
-        let room = Vec::with_capacity(checkpoint.feed.len() + 20);
+        // The feed's bytes, their length, and the number of duplicates.
+        let buffer = Vec::with_capacity(checkpoint.feed.len() + 20);
         let checkpoint =
-            postcard::to_extend(&checkpoint, room).expect("a checkpoint is bytes and a number");
+            postcard::to_extend(&checkpoint, buffer).expect("a checkpoint is bytes and a number");
         let digest = self.engine.digest();
         let commit = Commit {
             id: CommitId::derive(&run.lease, run.committed, digest)
@@ -73,7 +73,7 @@ impl<L: EventLog, F: Feed, C: Clock, O: Observer> Driver<L, F, C, O> {
             || self.engine.time().since(time) >= self.config.snapshot_interval
     }
 
-    /// The oldest snapshot still wanted: the one that trimming will stop at, else the newest but one.
+    /// The oldest snapshot to keep: the one that trimming stops at, or else the newest before this commit.
     fn keep_from(&self, run: &Run, head: Pos) -> Pos {
         let newest = run.snapshots.last().copied().unwrap_or(Pos::ZERO);
         match self.config.retention_entries {
@@ -84,19 +84,19 @@ impl<L: EventLog, F: Feed, C: Clock, O: Observer> Driver<L, F, C, O> {
         }
     }
 
-    /// Drops what retention no longer covers, up to a snapshot.
+    /// Trims the entries that retention no longer covers, up to a snapshot.
     async fn trim(&mut self, run: &Run) -> Result<(), RunError> {
         let Some(retention) = self.config.retention_entries else { return Ok(()) };
         let Some(at) = trim_point(&run.snapshots, run.committed, retention) else { return Ok(()) };
         match self.log.trim(&run.lease, at).await {
             Ok(_removed) => Ok(()),
-            // Nothing depends on trimming in time; the next snapshot tries again.
+            // Trimming may wait: the next snapshot tries again.
             Err(error) if error.advice() == Advice::Retry => {
-                tracing::warn!(%error, "trimming was put off");
+                tracing::warn!(%error, "cannot trim now; the next snapshot tries again");
                 Ok(())
             }
-            // Nobody asks to trim above the newest snapshot unless the log has lost it since, with what
-            // was acknowledged behind it.
+            // The position is that of a snapshot. The log refuses it only if it lost the snapshot, and with it the
+            // acknowledged entries after it.
             Err(error) if matches!(error.kind, LogErrorKind::Invalid { .. }) => {
                 self.look_for_loss(run).await?;
                 Err(error.into())
@@ -106,7 +106,7 @@ impl<L: EventLog, F: Feed, C: Clock, O: Observer> Driver<L, F, C, O> {
     }
 }
 
-/// The newest snapshot behind which `retention` entries remain.
+/// The newest snapshot that has at least `retention` entries after it.
 fn trim_point(snapshots: &[Pos], head: Pos, retention: u64) -> Option<Pos> {
     let limit = head.seq.checked_sub(retention)?;
     snapshots.iter().copied().rfind(|pos| pos.seq <= limit)

@@ -1,10 +1,10 @@
-//! How a driver works, and what is asked of one run.
+//! The parameters of a driver, and the request for one run.
 
 use std::time::Duration;
 
 use crate::{log::OwnerId, park::Release, pos::Pos};
 
-/// How a driver commits, snapshots, trims and retries. Nothing here changes what is computed.
+/// How a driver commits, snapshots, trims and retries. No field changes what the engine computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DriverConfig {
     /// Entries after which a batch is committed, at least one. A cascade is never split, so a batch may
@@ -32,16 +32,16 @@ impl Default for DriverConfig {
     }
 }
 
-/// How long a log that cannot be reached or refuses writes is waited for.
+/// How long the driver waits for a log that cannot be reached or refuses writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryConfig {
     /// The first pause; each further one is twice as long, less a jitter of up to half.
     pub first_pause: Duration,
     /// The longest pause.
     pub longest_pause: Duration,
-    /// Pauses in all after which the driver gives up, while running.
+    /// The sum of the pauses after which the driver gives up, while running.
     pub give_up_after: Duration,
-    /// The same while acquiring: a wrong address should be told soon.
+    /// The same while acquiring. It is shorter, so that a wrong address is reported soon.
     pub give_up_acquiring_after: Duration,
 }
 
@@ -56,19 +56,19 @@ impl Default for RetryConfig {
     }
 }
 
-/// What is asked of a run.
+/// The request for one run.
 #[derive(Clone, Debug)]
 pub struct RunRequest {
-    /// Who owns the partition meanwhile.
+    /// The owner of the partition during the run.
     pub owner: OwnerId,
-    /// What the partition is created with, and what it must have been created with.
+    /// The manifest that an empty partition is created with. An existing partition must have been created with the same.
     pub manifest: Vec<u8>,
-    /// Go on with a log that is not empty.
+    /// Whether a log that already holds entries may be continued.
     pub resume: bool,
-    /// The halt that a resumed run may go on behind, by the position of its record. It says so in the log; it
-    /// lets no other halt pass.
+    /// The halt after which a resumed run continues, by the position of its record. The run records this in the log; it
+    /// stops at any other halt.
     pub past_halt: Option<Pos>,
-    /// What a resumed run releases before it takes any input, but behind the halt if it goes on behind one. All must be
-    /// parked, or none is released. Each says so in the log.
+    /// Keys to release on resume, before the first input (and after `past_halt`, if set). All must be parked, or none is
+    /// released. Each release is recorded in the log.
     pub releases: Vec<Release>,
 }

@@ -1,9 +1,8 @@
 //! The driver: moves inputs from a feed through the engine into a log, and recovers from one.
 //!
-//! One driver serves every log and both clocks. All knowledge of retrying, fencing, unknown outcomes
-//! and recovery is here; a log only maps an operation to its store and classifies the answer. The
-//! driver is `async` only so that live code can await: it spawns nothing, selects nothing and knows no
-//! runtime, so any executor runs it.
+//! One driver serves every log and both clocks. All knowledge of retries, fencing, unknown outcomes and recovery is here; a
+//! log only maps an operation to its store and classifies the answer. The driver is `async` so that live code can await
+//! I/O; it spawns no task and knows no runtime, so any executor can run it.
 
 mod commit;
 mod config;
@@ -28,7 +27,7 @@ use crate::{
     time::Nanos,
 };
 
-/// The longest the driver waits at once, so that a stop request is noticed.
+/// The longest single wait, so that a stop request is noticed.
 const PATIENCE: Duration = Duration::from_millis(50);
 
 /// An engine between a feed and a log.
@@ -39,7 +38,7 @@ pub struct Driver<L, F, C, O> {
     pub feed: F,
     /// The clock.
     pub clock: C,
-    /// Who watches.
+    /// Watches the run.
     pub observer: O,
     /// The engine.
     pub engine: Engine,
@@ -47,14 +46,14 @@ pub struct Driver<L, F, C, O> {
     pub config: DriverConfig,
 }
 
-/// What a driver knows while it runs.
+/// The state of a run.
 struct Run {
     lease: Lease,
     /// The committed head.
     committed: Pos,
     batch: Batch,
     duplicates: u64,
-    /// Those of them that the log's checkpoint is behind.
+    /// The duplicates that the committed checkpoint covers.
     committed_duplicates: u64,
     inputs_here: u64,
     /// Kept snapshots, oldest first.
@@ -63,8 +62,8 @@ struct Run {
 }
 
 impl Run {
-    /// Entries, and duplicates: they leave no entry, but the checkpoint must get behind them, or an
-    /// ingress of nothing but duplicates would be kept and read again for ever.
+    /// Entries and duplicates to commit. Duplicates leave no entry, but the checkpoint must advance past them; otherwise an
+    /// ingress that holds only duplicates would be kept and read again for ever.
     fn uncommitted(&self) -> usize {
         self.batch.len() + (self.duplicates - self.committed_duplicates) as usize
     }
@@ -74,7 +73,7 @@ impl<L: EventLog, F: Feed, C: Clock, O: Observer> Driver<L, F, C, O> {
     /// Acquires the partition, recovers, and runs until the feed ends or a stop is requested.
     ///
     /// # Errors
-    /// [`RunError`]. Whatever was acknowledged stays in the log, and a later run can go on from there.
+    /// [`RunError`]. Everything acknowledged stays in the log, and a later run can continue from there.
     pub async fn run(
         &mut self,
         request: &RunRequest,
@@ -106,9 +105,9 @@ impl<L: EventLog, F: Feed, C: Clock, O: Observer> Driver<L, F, C, O> {
         let ended = self.pump(&mut run, stop).await;
         let may_commit = match &ended {
             Err(RunError::Log(_) | RunError::LostTail { .. }) => false,
-            // Who is told to stand down does so at once.
+            // A fenced owner must stop at once.
             Err(RunError::Feed(FeedError::Log(error))) => error.advice() == Advice::Retry,
-            // Also when the inputs failed: what was handled before is whole and worth keeping.
+            // Also when the inputs failed: what was handled before is complete.
             _ => true,
         };
         if may_commit {
@@ -150,7 +149,7 @@ impl<L: EventLog, F: Feed, C: Clock, O: Observer> Driver<L, F, C, O> {
             if stop.is_requested() {
                 return Ok(End::Stopped);
             }
-            // With work in hand there is nothing to wait for: it would only be committed later.
+            // With uncommitted entries the driver does not wait: that would only delay their commit.
             let wait = if run.batch.is_empty() { PATIENCE } else { Duration::ZERO };
             match self.poll_patiently(run, wait).await? {
                 Polled::Ready(recv_time) => {
@@ -186,7 +185,7 @@ impl<L: EventLog, F: Feed, C: Clock, O: Observer> Driver<L, F, C, O> {
         let at = self.clock.stamp(recv_time);
         self.engine.advance(at, &mut run.batch);
         if self.engine.halted().is_some() {
-            // The input stays with the feed: who goes on behind the halt handles it.
+            // The input stays in the feed: the run that continues after the halt handles it.
             return;
         }
         let mut input = self.feed.take();
@@ -197,7 +196,7 @@ impl<L: EventLog, F: Feed, C: Clock, O: Observer> Driver<L, F, C, O> {
             Stepped::Handled => run.inputs_here += 1,
             Stepped::Duplicate => run.duplicates += 1,
             Stepped::Halted => {
-                unreachable!("no input is taken from the feed while it stands still")
+                unreachable!("no input is taken from the feed while the engine is halted")
             }
         }
     }

@@ -1,7 +1,7 @@
-//! Waits for a log that does not answer, and finds out what a refusal means.
+//! Retries operations on a log that does not answer, and finds the cause of a refusal.
 //!
-//! Only what the log advises to send again is sent again, with growing pauses and for a limited time. Being fenced and
-//! finding another head can both mean that the log lost entries it had acknowledged; that is told first.
+//! An operation is sent again only where the error advises it, with growing pauses and for a limited time. A fenced lease
+//! and an unexpected head can both mean that the log lost acknowledged entries; a loss is reported before anything else.
 
 use std::{future::Future, time::Duration};
 
@@ -14,7 +14,7 @@ use crate::{
 };
 
 impl<L: EventLog, F: Feed, C: Clock, O: Observer> Driver<L, F, C, O> {
-    /// Asks the log until it answers or there is no sense in waiting any longer. For operations that are
+    /// Repeats an operation until the log answers, the error advises against it, or the time is up. For operations that are
     /// safe to repeat.
     pub(super) async fn patiently<T, A>(
         &mut self,
@@ -37,8 +37,8 @@ impl<L: EventLog, F: Feed, C: Clock, O: Observer> Driver<L, F, C, O> {
         }
     }
 
-    /// Looks at the next input; a log whose ingress does not answer is waited for like one that does not
-    /// take a commit. Reading is positional, so asking again is harmless.
+    /// Looks at the next input. An ingress that does not answer is retried like a commit; reading is positional, so reading
+    /// again is safe.
     pub(super) async fn poll_patiently(
         &mut self,
         run: &Run,
@@ -60,7 +60,7 @@ impl<L: EventLog, F: Feed, C: Clock, O: Observer> Driver<L, F, C, O> {
         }
     }
 
-    /// Who commits learns that the log lost its tail; who has nothing to commit must look.
+    /// Checks that the log still ends at the committed head. A commit finds a lost tail by itself; an idle owner must ask.
     pub(super) async fn look_for_loss(&mut self, run: &Run) -> Result<(), RunError> {
         let give_up_after = self.config.retry.give_up_after;
         let read = |log: L| async move { log.head().await };
@@ -72,8 +72,9 @@ impl<L: EventLog, F: Feed, C: Clock, O: Observer> Driver<L, F, C, O> {
         Ok(())
     }
 
-    /// Being fenced has two causes: somebody took over, or a failover lost our acquisition and perhaps
-    /// entries with it. Only the head tells, and a loss must be reported whoever owns the log now.
+    /// The error to report for `error`. A lease is fenced either because another owner acquired the partition, or because a
+    /// failover lost this owner's acquisition and perhaps entries with it. The head tells which; a loss must be reported
+    /// whoever owns the log now.
     pub(super) async fn diagnose(&mut self, mut error: LogError, run: &Run) -> LogError {
         if let LogErrorKind::Fenced { .. } = error.kind {
             let give_up_after = self.config.retry.give_up_acquiring_after;
@@ -90,7 +91,7 @@ impl<L: EventLog, F: Feed, C: Clock, O: Observer> Driver<L, F, C, O> {
     }
 }
 
-/// Counts attempts and pauses of one operation.
+/// The attempts and pauses of one operation.
 pub(super) struct Retrying {
     attempt: u32,
     left: Duration,
@@ -101,7 +102,7 @@ impl Retrying {
         Self { attempt: 0, left: give_up_after }
     }
 
-    /// Waits before the next attempt, or gives the error back when there is to be none.
+    /// Waits before the next attempt, or returns the error when there must be none.
     pub(super) async fn pause<C: Clock, O: Observer>(
         &mut self,
         error: LogError,
@@ -126,8 +127,8 @@ impl Retrying {
 }
 
 impl RetryConfig {
-    /// The pause before attempt `attempt` (from one): exponential, with a jitter that derives from who
-    /// waits, so that many waiters spread without any of them drawing a random number.
+    /// The pause before attempt `attempt` (from one): exponential, with a jitter that derives from the owner's id. Many
+    /// owners spread their attempts without drawing random numbers.
     fn pause(&self, attempt: u32, who: OwnerId) -> Duration {
         let doubled = self.first_pause.saturating_mul(1 << attempt.min(16));
         let pause = doubled.min(self.longest_pause);
@@ -140,7 +141,7 @@ impl RetryConfig {
     }
 }
 
-/// A head below the expected one means that acknowledged entries are gone; say so.
+/// Turns a conflict whose head is below the expected one into the loss that it means.
 fn lost_tail(mut error: LogError) -> LogError {
     if let LogErrorKind::Conflict { expected, head } = error.kind
         && head < expected

@@ -1,8 +1,8 @@
-//! Puts the engine and the feed where the log ends.
+//! Recovery: puts the engine and the feed where the log ends.
 //!
-//! The engine: the newest snapshot that can be read, and the log after it executed again. The feed: the checkpoint of the
-//! newest commit. A store may lose its tail, or another owner may write, while this owner still reads; what then looks
-//! like a divergence is reported as what it is.
+//! The engine loads the newest snapshot that can be read and executes the log after it again. The feed continues from the
+//! checkpoint of the newest commit. While this owner reads, the store may lose its tail or another owner may write. Both
+//! look like a divergence of the handlers, so recovery asks the log before it reports one.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::{
     recovery::{Replay, ReplayError, Replayed},
 };
 
-/// Stored with every commit.
+/// The driver's own state, stored with every commit.
 #[derive(Default, Serialize, Deserialize)]
 pub(super) struct Checkpoint {
     #[serde(with = "crate::bytes")]
@@ -26,7 +26,7 @@ pub(super) struct Checkpoint {
 }
 
 impl<L: EventLog, F: Feed, C: Clock, O: Observer> Driver<L, F, C, O> {
-    /// Restores the newest snapshot and re-executes the log behind it.
+    /// Restores the newest snapshot and executes the log after it again.
     pub(super) async fn recover(&mut self, acquired: &Acquired) -> Result<Replayed, ReplayError> {
         self.restore(acquired).await?;
         let owner = acquired.lease.owner;
@@ -49,8 +49,8 @@ impl<L: EventLog, F: Feed, C: Clock, O: Observer> Driver<L, F, C, O> {
         }
     }
 
-    /// Restores the newest snapshot that can be read. A damaged one costs time, not the log: an older one,
-    /// or the whole log, stands in for it.
+    /// Restores the newest snapshot that can be read. A damaged one costs time but not the log: an older snapshot or the
+    /// whole log replaces it.
     async fn restore(&mut self, acquired: &Acquired) -> Result<(), ReplayError> {
         let owner = acquired.lease.owner;
         let give_up_after = self.config.retry.give_up_after;
@@ -68,7 +68,7 @@ impl<L: EventLog, F: Feed, C: Clock, O: Observer> Driver<L, F, C, O> {
             }
         }
         match damage {
-            // Without a snapshot there is no way past what is trimmed.
+            // Without a snapshot the trimmed entries cannot be replaced.
             Some(error) if acquired.head.trimmed > Pos::ZERO => Err(error.into()),
             _ => Ok(()),
         }
@@ -96,7 +96,8 @@ impl<L: EventLog, F: Feed, C: Clock, O: Observer> Driver<L, F, C, O> {
         })
     }
 
-    /// Entries that differ may be those of somebody else, who took the partition over while this owner read.
+    /// The error to report for `error`. Entries that differ may be those of another owner, who acquired the partition while
+    /// this one read; or the log may have lost its tail.
     async fn blame(&mut self, error: ReplayError, acquired: &Acquired) -> ReplayError {
         if !matches!(error, ReplayError::Diverged(_) | ReplayError::Digest { .. }) {
             return error;
@@ -115,7 +116,7 @@ impl<L: EventLog, F: Feed, C: Clock, O: Observer> Driver<L, F, C, O> {
         }
     }
 
-    /// The snapshots may be missing because the log lost them, and more, since it was acquired.
+    /// The error that the log lost its tail since it was acquired, if it did. Snapshots may be missing for that reason.
     async fn missed_loss(&mut self, acquired: &Acquired) -> Option<ReplayError> {
         let give_up_after = self.config.retry.give_up_after;
         let read = |log: L| async move { log.head().await };

@@ -1,4 +1,4 @@
-//! What a run tells: while it goes on, and how it ended.
+//! The reports of a run: its progress, and how it ended.
 
 use std::time::Duration;
 
@@ -15,11 +15,11 @@ use crate::{
     time::Nanos,
 };
 
-/// Watches a run from outside: progress bars, latency. Sees, never steers.
+/// Watches a run, for progress bars and latency. An observer cannot influence the run.
 pub trait Observer: Send {
     /// An input is about to be handled.
     fn taken(&mut self) {}
-    /// Everything taken so far is committed.
+    /// Every input taken so far is committed.
     fn committed(&mut self, _progress: Progress) {}
     /// The log behind the snapshot is being re-executed; `pos` has been reached.
     fn replaying(&mut self, _pos: Pos) {}
@@ -30,18 +30,18 @@ pub trait Observer: Send {
 /// Watches nothing.
 impl Observer for () {}
 
-/// How far a run has come.
+/// The progress of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Progress {
     /// Totals over the log.
     pub counts: Counts,
     /// Engine time.
     pub time: Nanos,
-    /// What the feed has read, and how much there is, in one unit.
+    /// How much the feed has read, and how much there is in all, in one unit (bytes or rows).
     pub feed: Option<(u64, u64)>,
 }
 
-/// How a run ended well.
+/// The result of a run that ended without an error.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     /// Why it ended.
@@ -65,11 +65,11 @@ pub struct Outcome {
 pub enum End {
     /// The feed ended.
     Finished,
-    /// A stop was requested; a later run goes on from here.
+    /// A stop was requested; a later run can continue from here.
     Stopped,
 }
 
-/// Why a run ended badly. Whatever was acknowledged before stays in the log.
+/// Why a run failed. Everything acknowledged before stays in the log.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// The log failed beyond retrying.
@@ -81,8 +81,8 @@ pub enum RunError {
     /// The engine failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// A handler failed on an event whose failures halt, now or in an earlier run. Everything up to the record of
-    /// it is committed, and nothing later is handled before a [`past_halt`](super::RunRequest::past_halt).
+    /// A handler failed on an event whose failures halt, now or in an earlier run. Everything up to the record of the
+    /// failure is committed. Nothing later is handled before a run with [`past_halt`](super::RunRequest::past_halt).
     #[error("{0}")]
     Halted(Box<Halt>),
     /// A [`releases`](super::RunRequest::releases) names a key under which nothing is parked. Nothing was changed.
@@ -90,13 +90,13 @@ pub enum RunError {
     NotParked {
         /// The key.
         key: ParkedKey,
-        /// Where something is.
+        /// The keys under which something is parked.
         parked: Vec<ParkedKey>,
     },
     /// Recovery failed.
     #[error("recovery: {0}")]
     Replay(#[from] ReplayError),
-    /// Acknowledged entries are gone, found while there was nothing to commit.
+    /// Acknowledged entries are gone. Found while there was nothing to commit.
     #[error(
         "the log lost its tail: entries after {head} up to {expected} were acknowledged and are gone"
     )]
@@ -106,13 +106,13 @@ pub enum RunError {
         /// The head that is there.
         head: Pos,
     },
-    /// The log was written by another configuration.
+    /// The log was created with another manifest.
     #[error("the log was written by another scenario, other parameters or another seed")]
     OtherManifest {
         /// What the log was created with.
         stored: Vec<u8>,
     },
-    /// The log is not empty and going on was not asked for.
+    /// The log is not empty, and the request does not allow to continue it.
     #[error("the log already holds entries up to {head}")]
     NotEmpty {
         /// Its head.

@@ -1,4 +1,4 @@
-//! Builds an engine from its handlers: checks their names, puts them in order, and works out who is handed which topic.
+//! Builds an engine from its handlers: checks their names, sorts them by priority, and derives who receives which topic.
 
 use std::collections::VecDeque;
 
@@ -42,10 +42,10 @@ impl EngineBuilder {
         self
     }
 
-    /// The engine, at the beginning of an empty log.
+    /// The engine, at the start of an empty log.
     ///
     /// # Errors
-    /// [`EngineError::DuplicateHandler`] when a name is taken twice.
+    /// [`EngineError::DuplicateHandler`] when two handlers have one name.
     pub fn build(self) -> Result<Engine, EngineError> {
         let Self { config, mut slots } = self;
         for (at, slot) in slots.iter().enumerate() {
@@ -74,8 +74,8 @@ impl EngineBuilder {
             halting: config.on_failure.halting(),
             parks: config.on_failure.parking(),
             parking: Parking::default(),
-            standstill: None,
-            foretold: Vec::new(),
+            halted_cascade: None,
+            recorded_failures: Vec::new(),
         })
     }
 }

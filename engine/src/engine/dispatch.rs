@@ -1,7 +1,7 @@
-//! Hands an entry to its handlers, and lets what they want take effect.
+//! Delivers an entry to its handlers, and applies what they emitted and which timers they set.
 //!
-//! Here is decided what a failure leads to: the event is given up for the handler, it is parked, or the engine halts.
-//! An operator's release is an entry like any other; once it is handed out, what is parked under its key follows.
+//! This file decides what follows a failure: the handler skips the event, the event is parked, or the engine halts. An
+//! operator's release is delivered like any other entry; then the events that are parked under its key are delivered.
 
 use std::mem;
 
@@ -17,43 +17,43 @@ use crate::{
 };
 
 impl Engine {
-    /// Hands an event to its handlers, but for the first `from` of them. An error is a failure that halts.
+    /// Delivers an event to its handlers, without the first `from` of them. An error is a failure that halts.
     #[inline]
     pub(super) fn dispatch(
         &mut self,
         event: &Event,
         from: usize,
-        room: &mut usize,
+        cascade_budget: &mut usize,
     ) -> Result<(), Halting> {
         let topic = event.body.topic();
         if let Body::System(System::TimerFired { handler, .. }) = &event.body {
-            return self.dispatch_timer(event, *handler, from, room);
+            return self.dispatch_timer(event, *handler, from, cascade_budget);
         }
         for nth in from..self.routes[topic.index()].len() {
             let at = self.routes[topic.index()][nth];
-            if let Err(outcomes) = self.deliver(at, event, room) {
+            if let Err(outcomes) = self.deliver(at, event, cascade_budget) {
                 return Err(Halting { handler: self.slots[at].name, next: nth + 1, outcomes });
             }
         }
         if topic == Topic::System && !self.parking.is_empty() {
-            self.release_if_asked(event, room);
+            self.release_if_asked(event, cascade_budget);
         }
         Ok(())
     }
 
-    /// A timer reaches its owner and whoever subscribes to `system`, in the usual order.
+    /// Delivers a timer to its owner and to every handler that subscribes to `system`, in bus order.
     fn dispatch_timer(
         &mut self,
         event: &Event,
         owner: Name,
         from: usize,
-        room: &mut usize,
+        cascade_budget: &mut usize,
     ) -> Result<(), Halting> {
         for at in from..self.slots.len() {
             let handler = self.slots[at].name;
             let subscribed = self.routes[Topic::System.index()].contains(&at);
             if (subscribed || handler == owner)
-                && let Err(outcomes) = self.deliver(at, event, room)
+                && let Err(outcomes) = self.deliver(at, event, cascade_budget)
             {
                 return Err(Halting { handler, next: at + 1, outcomes });
             }
@@ -61,32 +61,38 @@ impl Engine {
         Ok(())
     }
 
-    /// Hands an event to one handler. An error is what to record of a failure that halts.
+    /// Delivers an event to one handler. The error holds what to record of a failure that halts.
     #[inline]
-    fn deliver(&mut self, at: usize, event: &Event, room: &mut usize) -> Result<(), Vec<System>> {
+    fn deliver(
+        &mut self,
+        at: usize,
+        event: &Event,
+        cascade_budget: &mut usize,
+    ) -> Result<(), Vec<System>> {
         let topic = event.body.topic();
         let slot = &mut self.slots[at];
         let handler = slot.name;
         if self.parks.contains(topic)
             && let Some(key) = ParkedKey::of(handler, event)
         {
-            return self.deliver_or_park(at, event, key, room);
+            return self.deliver_or_park(at, event, key, cascade_budget);
         }
         let config = &self.config;
         let halts = self.halting.contains(topic);
         let circuit = (!halts).then_some(&config.circuit);
-        let foretold = self.foretold.iter().find(|failure| halts && failure.is(event, handler));
-        let verdict = match foretold {
-            None => slot.deliver(event, config.seed, *room, &mut self.staged, circuit),
+        let recorded =
+            self.recorded_failures.iter().find(|failure| halts && failure.matches(event, handler));
+        let verdict = match recorded {
+            None => slot.deliver(event, config.seed, *cascade_budget, &mut self.staged, circuit),
             Some(failure) => slot.fail_again(event, failure.reason.clone()),
         };
         match verdict {
             Verdict::PassedOver => {}
             Verdict::Done if self.staged.is_empty() => {}
-            Verdict::Done => self.release_staged(event, handler, room),
+            Verdict::Done => self.apply_staged(event, handler, cascade_budget),
             Verdict::Noted { succeeded: true, outcomes } => {
                 self.queue_outcomes(event, handler, outcomes);
-                self.release_staged(event, handler, room);
+                self.apply_staged(event, handler, cascade_budget);
             }
             Verdict::Noted { succeeded: false, outcomes } => {
                 self.staged.clear();
@@ -99,15 +105,15 @@ impl Engine {
         Ok(())
     }
 
-    /// Hands an event to a handler for which it is parked when it fails, or when an earlier one of its key is. An error
-    /// is what to record when there is no room for it.
+    /// Delivers an event whose topic parks. It is parked when the handler fails, or when an earlier event of its key is
+    /// parked. The error holds what to record when the parking capacity is exceeded.
     #[inline(never)]
     fn deliver_or_park(
         &mut self,
         at: usize,
         event: &Event,
         key: ParkedKey,
-        room: &mut usize,
+        cascade_budget: &mut usize,
     ) -> Result<(), Vec<System>> {
         let handler = key.handler;
         if self.parking.holds(&key) {
@@ -120,19 +126,21 @@ impl Engine {
             return Err(vec![System::HandlerFailed { handler, event: event.header.id, reason }]);
         }
         let (slot, seed) = (&mut self.slots[at], self.config.seed);
-        let verdict = match self.foretold.iter().find(|failure| failure.is(event, handler)) {
-            None => slot.deliver_or_undo(event, seed, *room, &mut self.staged),
+        let recorded =
+            self.recorded_failures.iter().find(|failure| failure.matches(event, handler));
+        let verdict = match recorded {
+            None => slot.deliver_or_undo(event, seed, *cascade_budget, &mut self.staged),
             Some(failure) => slot.fail_again(event, failure.reason.clone()),
         };
         let outcomes = match verdict {
             Verdict::PassedOver => return Ok(()),
             Verdict::Done => {
-                self.release_staged(event, handler, room);
+                self.apply_staged(event, handler, cascade_budget);
                 return Ok(());
             }
             Verdict::Noted { succeeded: true, outcomes } => {
                 self.queue_outcomes(event, handler, outcomes);
-                self.release_staged(event, handler, room);
+                self.apply_staged(event, handler, cascade_budget);
                 return Ok(());
             }
             Verdict::Noted { succeeded: false, outcomes } => outcomes,
@@ -153,10 +161,10 @@ impl Engine {
         Ok(())
     }
 
-    /// Where `asked` is an operator's release, hands out what is parked under its key until an event fails: back to
-    /// back, ahead of what they cause, as they would have been handed out had they come just now.
+    /// Where `asked` is an operator's release, delivers the events parked under its key until one fails. They are delivered
+    /// one after the other, before anything that they cause.
     #[cold]
-    fn release_if_asked(&mut self, asked: &Event, room: &mut usize) {
+    fn release_if_asked(&mut self, asked: &Event, cascade_budget: &mut usize) {
         let Body::System(System::Operator { action: OperatorAction::Release(release), .. }) =
             asked.body
         else {
@@ -165,7 +173,7 @@ impl Engine {
         let Release { key, past } = release;
         let by_name = |slot: &Slot| slot.name == key.handler;
         let Some(at) = self.slots.iter().position(by_name) else { return };
-        // What handlers emit is no operator's doing.
+        // A release that a handler emitted is not an operator's.
         if asked.origin != Origin::Input || !self.parking.holds(&key) {
             return;
         }
@@ -174,11 +182,11 @@ impl Engine {
             self.parking.given_up += 1;
         }
         while let Some(first) = self.parking.first(&key) {
-            // Its place and header are those it came with; its time is the engine's, or timers would be set in the past.
+            // Position and header stay; the time is engine time, or the handler would set timers in the past.
             let event = Event { time: self.time, ..first.clone() };
-            // Each may cause as much as an input, which keeps the cascade of all of them bounded.
-            let mut own_room = self.config.cascade_limit;
-            if let Err(reason) = self.retry(at, &event, own_room) {
+            // Each released event may cause as much as an input, so the cascade stays bounded.
+            let mut own_budget = self.config.cascade_limit;
+            if let Err(reason) = self.retry(at, &event, own_budget) {
                 self.staged.clear();
                 self.parking.fail_again(&key, reason.clone());
                 let handler = key.handler;
@@ -189,24 +197,26 @@ impl Engine {
                 return;
             }
             self.parking.pop(&key);
-            self.release_staged(&event, key.handler, &mut own_room);
-            *room += own_room;
+            self.apply_staged(&event, key.handler, &mut own_budget);
+            *cascade_budget += own_budget;
         }
     }
 
-    /// Tries an event that was parked. Circuits know nothing of it: an operator has asked.
-    fn retry(&mut self, at: usize, event: &Event, room: usize) -> Result<(), String> {
+    /// Delivers a parked event again. The circuit neither blocks nor counts it, since an operator asked for it.
+    fn retry(&mut self, at: usize, event: &Event, cascade_budget: usize) -> Result<(), String> {
         let slot = &mut self.slots[at];
-        match self.foretold.iter().find(|failure| failure.is_retry(event, slot.name)) {
-            None => slot.call_or_undo(event, self.config.seed, room, &mut self.staged),
+        let recorded =
+            self.recorded_failures.iter().find(|failure| failure.matches_retry(event, slot.name));
+        match recorded {
+            None => slot.call_or_undo(event, self.config.seed, cascade_budget, &mut self.staged),
             Some(failure) => Err(failure.reason.clone()),
         }
     }
 
-    /// Lets what a handler staged take effect.
-    fn release_staged(&mut self, event: &Event, handler: Name, room: &mut usize) {
+    /// Applies what a handler staged: queues its events, sets and cancels its timers.
+    fn apply_staged(&mut self, event: &Event, handler: Name, cascade_budget: &mut usize) {
         let mut staged = mem::take(&mut self.staged);
-        *room -= staged.emitted.len();
+        *cascade_budget -= staged.emitted.len();
         for (ordinal, (id, body)) in staged.emitted.drain(..).enumerate() {
             let header = self.caused_header(event, id, handler, ordinal as u64);
             self.queue.push_back(Queued::new(Origin::Decision, header, body));
@@ -220,7 +230,7 @@ impl Engine {
                 TimerChange::Cancel { key } => self.timers.cancel(&key),
             }
         }
-        // Hands the buffers back, so that a step allocates nothing once they have grown.
+        // The buffers are reused, so that a step allocates nothing once they have grown.
         self.staged = staged;
     }
 }

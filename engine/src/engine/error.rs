@@ -5,10 +5,10 @@ use crate::{bus::HandlerError, halt::Halt, text::Name};
 /// Why an engine cannot be built, saved or restored.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EngineError {
-    /// Two handlers with one name: ids and snapshots could not tell them apart.
+    /// Two handlers have one name; ids and snapshots could not tell them apart.
     #[error("two handlers are called {0}; give each its own name")]
     DuplicateHandler(Name),
-    /// A handler cannot write or read its state.
+    /// A handler cannot save or load its state.
     #[error("handler {handler}: state: {why}")]
     HandlerState {
         /// Which handler.
@@ -16,10 +16,10 @@ pub enum EngineError {
         /// Why.
         why: String,
     },
-    /// The engine stands still in the middle of a cascade; the newest snapshot before it stays the newest.
-    #[error("there is no snapshot of an engine that stands still: {0}")]
+    /// The engine is halted in the middle of a cascade, which no snapshot can hold.
+    #[error("cannot snapshot while {0}")]
     Halted(Halt),
-    /// The snapshot is of other handlers, another version, or no snapshot at all.
+    /// The snapshot is of other handlers or another version, or it is damaged.
     #[error("snapshot does not fit this engine: {0}")]
     Snapshot(String),
 }

@@ -1,8 +1,8 @@
 //! The step: a deterministic function from an input to entries.
 //!
-//! Run to completion is per input: due timers first, each an entry with its own cascade; then the
-//! input; then everything it causes, first in first out. The engine reads nothing but its arguments
-//! and its own state, so the same inputs give the same bytes, on any machine and in any batching.
+//! Each input runs to completion: due timers fire first, each as an entry with its own cascade; then the input is handled;
+//! then everything that it causes, first in first out. The engine reads only its arguments and its own state, so the same
+//! inputs give the same bytes, on any machine and in any batching.
 
 mod build;
 mod dispatch;
@@ -20,7 +20,8 @@ use crate::{
     dedup::{Dedup, DedupConfig},
     digest::Digest,
     event::{Body, Event, EventId, Header, OperatorAction, Origin, System, Topic, TopicSet},
-    halt::{Dispatch, Foretold, Halt, Standstill},
+    failure::RecordedFailure,
+    halt::{Dispatch, Halt, HaltedCascade},
     log::Batch,
     ordinal,
     park::{Parked, ParkedKey, Parking, Release},
@@ -31,21 +32,21 @@ use crate::{
     timers::{TimerKey, Timers},
 };
 
-/// The source of what operators do where they are: beside the engine, not at its ingress.
+/// The source of operators' actions that are called directly, not published to the ingress.
 const OPERATOR: &str = "operator";
 
-/// What shapes an engine's behaviour. Part of what makes two runs the same run.
+/// The parameters that determine an engine's behaviour. Two runs are equal only if these are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EngineConfig {
-    /// The root of all randomness that handlers see.
+    /// The seed of all random numbers that handlers draw.
     pub seed: u64,
     /// The most events that handlers may emit because of one input or timer.
     pub cascade_limit: usize,
-    /// When a failing handler is passed over.
+    /// When a failing handler is skipped.
     pub circuit: CircuitConfig,
     /// What follows when a handler fails.
     pub on_failure: FailurePolicy,
-    /// The most events that are parked, for all handlers together; each one beyond halts.
+    /// The most events that are parked, for all handlers together; one more halts the engine.
     pub park_capacity: usize,
     /// How long the ids that producers bring along are remembered.
     pub dedup: DedupConfig,
@@ -77,7 +78,7 @@ pub struct Engine {
     counts: Counts,
     timers: Timers,
     dedup: Dedup,
-    /// Empty between steps, unless the engine stands still.
+    /// Emitted events that wait to be written. Empty between steps, unless the engine is halted.
     queue: VecDeque<Queued>,
     staged: Staged,
     /// The topics on whose events a failure halts.
@@ -85,18 +86,18 @@ pub struct Engine {
     /// The topics whose events are parked behind a failure.
     parks: TopicSet,
     parking: Parking,
-    /// Where it stopped in the middle of a cascade.
-    standstill: Option<Box<Standstill>>,
-    /// The failures in the cascade which replay is about to execute again.
-    foretold: Vec<Foretold>,
+    /// The rest of the cascade, while the engine is halted.
+    halted_cascade: Option<Box<HaltedCascade>>,
+    /// The failures recorded in the cascade that replay executes next. Empty outside replay.
+    recorded_failures: Vec<RecordedFailure>,
 }
 
-/// An event of the running cascade that waits for its turn.
+/// An event of the running cascade that is not yet written.
 struct Queued {
-    /// Its position and time are given when its turn comes.
+    /// Position and time are set when it is written.
     event: Event,
-    /// Whether handlers see it. A failure *about* a failure is recorded and goes no further, or two
-    /// failing handlers could feed each other for ever.
+    /// Whether handlers receive it. A failure while handling the record of a failure is recorded but not delivered;
+    /// otherwise two failing handlers could cause each other's failures for ever.
     dispatched: bool,
 }
 
@@ -124,11 +125,11 @@ impl Queued {
 /// What became of an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stepped {
-    /// It and everything it caused is in the batch.
+    /// The input and everything it caused is in the batch.
     Handled,
-    /// It had been seen before; nothing happened but the timers that came due.
+    /// The input was seen before: it was dropped. Timers that were due have fired.
     Duplicate,
-    /// The engine stands still, perhaps because of a timer that came due first: the input was not handled.
+    /// The engine is halted, perhaps by a timer that fired first: the input was not handled.
     Halted,
 }
 
@@ -136,18 +137,18 @@ impl Engine {
     /// Handles one input at engine time `max(time so far, at)` and appends to `batch` every entry that
     /// comes of it. Timers that are due by then fire first.
     ///
-    /// An engine that stands still takes one input only: an operator's [`OperatorAction::PastHalt`].
+    /// A halted engine accepts one input only: an operator's [`OperatorAction::PastHalt`].
     pub fn step(&mut self, input: Input, at: Nanos, batch: &mut Batch) -> Stepped {
-        if self.standstill.is_some() {
+        if self.halted_cascade.is_some() {
             return self.step_past_halt(input, at, batch);
         }
         self.advance(at, batch);
-        if self.standstill.is_some() {
+        if self.halted_cascade.is_some() {
             return Stepped::Halted;
         }
         let now = self.time.max(at);
         if !self.dedup.admit(&input, now, &self.config.dedup) {
-            // Not even time moves: a duplicate is no entry, so replay could not move it again.
+            // Time does not move: a duplicate leaves no entry, so replay could not repeat the move.
             return Stepped::Duplicate;
         }
         self.time = now;
@@ -155,43 +156,45 @@ impl Engine {
         Stepped::Handled
     }
 
-    /// Goes on where a cascade was left, in the order of positions: the failed event's other handlers, the
-    /// operator's action, what had been emitted before. The failed event itself is not handed out again.
+    /// Continues a halted cascade, in the order of positions: the failed event's remaining handlers, the operator's
+    /// action, then what had been emitted before the halt. The failed handler does not receive the event again.
     #[cold]
     fn step_past_halt(&mut self, input: Input, at: Nanos, batch: &mut Batch) -> Stepped {
-        let goes_on = matches!(
+        let continues = matches!(
             input.body,
             Body::System(System::Operator { action: OperatorAction::PastHalt, .. })
         );
-        let Some(standstill) = self.standstill.take_if(|_| goes_on) else { return Stepped::Halted };
-        let Standstill { mut unfinished, mut room, .. } = *standstill;
+        let Some(halted_cascade) = self.halted_cascade.take_if(|_| continues) else {
+            return Stepped::Halted;
+        };
+        let HaltedCascade { mut unfinished, mut cascade_budget, .. } = *halted_cascade;
         self.time = self.time.max(at);
         let Queued { mut event, .. } = Queued::of_input(input);
         self.append(&mut event, batch);
         unfinished.push_back(Dispatch { event, from: 0 });
         while let Some(Dispatch { event, from }) = unfinished.pop_front() {
-            if let Err(failed) = self.dispatch(&event, from, &mut room) {
-                self.stand_still(failed, event, unfinished, room, batch);
+            if let Err(failed) = self.dispatch(&event, from, &mut cascade_budget) {
+                self.halt(failed, event, unfinished, cascade_budget, batch);
                 return Stepped::Handled;
             }
         }
         if let Some(next) = self.queue.pop_front() {
-            self.run_cascade(next, room, batch);
+            self.run_cascade(next, cascade_budget, batch);
         }
         Stepped::Handled
     }
 
-    /// Lets an engine that stands still go on behind the failed event: the operator's action becomes an
-    /// entry, and then the cascade runs on. `recv_time` is when the operator acted. Without a halt it does nothing.
+    /// Continues a halted engine after the failed event: the operator's action becomes an entry, then the rest of the
+    /// cascade runs. `recv_time` is when the operator acted. Does nothing when the engine is not halted.
     pub fn go_past_halt(&mut self, recv_time: Nanos, batch: &mut Batch) {
         if self.halted().is_some() {
             self.operate(OperatorAction::PastHalt, recv_time, batch);
         }
     }
 
-    /// Hands out what is parked under a key: the operator's action becomes an entry, and what the handler emits is
-    /// handled in its cascade. The event that fails again stays the first, and nothing behind it is handed out. Where
-    /// nothing is parked, or the engine stands still, it does nothing.
+    /// Releases the events that are parked under a key: the operator's action becomes an entry, the handler receives
+    /// the parked events in order, and what it emits is handled in the same cascade. An event that fails again stays first
+    /// in its queue, and the later ones stay parked. Does nothing when nothing is parked or the engine is halted.
     pub fn release(&mut self, release: Release, recv_time: Nanos, batch: &mut Batch) {
         if self.parking.holds(&release.key) && self.halted().is_none() {
             self.operate(OperatorAction::Release(release), recv_time, batch);
@@ -200,7 +203,7 @@ impl Engine {
 
     fn operate(&mut self, action: OperatorAction, recv_time: Nanos, batch: &mut Batch) {
         let by = Name::new(OPERATOR).expect("a short name");
-        // Positions strictly increase, and so no two actions share a number.
+        // Positions strictly increase, so no two actions share a number.
         let source_seq = self.head.seq;
         let body = System::Operator { action, by }.into();
         let event_time = recv_time;
@@ -208,14 +211,14 @@ impl Engine {
         self.step(input, self.time, batch);
     }
 
-    /// Fires every timer that is due at `to` or before (or by now, where `to` is past: a clock may have been set
-    /// back), each with its own cascade, and appends the entries to `batch`. Time moves to the last one that
-    /// fired. An engine that stands still fires none.
+    /// Fires every timer that is due at `to` or before, each with its own cascade, and appends the entries to `batch`.
+    /// Engine time moves to the last timer that fired. Where `to` is before engine time (a clock was set back), engine
+    /// time takes its place. A halted engine fires no timer.
     #[inline]
     pub fn advance(&mut self, to: Nanos, batch: &mut Batch) {
-        // Replay knows an input's engine time alone, and would fire then what is due by it.
+        // Replay knows only the engine time of an input, and fires what is due by it.
         let to = to.max(self.time);
-        while self.timers.next_due().is_some_and(|due| due <= to) && self.standstill.is_none() {
+        while self.timers.next_due().is_some_and(|due| due <= to) && self.halted_cascade.is_none() {
             self.fire_next_timer(to, batch);
         }
     }
@@ -241,39 +244,39 @@ impl Engine {
         self.run_cascade(fired, self.config.cascade_limit, batch);
     }
 
-    fn run_cascade(&mut self, mut first: Queued, mut room: usize, batch: &mut Batch) {
-        if self.run_entry(&mut first, &mut room, batch).is_break() {
+    fn run_cascade(&mut self, mut first: Queued, mut cascade_budget: usize, batch: &mut Batch) {
+        if self.run_entry(&mut first, &mut cascade_budget, batch).is_break() {
             return;
         }
         loop {
-            // Borrowed where it was put: events are not small, and a binding of its own would be one more copy.
+            // Borrowed in place: events are large, and moving one out would copy it once more.
             let mut next = self.queue.pop_front();
             let Some(queued) = &mut next else { return };
-            if self.run_entry(queued, &mut room, batch).is_break() {
+            if self.run_entry(queued, &mut cascade_budget, batch).is_break() {
                 return;
             }
         }
     }
 
-    /// Writes an entry down and hands it out. The cascade breaks off where that halts.
+    /// Appends an entry and delivers it. `Break` means that the engine halted.
     #[inline]
     fn run_entry(
         &mut self,
         queued: &mut Queued,
-        room: &mut usize,
+        cascade_budget: &mut usize,
         batch: &mut Batch,
     ) -> ControlFlow<()> {
         self.append(&mut queued.event, batch);
         if queued.dispatched
-            && let Err(failed) = self.dispatch(&queued.event, 0, room)
+            && let Err(failed) = self.dispatch(&queued.event, 0, cascade_budget)
         {
-            self.stand_still(failed, queued.event.clone(), VecDeque::new(), *room, batch);
+            self.halt(failed, queued.event.clone(), VecDeque::new(), *cascade_budget, batch);
             return ControlFlow::Break(());
         }
         ControlFlow::Continue(())
     }
 
-    /// Gives an event its position, writes it down and counts it.
+    /// Gives an event its position, encodes it into the batch, and counts it.
     #[inline]
     fn append(&mut self, event: &mut Event, batch: &mut Batch) {
         self.head = Pos { ms: self.time.as_ms(), seq: self.head.seq + 1 };
@@ -282,7 +285,7 @@ impl Engine {
         self.counts.note(event);
     }
 
-    /// What shapes its behaviour.
+    /// The parameters that it was built with.
     #[must_use]
     pub const fn config(&self) -> &EngineConfig {
         &self.config
@@ -312,14 +315,14 @@ impl Engine {
         &self.counts
     }
 
-    /// Why it stands still, if it does.
+    /// Where and why it is halted, if it is.
     #[inline]
     #[must_use]
     pub fn halted(&self) -> Option<&Halt> {
-        self.standstill.as_ref().map(|standstill| &standstill.halt)
+        self.halted_cascade.as_ref().map(|halted_cascade| &halted_cascade.halt)
     }
 
-    /// What is parked, in the order of keys.
+    /// What is parked under each key, in the order of keys.
     #[must_use]
     pub fn parked(&self) -> Vec<Parked> {
         self.parking.list()
@@ -330,31 +333,31 @@ impl Engine {
         self.parking.events(&key)
     }
 
-    /// Events that are given up for a handler that failed on them. Those that are parked are not, nor those that were
-    /// released.
+    /// The number of (event, handler) pairs where the handler failed and the event is skipped for good. Parked events and
+    /// released ones do not count.
     #[must_use]
     pub fn given_up(&self) -> u64 {
         let failed = |queued: &&Queued| {
             queued.event.origin == Origin::Outcome
                 && matches!(queued.event.body, Body::System(System::HandlerFailed { .. }))
         };
-        // Where it stands still, the record of a failure may wait to be written.
+        // While halted, the record of another failure may wait in the queue.
         let waiting = self.queue.iter().filter(failed).count() as u64;
         self.counts.handler_failures + waiting + self.parking.given_up - self.parking.failures
     }
 
-    /// Says beforehand which failures stand in the cascade that replay executes next.
-    pub(crate) fn foretell(&mut self, failures: Vec<Foretold>) {
-        self.foretold = failures;
+    /// Sets the failures that the log records in the cascade that replay executes next.
+    pub(crate) fn expect_failures(&mut self, failures: Vec<RecordedFailure>) {
+        self.recorded_failures = failures;
     }
 
-    /// When the next timer is due.
+    /// Engine time at which the next timer is due, if one is set.
     #[must_use]
     pub fn next_timer(&self) -> Option<Nanos> {
         self.timers.next_due()
     }
 
-    /// What the handlers report, in bus order.
+    /// The figures that the handlers report, in bus order.
     #[must_use]
     pub fn figures(&self) -> Vec<(Name, &'static str, Figure)> {
         let of_slot = |slot: &Slot| {

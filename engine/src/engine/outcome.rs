@@ -1,26 +1,26 @@
-//! What became of a handler, as an entry: it failed, or its circuit changed.
+//! Records outcomes as entries: a handler failed, or its circuit changed.
 
 use std::collections::VecDeque;
 
 use super::{Engine, Queued};
 use crate::{
     event::{Event, EventId, Header, Origin, System},
-    halt::{Dispatch, Halt, Halting, Standstill},
+    halt::{Dispatch, Halt, HaltedCascade, Halting},
     log::Batch,
     ordinal,
     text::Name,
 };
 
 impl Engine {
-    /// Records a failure that halts, ahead of all that waits, and stops. Nobody is handed the record: handlers
-    /// are told of the halt by the operator's action that ends it.
+    /// Halts: records the failure before everything that waits, and keeps the rest of the cascade. No handler receives the
+    /// record; handlers learn of the halt by the operator's action that ends it.
     #[cold]
-    pub(super) fn stand_still(
+    pub(super) fn halt(
         &mut self,
         failed: Halting,
         event: Event,
         mut unfinished: VecDeque<Dispatch>,
-        room: usize,
+        cascade_budget: usize,
         batch: &mut Batch,
     ) {
         let Halting { handler, next, outcomes } = failed;
@@ -33,7 +33,7 @@ impl Engine {
         let parked = self.parks.contains(topic);
         let halt = Halt { pos: self.head, handler, event: event.pos, topic, reason, parked };
         unfinished.push_front(Dispatch { event, from: next });
-        self.standstill = Some(Box::new(Standstill { halt, unfinished, room }));
+        self.halted_cascade = Some(Box::new(HaltedCascade { halt, unfinished, cascade_budget }));
     }
 
     #[cold]
@@ -44,7 +44,7 @@ impl Engine {
         }
     }
 
-    /// The record of what became of a handler that was handed `event`, the `n`th from zero.
+    /// The `n`-th record, from zero, of delivering `event` to `handler`.
     fn outcome(&self, event: &Event, handler: Name, n: usize, system: System) -> Queued {
         self.outcome_at(event, handler, ordinal::of_outcome(n), system)
     }
@@ -81,7 +81,7 @@ impl Engine {
     }
 }
 
-/// Why a handler failed, of what is recorded about it.
+/// The reason of the failure among the records of a delivery.
 pub(super) fn reason_in(outcomes: &[System]) -> String {
     let reason = outcomes.iter().rev().find_map(|outcome| match outcome {
         System::HandlerFailed { reason, .. } => Some(reason.clone()),

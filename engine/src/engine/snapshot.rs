@@ -1,7 +1,7 @@
 //! The engine's whole state as bytes, and back.
 //!
-//! What is loaded is checked first. Bytes that decode may still be no state of an engine, and the step relies on what
-//! holds in every state: counters that cannot overflow, timers and ids that are found where they are looked for.
+//! A snapshot is checked before it is used. Bytes that decode may still be no state that an engine can reach, and the step
+//! relies on invariants without checking them: counters cannot overflow, timers and ids are indexed consistently.
 
 use serde::{Deserialize, Serialize};
 
@@ -20,20 +20,20 @@ use crate::{
     timers::Timers,
 };
 
-/// Version of the snapshot format. A snapshot of another version is not used.
+/// Version of the snapshot format. A snapshot of another version is refused.
 const SNAPSHOT_VERSION: u32 = 2;
 
 impl Engine {
-    /// Everything the engine needs to go on from here.
+    /// The whole state, from which an engine with the same handlers continues.
     ///
     /// # Errors
-    /// [`EngineError::HandlerState`] when a handler cannot write its state, [`EngineError::Halted`] when it
-    /// stands still.
+    /// [`EngineError::HandlerState`] when a handler cannot write its state, [`EngineError::Halted`] when it is
+    /// halted.
     pub fn save(&self) -> Result<Vec<u8>, EngineError> {
         if let Some(halt) = self.halted() {
             return Err(EngineError::Halted(halt.clone()));
         }
-        debug_assert!(self.queue.is_empty(), "a snapshot stands between steps");
+        debug_assert!(self.queue.is_empty(), "a snapshot is taken between steps");
         let save = |slot: &Slot| slot.save().map_err(|why| EngineError::state_of(slot.name, &why));
         let slots = self.slots.iter().map(save).collect::<Result<Vec<_>, _>>()?;
         let state = SavedRef {
@@ -57,7 +57,7 @@ impl Engine {
         saved.map_err(|why| EngineError::Snapshot(why.to_string()))
     }
 
-    /// Becomes what [`save`](Self::save) saved.
+    /// Restores the state that [`save`](Self::save) returned.
     ///
     /// # Errors
     /// [`EngineError::Snapshot`] when the snapshot is of other handlers or another version,
@@ -65,7 +65,7 @@ impl Engine {
     /// particular state and must not be used.
     pub fn load(&mut self, snapshot: &[u8]) -> Result<(), EngineError> {
         let undecodable =
-            |why: postcard::Error| EngineError::Snapshot(format!("it does not decode ({why})"));
+            |why: postcard::Error| EngineError::Snapshot(format!("does not decode ({why})"));
         let (saved, rest) = postcard::take_from_bytes::<Saved>(snapshot).map_err(undecodable)?;
         let (parking, rest) = match self.parks {
             TopicSet::EMPTY => (None, rest),
@@ -76,16 +76,16 @@ impl Engine {
             }
         };
         if !rest.is_empty() {
-            let why = format!("there are {} bytes behind it", rest.len());
+            let why = format!("{} bytes follow it", rest.len());
             return Err(EngineError::Snapshot(why));
         }
         if saved.version != SNAPSHOT_VERSION {
             let version = saved.version;
-            let why = format!("its version is {version}, this build uses {SNAPSHOT_VERSION}");
+            let why = format!("format version {version}, this build reads {SNAPSHOT_VERSION}");
             return Err(EngineError::Snapshot(why));
         }
-        if let Some(part) = saved.impossible_part() {
-            return Err(EngineError::Snapshot(format!("no engine was ever in its state ({part})")));
+        if let Some(part) = saved.broken_invariant() {
+            return Err(EngineError::Snapshot(format!("inconsistent: {part}")));
         }
         let names = |slots: &mut dyn Iterator<Item = Name>| {
             slots.map(|name| name.to_string()).collect::<Vec<_>>().join(", ")
@@ -93,7 +93,7 @@ impl Engine {
         let theirs = names(&mut saved.slots.iter().map(|slot| slot.name));
         let ours = names(&mut self.slots.iter().map(|slot| slot.name));
         if theirs != ours {
-            let why = format!("it holds the handlers {theirs}; this engine has {ours}");
+            let why = format!("it is of the handlers {theirs}; this engine has {ours}");
             return Err(EngineError::Snapshot(why));
         }
         let names: Vec<Name> = self.slots.iter().map(|slot| slot.name).collect();
@@ -103,7 +103,8 @@ impl Engine {
                 .filter(|parking| parking.failures <= saved.counts.handler_failures),
         };
         let Some(parking) = parking else {
-            let why = "no engine was ever in its state (parked events)".to_owned();
+            let why = "inconsistent: the parked events do not match the counters or the handlers"
+                .to_owned();
             return Err(EngineError::Snapshot(why));
         };
         for (slot, saved) in self.slots.iter_mut().zip(&saved.slots) {
@@ -117,7 +118,7 @@ impl Engine {
         self.dedup = saved.dedup;
         self.parking = parking;
         self.queue.clear();
-        self.standstill = None;
+        self.halted_cascade = None;
         Ok(())
     }
 }
@@ -148,16 +149,15 @@ struct Saved {
 }
 
 impl Saved {
-    /// Names a part that no engine can have saved. What holds here keeps the step free of checks: its
-    /// counters cannot overflow, and timers and ids are found where they are looked for.
-    fn impossible_part(&self) -> Option<&'static str> {
+    /// Names the first invariant that does not hold.
+    fn broken_invariant(&self) -> Option<&'static str> {
         // Sequence numbers and timers are counted in ordinals.
         let head = self.head.ms <= self.time.as_ms() && self.head.seq < ordinal::RANGE;
         let parts = [
-            (head, "position"),
-            (self.counts.are_of(self.head.seq), "counts"),
-            (self.timers.are_sound(ordinal::RANGE), "timers"),
-            (self.dedup.is_sound(self.time), "ids seen"),
+            (head, "the position does not match the time"),
+            (self.counts.are_of(self.head.seq), "the totals do not match the position"),
+            (self.timers.are_sound(ordinal::RANGE), "the timers are not indexed consistently"),
+            (self.dedup.is_sound(self.time), "the remembered ids are not indexed consistently"),
         ];
         parts.into_iter().find(|(sound, _)| !sound).map(|(_, part)| part)
     }

@@ -1,4 +1,4 @@
-//! Inputs from other threads of the same process, through bounded queues with a stated policy each.
+//! Inputs from other threads of the same process, through one bounded queue per topic, each with its own policy.
 
 use std::{
     sync::{
@@ -24,7 +24,7 @@ pub enum Backpressure {
     Block,
     /// The sender gets an error and the engine stops with one.
     Halt,
-    /// The event is dropped and counted. Not to be had for orders and fills.
+    /// The event is dropped and counted. Not allowed for orders and fills.
     Drop,
 }
 
@@ -73,7 +73,7 @@ pub enum QueueFull {
     /// The event breaks a rule of its kind.
     #[error("refused at the door: {0}")]
     Invalid(Invalid),
-    /// The engine is gone.
+    /// The engine has stopped.
     #[error("the engine has stopped")]
     Stopped,
 }
@@ -91,7 +91,7 @@ pub struct Publisher {
 #[derive(Debug, Default)]
 struct Shared {
     dropped: [AtomicU64; Topic::ALL.len()],
-    /// Index of the topic whose queue ran over, plus one.
+    /// Index of the topic whose queue overflowed, plus one; zero when none did.
     halted: AtomicUsize,
 }
 
@@ -129,10 +129,10 @@ impl Publisher {
     }
 }
 
-/// The engine's end of the queue. It ends when every [`Publisher`] is gone.
+/// The engine's end of the queue. The feed ends when every [`Publisher`] is dropped.
 ///
-/// What waits in it is lost with the process: producers that must survive a crash publish to the
-/// partition's ingress instead.
+/// Queued events are lost when the process ends: producers whose events must survive a crash publish to the partition's
+/// ingress instead.
 #[derive(Debug)]
 pub struct ChannelFeed {
     policy: ChannelPolicy,
@@ -142,7 +142,7 @@ pub struct ChannelFeed {
     pending: Option<Input>,
 }
 
-/// Opens a queue into an engine.
+/// Creates a queue into an engine.
 #[must_use]
 pub fn channel(policy: ChannelPolicy) -> (Publisher, ChannelFeed) {
     let pairs = policy.capacity.map(crossbeam_channel::bounded);

@@ -26,7 +26,7 @@ pub(super) fn parse_decimal(text: &[u8], excess: Excess) -> Result<i64, ParseNum
         [b'+', rest @ ..] => (false, rest),
         all => (false, all),
     };
-    // Digits are added with the sign they count with: the lowest value has no positive counterpart.
+    // Each digit is added with the sign of the number: the lowest value has no positive counterpart.
     let sign = if negative { -1 } else { 1 };
     let mut units: i64 = 0;
     let mut decimals = None;
@@ -64,11 +64,11 @@ pub(super) fn parse_decimal(text: &[u8], excess: Excess) -> Result<i64, ParseNum
     Ok(units)
 }
 
-/// Units of 1e-9 as the shortest exact decimal, written from its end into memory of its own.
+/// Units of 1e-9 as the shortest exact decimal, written into a buffer from its end.
 pub(super) struct Decimal {
-    /// As many as the lowest value takes: the sign, 30 digits, the point, and nine more.
+    /// As long as the lowest value: the sign, 30 digits, the point, and nine more digits.
     bytes: [u8; 41],
-    /// Where the digits begin; there is a sign before them.
+    /// Where the digits begin. The sign stands before them.
     begin: usize,
     negative: bool,
 }
@@ -79,7 +79,7 @@ impl Decimal {
         const CHUNK: u128 = 1_000_000_000_000_000_000;
         let mut decimal = Self { bytes: [0; 41], begin: 41, negative: units < 0 };
         let (magnitude, scale) = (units.unsigned_abs(), SCALE.unsigned_abs());
-        // Nearly every number fits into 64 bits, which are divided far sooner.
+        // Nearly every number fits into 64 bits, and dividing 64 bits is far faster.
         let (whole, mut fraction) = match u64::try_from(magnitude) {
             Ok(magnitude) => (u128::from(magnitude / scale), magnitude % scale),
             Err(_) => (magnitude / u128::from(scale), (magnitude % u128::from(scale)) as u64),
@@ -103,7 +103,7 @@ impl Decimal {
         decimal
     }
 
-    /// Puts a number before what is there, with zeros in front where it has fewer digits than `least`.
+    /// Writes a number in front, padded with zeros to `least` digits.
     fn put_digits(&mut self, mut number: u64, least: usize) {
         let end = self.begin;
         while number > 0 || end - self.begin < least {
@@ -121,7 +121,7 @@ impl Decimal {
         std::str::from_utf8(&self.bytes[self.begin..]).unwrap_or_default()
     }
 
-    /// The digits, behind a sign where the number is negative.
+    /// The digits, with the sign where the number is negative.
     pub(super) fn text(&self) -> &str {
         let begin = self.begin - usize::from(self.negative);
         std::str::from_utf8(&self.bytes[begin..]).unwrap_or_default()

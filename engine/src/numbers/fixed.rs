@@ -1,4 +1,4 @@
-//! Prices, quantities and ratios: 64-bit fixed-point numbers that cannot be mistaken for each other.
+//! Prices, quantities and ratios: three distinct types of 64-bit fixed-point numbers.
 
 use std::{fmt, str::FromStr};
 
@@ -115,7 +115,7 @@ impl Price {
 }
 
 impl Qty {
-    /// Parses ASCII digits, cutting what stands behind the ninth decimal place. For statistics such as
+    /// Parses ASCII digits and drops those after the ninth decimal place. For statistics such as
     /// a bar's volume, which many tools sum up in floating point and write with its noise.
     ///
     /// # Errors

@@ -3,8 +3,8 @@
 //! One scale for all three: nine decimal places (1e-9), the scale of Databento's DBN format. It holds
 //! every tick size and step size that exchanges quote (Binance's finest is 1e-8) exactly.
 //! [`Price`] and [`Qty`] are `i64`: up to ±9 223 372 036.854775807. [`Money`], the product of the two, is
-//! `i128`: up to ±1.7e29. Arithmetic that leaves a range is an [`Overflow`] error, never a wrap, and
-//! no floating point exists here, so a sum is the same on every machine and in every order.
+//! `i128`: up to ±1.7e29. Arithmetic that leaves a range returns [`Overflow`]
+//! and never wraps. There is no floating point, so a sum is the same on every machine and in every order.
 
 mod decimal;
 mod fixed;
@@ -18,7 +18,7 @@ pub use self::{
 /// Units of the last place in one whole: the scale of every number of this module.
 pub const SCALE: i64 = 1_000_000_000;
 
-/// A result left the range of its type; nothing was computed.
+/// A result is outside the range of its type, which is named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("arithmetic left the range of a {0}")]
 pub struct Overflow(pub &'static str);

@@ -1,4 +1,4 @@
-//! Money: what a price times a quantity gives.
+//! Money: products of prices and quantities, and their sums.
 
 use std::{fmt, str::FromStr};
 
@@ -85,7 +85,7 @@ impl Money {
 }
 
 impl Price {
-    /// What `qty` costs at this price, rounded half away from zero to 1e-9.
+    /// The value of `qty` at this price, rounded half away from zero to 1e-9.
     #[must_use]
     pub fn notional(self, qty: Qty) -> Money {
         // |price| and |qty| are below 2^63, so the product is below 2^126 and always fits.

@@ -1,5 +1,5 @@
-//! The key under which events are parked, and an operator's order to release them. Events name both, and so this file
-//! knows nothing of events.
+//! The key under which events are parked, and an operator's order to release them. Events contain both, so this file knows
+//! nothing of events.
 
 use std::{fmt, str::FromStr};
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::text::{Name, Symbol, TextError};
 
-/// What is parked together: the events of one instrument for one handler.
+/// The key under which events are parked: one instrument for one handler.
 ///
 /// The instrument, and not the order, because positions, limits and books are kept by instrument: a handler that missed
 /// one order's fill would take the fill of the next for more than it is. Events without an instrument share one key.
@@ -15,9 +15,9 @@ use crate::text::{Name, Symbol, TextError};
 /// Written `HANDLER:SYMBOL`, or `HANDLER` for events without an instrument. The handler's name ends at the first colon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ParkedKey {
-    /// For whom they are parked.
+    /// The handler for which they are parked.
     pub handler: Name,
-    /// What they are about.
+    /// The instrument.
     pub symbol: Option<Symbol>,
 }
 
@@ -43,11 +43,11 @@ impl FromStr for ParkedKey {
     }
 }
 
-/// An operator's order to hand out what is parked under a key. Where nothing is, it changes nothing.
+/// An operator's order to release the events that are parked under a key. Where nothing is parked, it changes nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Release {
-    /// What to release.
+    /// The key to release.
     pub key: ParkedKey,
-    /// Give the first event up for this handler and begin with the one behind it.
+    /// Whether the handler skips the failed event and continues with the next.
     pub past: bool,
 }

@@ -1,4 +1,4 @@
-//! Executes what led to an entry again, and compares what comes of it with what the log holds.
+//! Executes inputs and timers again, and compares the entries that they produce with those of the log.
 
 use super::error::{ReplayError, diverged};
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
     source::Input,
 };
 
-/// What the engine produced for the last input, and how far the log has confirmed it.
+/// The entries that the engine produced for the last input or timer, and how many of them the log has confirmed.
 #[derive(Default)]
 pub(super) struct Comparison {
     produced: Batch,
@@ -46,8 +46,8 @@ impl Comparison {
         }
     }
 
-    /// Lets the engine do again what led to `event`. Decisions and outcomes are never executed, only
-    /// confirmed, so one that nothing produced is left without a counterpart.
+    /// Executes an input or fires a timer again. Decisions and outcomes are never executed, only confirmed; one that the
+    /// engine did not produce has no counterpart, which the caller reports.
     fn execute(&mut self, engine: &mut Engine, event: Event) {
         match event.origin {
             Origin::Input => {
@@ -67,7 +67,7 @@ impl Comparison {
                     "a duplicate produces nothing"
                 );
             }
-            // One of them: each timer that fired stands in the log.
+            // Only one: each timer that fired is an entry of the log.
             Origin::Timer if engine.halted().is_none() => {
                 engine.fire_next_timer(event.time, &mut self.produced);
             }
@@ -76,7 +76,7 @@ impl Comparison {
         }
     }
 
-    /// Whatever the engine produced must have been in the log.
+    /// Checks that the log holds everything that the engine produced.
     pub(super) fn finish(self) -> Result<(), ReplayError> {
         if self.confirmed == self.produced.len() {
             return Ok(());
@@ -86,13 +86,13 @@ impl Comparison {
     }
 }
 
-/// What becomes of entries that were decoded to be executed, and of those that were only compared.
+/// Receives every entry of a replay: those that were executed, and those that were only compared.
 pub(super) trait Keeper {
     fn executed(&mut self, event: &Event);
     fn confirmed(&mut self, bytes: &[u8]) -> Result<(), DecodeError>;
 }
 
-/// Keeps nothing, and so nothing is decoded but what is executed.
+/// Keeps nothing; entries that are only compared are not decoded.
 pub(super) struct Discarded;
 
 impl Keeper for Discarded {

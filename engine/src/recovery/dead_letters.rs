@@ -1,19 +1,19 @@
-//! The failures of handlers that a log records, read without executing anything.
+//! Dead letters: the failures of handlers that a log records. They are read without executing anything.
 
 use super::ReplayError;
 use crate::{
     codec::decode_entry,
     event::{EventId, Topic, TopicSet},
-    halt::Foretold,
+    failure::RecordedFailure,
     log::{EventLog, RangeQuery},
     pos::Pos,
     text::Name,
 };
 
-/// A handler's failure as the log records it: the event was given up for that handler, or is parked.
+/// A handler's failure as the log records it: the handler skipped the event, or the event is parked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadLetter {
-    /// The entry that records it; the event stands shortly before.
+    /// The entry that records it. The event is an earlier entry.
     pub pos: Pos,
     /// Which handler failed.
     pub handler: Name,
@@ -23,7 +23,7 @@ pub struct DeadLetter {
     pub reason: String,
 }
 
-/// The first `limit` failures of handlers that a log records behind `after`.
+/// The first `limit` failures of handlers that a log records after `after`.
 ///
 /// # Errors
 /// The log cannot be read, or an entry does not decode.
@@ -41,7 +41,8 @@ pub async fn dead_letters<L: EventLog>(
             let pos = entry.pos;
             let decoded = decode_entry(entry.bytes);
             let event = decoded.map_err(|why| ReplayError::Undecodable { pos, why })?;
-            if let Some(Foretold { handler, event, reason, .. }) = Foretold::of(event) {
+            if let Some(RecordedFailure { handler, event, reason, .. }) = RecordedFailure::of(event)
+            {
                 letters.push(DeadLetter { pos, handler, event, reason });
             }
         }

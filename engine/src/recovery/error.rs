@@ -41,8 +41,7 @@ pub enum ReplayError {
         /// What its entries give.
         computed: Digest,
     },
-    /// The log ends before the head it had when it was acquired: a failover or a crash of the server lost
-    /// the tail meanwhile.
+    /// The log ends before the head that it had when it was acquired: a failover or a crash of the server lost the tail.
     #[error(
         "the log lost its tail: entries after {head} up to {expected} were acknowledged and are gone"
     )]
@@ -53,15 +52,15 @@ pub enum ReplayError {
         head: Pos,
     },
     /// The beginning of the log is trimmed and no snapshot covers it.
-    #[error("entries up to {through} are trimmed and no snapshot stands in for them")]
+    #[error("entries up to {through} are trimmed and no snapshot covers them")]
     NoSnapshot {
         /// Everything up to here is gone.
         through: Pos,
     },
 }
 
-/// The first position at which re-execution and log differ: a handler whose behaviour changed, or that
-/// is not deterministic, or whose state is not whole in its snapshot.
+/// The first position at which re-execution and log differ. Causes: a handler's behaviour changed, it is not deterministic,
+/// or its snapshot does not hold its whole state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Divergence {
     /// Where.

@@ -1,4 +1,4 @@
-//! Recovery is replay: re-execute the log and compare every byte the handlers produce with what it holds.
+//! Replay: executes a log again and compares every byte that the handlers produce with what the log holds.
 
 mod compare;
 mod dead_letters;
@@ -13,15 +13,15 @@ use crate::{
     codec::{decode_entry, peek_entry},
     engine::Engine,
     event::{Body, Event, OperatorAction, Origin, System, Topic},
-    halt::Foretold,
+    failure::RecordedFailure,
     log::{EventLog, Head, Page, RangeQuery},
     pos::Pos,
 };
 
-/// What a replay did.
+/// The extent of a replay.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Replayed {
-    /// Where it began: behind this position.
+    /// It began after this position.
     pub from: Pos,
     /// Entries compared.
     pub entries: u64,
@@ -42,8 +42,8 @@ pub async fn load_snapshot<L: EventLog>(
     }
 }
 
-/// Re-executes the log from where `engine` stands up to `head`, comparing as it goes, and finally the digest.
-/// `on_progress` is told the position reached after each page.
+/// Executes the log again from the engine's position up to `head`, compares every entry, and finally compares the digest.
+/// Calls `on_progress` with the position reached after each page.
 ///
 /// # Errors
 /// [`ReplayError`] names the first position that differs.
@@ -61,8 +61,8 @@ pub async fn replay<L: EventLog>(
     replay.finish(engine)
 }
 
-/// A replay under way, for callers that read the log in their own manner: ask what is
-/// [wanted](Self::wanted), read it, have it [absorbed](Self::absorb), and [finish](Self::finish).
+/// A replay in progress, for callers that read the log by themselves: read the pages that are [wanted](Self::wanted),
+/// [absorb](Self::absorb) each, then [finish](Self::finish).
 pub struct Replay {
     head: Head,
     from: Pos,
@@ -72,14 +72,14 @@ pub struct Replay {
     comparison: Comparison,
 }
 
-/// Entries from an input or timer up to the next one, also past a halt. They are executed together, because the failures
-/// in them (those that halt and those behind which events are parked) are needed where they begin.
+/// The entries from an input or timer up to the next one, also across a halt. They are executed together, because the
+/// engine needs the recorded failures in them (those that halt and those that park) before it executes the first.
 #[derive(Default)]
 struct Cascade {
     bytes: Vec<u8>,
-    /// Where each entry stands, and where its bytes end.
+    /// The position of each entry, and where its bytes end.
     index: Vec<(Pos, usize)>,
-    /// The outcomes among them, by their place in the index.
+    /// The places in the index of the entries that are outcomes.
     outcomes: Vec<usize>,
 }
 
@@ -99,9 +99,11 @@ impl Cascade {
     }
 
     /// The failures that it records.
-    fn failures(&self) -> Vec<Foretold> {
+    fn failures(&self) -> Vec<RecordedFailure> {
         let outcomes = self.outcomes.iter().map(|&at| self.get(at).1);
-        outcomes.filter_map(|bytes| decode_entry(bytes).ok().and_then(Foretold::of)).collect()
+        outcomes
+            .filter_map(|bytes| decode_entry(bytes).ok().and_then(RecordedFailure::of))
+            .collect()
     }
 
     fn clear(&mut self) {
@@ -112,10 +114,10 @@ impl Cascade {
 }
 
 impl Replay {
-    /// A replay from where `engine` stands up to `head`.
+    /// A replay from the engine's position up to `head`.
     ///
     /// # Errors
-    /// [`ReplayError::NoSnapshot`] when entries behind the engine are trimmed.
+    /// [`ReplayError::NoSnapshot`] when entries that the engine needs are trimmed.
     pub fn begin(engine: &Engine, head: &Head) -> Result<Self, ReplayError> {
         let from = engine.head();
         if from.seq < head.trimmed.seq {
@@ -125,13 +127,13 @@ impl Replay {
         Ok(Self { head: *head, from, after: from, entries: 0, cascade, comparison })
     }
 
-    /// What to read next; `None` at the head.
+    /// The query for the next page; `None` at the head.
     #[must_use]
     pub fn wanted(&self) -> Option<RangeQuery> {
         (self.after.seq < self.head.pos.seq).then(|| RangeQuery::all_after(self.after))
     }
 
-    /// Executes a page again, but for a cascade that may go on behind it, and returns the position reached.
+    /// Executes a page again, and returns the position reached. A cascade that may continue on the next page waits for it.
     ///
     /// # Errors
     /// The first position that differs, or [`ReplayError::LostTail`] when the log ends before its head.
@@ -139,7 +141,7 @@ impl Replay {
         self.absorb_keeping(engine, page, &mut Discarded)
     }
 
-    /// The same, and keeps what was decoded: every entry executed, in order.
+    /// Like [`absorb`](Self::absorb), and appends every entry to `events`, decoded and in order.
     ///
     /// # Errors
     /// Those of [`absorb`](Self::absorb), and [`ReplayError::Undecodable`] for an entry that was only to be compared.
@@ -171,7 +173,7 @@ impl Replay {
         if self.wanted().is_none() {
             self.execute_cascade(engine, keeper)?;
         }
-        // An entry beyond the head with one missing below it: the tail was lost, and somebody has written on.
+        // An entry after the head while one before it is missing: the tail was lost, and another owner has committed.
         let beyond = page.entries.last_pos().is_some_and(|last| last > head);
         if (page.next.is_none() || beyond) && self.after.seq < self.head.pos.seq {
             return Err(ReplayError::LostTail { expected: self.head.pos, head: self.after });
@@ -184,17 +186,17 @@ impl Replay {
         engine: &mut Engine,
         keeper: &mut impl Keeper,
     ) -> Result<(), ReplayError> {
-        engine.foretell(self.cascade.failures());
+        engine.expect_failures(self.cascade.failures());
         for at in 0..self.cascade.index.len() {
             let (pos, bytes) = self.cascade.get(at);
             self.comparison.check(engine, pos, bytes, keeper)?;
         }
-        engine.foretell(Vec::new());
+        engine.expect_failures(Vec::new());
         self.cascade.clear();
         Ok(())
     }
 
-    /// Compares the end: nothing left over, and the digest.
+    /// Compares the end: the handlers produce no more entries, and the digest is the stored one.
     ///
     /// # Errors
     /// The handlers produce more than the log holds, or the digest differs.
@@ -209,7 +211,7 @@ impl Replay {
     }
 }
 
-/// Whether it is an operator's permission to go on behind a halt: it continues the cascade that halted.
+/// Whether it is an operator's action that continues a halted cascade.
 fn is_past_halt(bytes: &[u8]) -> bool {
     peek_entry(bytes).is_ok_and(|peek| (peek.origin, peek.topic) == (Origin::Input, Topic::System))
         && decode_entry(bytes).is_ok_and(|event| {
