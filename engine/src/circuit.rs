@@ -10,11 +10,20 @@ use crate::time::Nanos;
 
 /// When a handler's circuit opens, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CircuitConfig {
     /// Failures in a row that open it, at least one.
     pub failure_threshold: u32,
     /// Engine time after which an open circuit lets one call through.
     pub reset_after: Duration,
+}
+
+impl CircuitConfig {
+    /// Opens after `failure_threshold` failures in a row, for `reset_after`.
+    #[must_use]
+    pub const fn new(failure_threshold: u32, reset_after: Duration) -> Self {
+        Self { failure_threshold, reset_after }
+    }
 }
 
 impl Default for CircuitConfig {

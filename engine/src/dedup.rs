@@ -11,11 +11,20 @@ use crate::{event::EventId, source::Input, text::Name, time::Nanos};
 
 /// How long the ids that producers assign are remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DedupConfig {
     /// Engine time for which an id is remembered.
     pub window: Duration,
     /// The most ids remembered; the oldest goes first.
     pub capacity: usize,
+}
+
+impl DedupConfig {
+    /// Remembers at most `capacity` ids, each for `window` of engine time.
+    #[must_use]
+    pub const fn new(window: Duration, capacity: usize) -> Self {
+        Self { window, capacity }
+    }
 }
 
 impl Default for DedupConfig {

@@ -107,6 +107,7 @@ pub struct SourceCursor {
 
 /// Why a source cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum SourceError {
     /// It cannot be opened.
     #[error("{path}: {why}")]

@@ -68,12 +68,17 @@ impl fmt::Display for Span {
     }
 }
 
+/// A text that is no span of time.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no span of time such as 5s, 250ms, 2m")]
+pub struct ParseSpanError(String);
+
 impl FromStr for Span {
-    type Err = String;
+    type Err = ParseSpanError;
 
     /// Reads `5s`, `250ms`, `2m`; the error shows what a span looks like.
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{text:?} is no span of time such as 5s, 250ms, 2m");
+    fn from_str(text: &str) -> Result<Self, ParseSpanError> {
+        let wrong = || ParseSpanError(text.to_owned());
         let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
         let (number, unit) = text.split_at(digits);
         let unit = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(wrong)?.1;

@@ -172,10 +172,10 @@ impl Runner {
         let feed = self.feed(scenario, &log)?;
         let config = scenario.run.driver();
         let mut driver = Driver { log, feed, clock, observer, engine, config };
-        let Self { owner, resume, past_halt, .. } = *self;
-        let releases = self.releases.clone();
-        let request =
-            RunRequest { owner, manifest: manifest.to_bytes(), resume, past_halt, releases };
+        let mut request = RunRequest::new(self.owner, manifest.to_bytes());
+        request.resume = self.resume;
+        request.past_halt = self.past_halt;
+        request.releases = self.releases.clone();
         let outcome = driver.run(&request, stop).await?;
         let figures = driver.engine.figures();
         let parked = driver.engine.parked();

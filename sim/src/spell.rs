@@ -1,6 +1,9 @@
 //! Times and spans as people write them: `00:01:30.250`, `5s`, `250ms`.
 
-use silvertine_engine::{span::Span, time::NANOS_PER_SECOND};
+use silvertine_engine::{
+    span::{ParseSpanError, Span},
+    time::NANOS_PER_SECOND,
+};
 
 /// A span in the largest unit that says it in whole numbers.
 pub(crate) fn span(ns: u64) -> String {
@@ -27,7 +30,7 @@ pub(crate) fn clock(ns: u64) -> String {
 /// # Errors
 /// One line that shows what a span looks like.
 pub fn parse_span(text: &str) -> Result<u64, String> {
-    text.parse().map(Span::as_nanos)
+    text.parse().map(Span::as_nanos).map_err(|why: ParseSpanError| why.to_string())
 }
 
 /// Reads what [`signed_span`] writes.

@@ -8,7 +8,7 @@ mod slot;
 pub use self::{
     context::Context,
     handler::{Figure, Handler, HandlerError, Priority, decode_state, encode_state},
-    policy::{FailurePolicy, OnFailure},
+    policy::{FailurePolicy, OnFailure, UnknownPolicy},
 };
 pub(crate) use self::{
     context::{Staged, TimerChange},

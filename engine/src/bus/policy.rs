@@ -19,18 +19,20 @@ pub enum OnFailure {
     ParkKey,
 }
 
-impl TryFrom<String> for OnFailure {
-    type Error = String;
+/// A text that names no [`OnFailure`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no failure policy; choose halt, park-key or dead-letter")]
+pub struct UnknownPolicy(String);
 
-    fn try_from(text: String) -> Result<Self, String> {
+impl TryFrom<String> for OnFailure {
+    type Error = UnknownPolicy;
+
+    fn try_from(text: String) -> Result<Self, UnknownPolicy> {
         match text.as_str() {
             "dead-letter" => Ok(Self::DeadLetter),
             "halt" => Ok(Self::Halt),
             "park-key" => Ok(Self::ParkKey),
-            _ => {
-                let why = "choose halt, park-key or dead-letter";
-                Err(format!("{text:?} is no failure policy; {why}"))
-            }
+            _ => Err(UnknownPolicy(text)),
         }
     }
 }

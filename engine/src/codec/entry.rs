@@ -42,6 +42,7 @@ const HAS_CAUSATION: u8 = 2;
 
 /// Why bytes are not an entry.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum DecodeError {
     /// The bytes end inside a field.
     #[error("cut short after {0} bytes")]

@@ -10,5 +10,5 @@ mod plain;
 
 pub use self::{
     entry::{DecodeError, ENTRY_VERSION, EntryPeek, decode_entry, encode_entry, peek_entry},
-    message::{Codec, InputMessage},
+    message::{Codec, InputMessage, InputMessageError},
 };

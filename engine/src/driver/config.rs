@@ -5,7 +5,16 @@ use std::time::Duration;
 use crate::{log::OwnerId, park::Release, pos::Pos};
 
 /// How a driver commits, snapshots, trims and retries. No field changes what the engine computes.
+///
+/// Start from the default and set fields:
+/// ```
+/// # use silvertine_engine::driver::DriverConfig;
+/// let mut config = DriverConfig::default();
+/// config.batch_entries = 1;
+/// config.retention_entries = Some(1_000_000);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DriverConfig {
     /// Entries after which a batch is committed, at least one. A cascade is never split, so a batch may
     /// end longer.
@@ -34,6 +43,7 @@ impl Default for DriverConfig {
 
 /// How long the driver waits for a log that cannot be reached or refuses writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RetryConfig {
     /// The first pause; each further one is twice as long, less a jitter of up to half.
     pub first_pause: Duration,
@@ -57,7 +67,14 @@ impl Default for RetryConfig {
 }
 
 /// The request for one run.
+///
+/// ```
+/// # use silvertine_engine::{driver::RunRequest, log::OwnerId};
+/// let mut request = RunRequest::new(OwnerId(7), b"my strategy, version 1");
+/// request.resume = true;
+/// ```
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct RunRequest {
     /// The owner of the partition during the run.
     pub owner: OwnerId,
@@ -71,4 +88,13 @@ pub struct RunRequest {
     /// Keys to release on resume, before the first input (and after `past_halt`, if set). All must be parked, or none is
     /// released. Each release is recorded in the log.
     pub releases: Vec<Release>,
+}
+
+impl RunRequest {
+    /// A run of `owner` on an empty partition, which is created with `manifest`.
+    #[must_use]
+    pub fn new(owner: OwnerId, manifest: impl Into<Vec<u8>>) -> Self {
+        let manifest = manifest.into();
+        Self { owner, manifest, resume: false, past_halt: None, releases: Vec::new() }
+    }
 }

@@ -71,6 +71,7 @@ pub enum End {
 
 /// Why a run failed. Everything acknowledged before stays in the log.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum RunError {
     /// The log failed beyond retrying.
     #[error(transparent)]

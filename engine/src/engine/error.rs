@@ -4,6 +4,7 @@ use crate::{bus::HandlerError, halt::Halt, text::Name};
 
 /// Why an engine cannot be built, saved or restored.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum EngineError {
     /// Two handlers have one name; ids and snapshots could not tell them apart.
     #[error("two handlers are called {0}; give each its own name")]

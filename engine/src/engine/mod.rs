@@ -36,7 +36,16 @@ use crate::{
 const OPERATOR: &str = "operator";
 
 /// The parameters that determine an engine's behaviour. Two runs are equal only if these are.
+///
+/// Start from the default and set fields:
+/// ```
+/// # use silvertine_engine::engine::EngineConfig;
+/// let mut config = EngineConfig::default();
+/// config.seed = 42;
+/// config.cascade_limit = 64;
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct EngineConfig {
     /// The seed of all random numbers that handlers draw.
     pub seed: u64,

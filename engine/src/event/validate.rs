@@ -10,6 +10,7 @@ use crate::{
 /// The rule that an event breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field} {problem}")]
+#[non_exhaustive]
 pub struct Invalid {
     /// The field that breaks it.
     pub field: &'static str,

@@ -35,6 +35,18 @@ pub struct ChannelPolicy {
     policy: [Backpressure; Topic::ALL.len()],
 }
 
+/// Why a queue cannot have a policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidPolicy {
+    /// It would drop orders or fills.
+    #[error("orders and fills are never dropped; choose block or halt")]
+    DropsOrders,
+    /// The capacity is zero.
+    #[error("a queue holds at least one event")]
+    NoCapacity,
+}
+
 impl Default for ChannelPolicy {
     fn default() -> Self {
         Self { capacity: [4096; 5], policy: [Backpressure::Block; 5] }
@@ -45,18 +57,18 @@ impl ChannelPolicy {
     /// Sets one topic's capacity (at least one event) and policy.
     ///
     /// # Errors
-    /// Orders and fills are never dropped, and a queue holds at least one event.
+    /// [`InvalidPolicy`]: orders and fills are never dropped, and a queue holds at least one event.
     pub fn with(
         mut self,
         topic: Topic,
         capacity: usize,
         policy: Backpressure,
-    ) -> Result<Self, &'static str> {
+    ) -> Result<Self, InvalidPolicy> {
         if policy == Backpressure::Drop && matches!(topic, Topic::Order | Topic::Fill) {
-            return Err("orders and fills are never dropped; choose block or halt");
+            return Err(InvalidPolicy::DropsOrders);
         }
         if capacity == 0 {
-            return Err("a queue holds at least one event");
+            return Err(InvalidPolicy::NoCapacity);
         }
         self.capacity[topic.index()] = capacity;
         self.policy[topic.index()] = policy;
@@ -66,6 +78,7 @@ impl ChannelPolicy {
 
 /// Why an input was not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum QueueFull {
     /// The queue is full and its policy is to halt; the engine stops too.
     #[error("the queue for {0} is full and its policy is to halt")]

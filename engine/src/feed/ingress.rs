@@ -79,11 +79,12 @@ impl<L: EventLog> Feed for IngressFeed<L> {
 
 /// Decodes and validates a message. A message that fails becomes a recorded refusal.
 fn to_input(message: &Message) -> Input {
-    let checked = message.codec.decode(&message.payload).and_then(|decoded| {
-        let valid = validate_time(decoded.event_time, "event_time");
-        valid.and_then(|()| validate(&decoded.body)).map_err(|invalid| invalid.to_string())?;
-        Ok(decoded)
-    });
+    let checked =
+        message.codec.decode(&message.payload).map_err(|why| why.to_string()).and_then(|decoded| {
+            let valid = validate_time(decoded.event_time, "event_time");
+            valid.and_then(|()| validate(&decoded.body)).map_err(|invalid| invalid.to_string())?;
+            Ok(decoded)
+        });
     let InputMessage { id, event_time, body } = checked.unwrap_or_else(|why| {
         let reason = why[..why.floor_char_boundary(1024)].to_owned();
         let digest = fingerprint(&message.payload);

@@ -7,7 +7,9 @@ mod merge;
 use std::{future::Future, time::Duration};
 
 pub use self::{
-    channel::{Backpressure, ChannelFeed, ChannelPolicy, Publisher, QueueFull, channel},
+    channel::{
+        Backpressure, ChannelFeed, ChannelPolicy, InvalidPolicy, Publisher, QueueFull, channel,
+    },
     ingress::IngressFeed,
     merge::{Merge, MergedSource, OnBadRow},
 };
@@ -71,6 +73,7 @@ pub enum Polled {
 
 /// Why a feed cannot go on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum FeedError {
     /// A source failed.
     #[error(transparent)]

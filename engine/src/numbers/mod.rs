@@ -25,6 +25,7 @@ pub struct Overflow(pub &'static str);
 
 /// Why a text is not a number of this module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ParseNumberError {
     /// Not of the form `-123.456`.
     #[error("not a decimal number")]

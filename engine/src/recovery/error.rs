@@ -13,6 +13,7 @@ use crate::{
 
 /// Why a log could not be replayed.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ReplayError {
     /// The log cannot be read.
     #[error(transparent)]
