@@ -42,14 +42,28 @@ impl<L: EventLog, F: Feed, C: Clock, O: Observer> Driver<L, F, C, O> {
             snapshot: snapshot.as_deref().map(|bytes| Snapshot { bytes, keep_from }),
             ingress_done: self.feed.ingress_done(),
         };
+        let first = run.batch.first_pos();
+        assert!(
+            first.is_none_or(|first| first.seq == run.committed.seq + 1),
+            "a gap before {first:?}"
+        );
+        assert_eq!(commit.resulting_pos(), head, "a batch ends at the engine's head");
         let mut retry = Retrying::new(self.config.retry.give_up_after);
-        while let Err(error) = self.log.commit(&run.lease, &commit).await {
+        let committed = loop {
+            let error = match self.log.commit(&run.lease, &commit).await {
+                Ok(committed) => break committed,
+                Err(error) => error,
+            };
             let (config, owner) = (&self.config.retry, run.lease.owner);
             let pause = retry.pause(error, config, owner, &mut self.clock, &mut self.observer);
             if let Err(error) = pause.await {
                 return Err(self.diagnose(error, run).await.into());
             }
-        }
+        };
+        assert_eq!(
+            committed.head, head,
+            "the log acknowledged another head than was committed (L4)"
+        );
         run.committed = head;
         run.committed_duplicates = run.duplicates;
         run.batch.clear();

@@ -216,6 +216,7 @@ impl Engine {
     /// Applies what a handler staged: queues its events, sets and cancels its timers.
     fn apply_staged(&mut self, event: &Event, handler: Name, cascade_budget: &mut usize) {
         let mut staged = mem::take(&mut self.staged);
+        assert!(staged.emitted.len() <= *cascade_budget, "{handler} staged more than its budget");
         *cascade_budget -= staged.emitted.len();
         for (ordinal, (id, body)) in staged.emitted.drain(..).enumerate() {
             let header = self.caused_header(event, id, handler, ordinal as u64);

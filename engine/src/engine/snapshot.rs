@@ -46,8 +46,15 @@ impl Engine {
             dedup: &self.dedup,
             slots: &slots,
         };
-        // Room for a small engine, which would otherwise grow byte by byte at first.
+        // A small snapshot would otherwise reallocate several times.
         let saved = postcard::to_extend(&state, Vec::with_capacity(1024));
+        debug_assert!(
+            saved.as_ref().is_ok_and(|saved| {
+                postcard::from_bytes::<Saved>(saved)
+                    .is_ok_and(|saved| saved.broken_invariant().is_none())
+            }),
+            "a snapshot passes the checks of its loading"
+        );
         let saved = match saved {
             Ok(saved) if self.parks != TopicSet::EMPTY => {
                 postcard::to_extend(&self.parking.save(), saved)

@@ -6,6 +6,7 @@ use crate::{
     codec::{self, DecodeError},
     event::{Event, Topic},
     pos::Pos,
+    time::Nanos,
 };
 
 /// Encoded entries, one after the other, with an index.
@@ -37,14 +38,22 @@ impl Batch {
     /// Appends an event and returns its canonical bytes.
     ///
     /// # Panics
-    /// When the event's position is not above the last one: positions strictly increase (L1).
+    /// When the event's position is not above the last one (L1), or its time is after [`Nanos::LATEST_INPUT`], which no
+    /// reader would accept.
     pub fn push(&mut self, event: &Event) -> &[u8] {
         self.assert_above_last(event.pos);
+        assert!(event.time <= Nanos::LATEST_INPUT, "an entry at {} does not decode", event.time);
         self.reserve_first();
         let start = self.bytes.len();
         codec::encode_entry(event, &mut self.bytes);
         self.index.push(Slot { pos: event.pos, topic: event.body.topic(), end: self.bytes.len() });
-        &self.bytes[start..]
+        let bytes = &self.bytes[start..];
+        debug_assert!(
+            codec::peek_entry(bytes)
+                .is_ok_and(|peek| (peek.pos, peek.topic) == (event.pos, event.body.topic())),
+            "the index says what the bytes say"
+        );
+        bytes
     }
 
     /// Appends an entry that is already encoded.

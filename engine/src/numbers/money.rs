@@ -67,7 +67,14 @@ impl Money {
         if product == i128::MIN && whole.units() == -1 {
             return Err(Overflow("money amount"));
         }
-        Ok(Self(div_round(product, whole.units().into())))
+        let share = Self(div_round(product, whole.units().into()));
+        // Of a position that is partly closed, no more than all of its cost can go.
+        debug_assert!(
+            part.units().unsigned_abs() > whole.units().unsigned_abs()
+                || share.0.unsigned_abs() <= self.0.unsigned_abs(),
+            "a part is more than the whole"
+        );
+        Ok(share)
     }
 
     /// The price at which `qty` costs this amount, rounded half away from zero.

@@ -160,6 +160,8 @@ impl Parking {
 
     /// The state for a snapshot.
     pub(crate) fn save(&self) -> SavedParking {
+        // What `load` recomputes.
+        debug_assert_eq!(self.len, self.queues.values().map(|q| q.events.len()).sum::<usize>());
         let save = |(&key, queue): (&ParkedKey, &Queue)| {
             let bytes = |event: &Event| {
                 let mut bytes = Vec::new();
