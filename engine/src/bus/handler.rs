@@ -18,6 +18,45 @@ use crate::{
 ///
 /// When [`handle`](Self::handle) fails, everything it emitted and every timer it changed for that event is discarded, but
 /// changes to its own state stay: check first, change afterwards.
+///
+/// A handler that goes long whenever the price rises:
+/// ```
+/// use silvertine_engine::{
+///     bus::{Context, Handler, HandlerError, decode_state, encode_state},
+///     event::{Body, Event, MarketData, Signal, Topic, TopicSet},
+///     numbers::{Price, Ratio},
+/// };
+///
+/// struct Momentum {
+///     last: Option<Price>,
+/// }
+///
+/// impl Handler for Momentum {
+///     fn topics(&self) -> TopicSet {
+///         TopicSet::of(&[Topic::MarketData])
+///     }
+///
+///     fn handle(&mut self, event: &Event, ctx: &mut Context<'_>) -> Result<(), HandlerError> {
+///         let Body::MarketData(MarketData::Trade(trade)) = &event.body else { return Ok(()) };
+///         let rises = self.last.is_some_and(|last| trade.price > last);
+///         self.last = Some(trade.price);
+///         if rises {
+///             let strategy = ctx.handler();
+///             ctx.emit(Signal { symbol: trade.symbol, strategy, strength: Ratio::ONE });
+///         }
+///         Ok(())
+///     }
+///
+///     fn save(&self) -> Result<Vec<u8>, HandlerError> {
+///         encode_state(&self.last)
+///     }
+///
+///     fn load(&mut self, state: &[u8]) -> Result<(), HandlerError> {
+///         self.last = decode_state(state)?;
+///         Ok(())
+///     }
+/// }
+/// ```
 pub trait Handler: Send {
     /// The topics that it receives. It receives its own timers even without `system`.
     fn topics(&self) -> TopicSet;

@@ -31,6 +31,95 @@ use crate::{
 const PATIENCE: Duration = Duration::from_millis(50);
 
 /// An engine between a feed and a log.
+///
+/// A source runs through an engine into a log in memory, and a second process recovers from it:
+/// ```
+/// use silvertine_engine::{
+///     clock::VirtualClock,
+///     driver::{Driver, DriverConfig, End, RunRequest},
+///     engine::{Engine, EngineConfig},
+///     event::{Side, Trade},
+///     executor::block_on,
+///     feed::{Merge, MergedSource, OnBadRow},
+///     log::OwnerId,
+///     numbers::{Price, Qty},
+///     source::{Input, Row, RowOrigin, Source, SourceCursor, SourceError},
+///     stop::StopFlag,
+///     text::{Name, Symbol},
+///     time::Nanos,
+/// };
+/// use silvertine_storage::memory::MemoryLog;
+///
+/// /// A hundred trades, a second apart.
+/// struct Trades {
+///     name: Name,
+///     symbol: Symbol,
+///     seq: u64,
+/// }
+///
+/// impl Source for Trades {
+///     fn name(&self) -> Name {
+///         self.name
+///     }
+///     fn next_row(&mut self) -> Result<Option<Row>, SourceError> {
+///         if self.seq == 100 {
+///             return Ok(None);
+///         }
+///         self.seq += 1;
+///         let time = Nanos(self.seq * 1_000_000_000);
+///         let trade = Trade {
+///             symbol: self.symbol,
+///             trade_id: self.seq,
+///             price: Price::from_units(1_000_000_000),
+///             qty: Qty::from_units(1_000_000_000),
+///             aggressor: Side::Buy,
+///         };
+///         Ok(Some(Row::Event(Input {
+///             source: self.name,
+///             source_seq: self.seq,
+///             id: None,
+///             event_time: time,
+///             recv_time: time,
+///             body: trade.into(),
+///         })))
+///     }
+///     fn last_row(&self) -> RowOrigin<'_> {
+///         RowOrigin { line: self.seq, bytes: b"" }
+///     }
+///     fn cursor(&self) -> SourceCursor {
+///         SourceCursor { seq: self.seq, ..SourceCursor::default() }
+///     }
+///     fn seek(&mut self, cursor: SourceCursor) -> Result<(), SourceError> {
+///         self.seq = cursor.seq;
+///         Ok(())
+///     }
+/// }
+///
+/// let log = MemoryLog::new();
+/// let driver = || -> Result<_, Box<dyn std::error::Error>> {
+///     let source = Trades { name: Name::new("market")?, symbol: Symbol::new("BTCUSDT")?, seq: 0 };
+///     let source = MergedSource::new(Box::new(source), "market", OnBadRow::Stop);
+///     Ok(Driver {
+///         log: log.clone(),
+///         feed: Merge::new(vec![source]),
+///         clock: VirtualClock::default(),
+///         observer: (),
+///         engine: Engine::builder(EngineConfig::default()).build()?,
+///         config: DriverConfig::default(),
+///     })
+/// };
+/// let never = StopFlag::default();
+///
+/// let mut request = RunRequest::new(OwnerId(1), "trades");
+/// let outcome = block_on(driver()?.run(&request, &never))?;
+/// assert_eq!((outcome.end, outcome.counts.inputs), (End::Finished, 100));
+///
+/// request.owner = OwnerId(2);
+/// request.resume = true;
+/// let resumed = block_on(driver()?.run(&request, &never))?;
+/// assert_eq!((resumed.inputs_here, resumed.digest), (0, outcome.digest));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Driver<L, F, C, O> {
     /// The log.
     pub log: L,

@@ -75,6 +75,73 @@ impl Default for EngineConfig {
 }
 
 /// Handlers on a bus, and the state they share: time, timers, duplicates, position, digest.
+///
+/// An engine needs no driver and no log: a test steps it by hand and looks at the entries.
+/// ```
+/// use std::time::Duration;
+///
+/// use silvertine_engine::{
+///     bus::{Context, Handler, HandlerError, Priority},
+///     engine::{Engine, EngineConfig, Stepped},
+///     event::{Event, Side, Topic, TopicSet, Trade},
+///     log::Batch,
+///     numbers::{Price, Qty},
+///     source::Input,
+///     text::{Name, Symbol},
+///     time::Nanos,
+/// };
+///
+/// /// Sets a timer at each trade.
+/// struct Watch;
+///
+/// impl Handler for Watch {
+///     fn topics(&self) -> TopicSet {
+///         TopicSet::of(&[Topic::MarketData])
+///     }
+///     fn handle(&mut self, event: &Event, ctx: &mut Context<'_>) -> Result<(), HandlerError> {
+///         if event.body.topic() == Topic::MarketData {
+///             ctx.set_timer(1, Duration::from_secs(5));
+///         }
+///         Ok(())
+///     }
+///     fn save(&self) -> Result<Vec<u8>, HandlerError> {
+///         Ok(Vec::new())
+///     }
+///     fn load(&mut self, _state: &[u8]) -> Result<(), HandlerError> {
+///         Ok(())
+///     }
+/// }
+///
+/// let mut engine = Engine::builder(EngineConfig::default())
+///     .handler(Name::new("watch")?, Priority::Normal, Watch)
+///     .build()?;
+/// let trade = Trade {
+///     symbol: Symbol::new("BTCUSDT")?,
+///     trade_id: 1,
+///     price: Price::from_whole(61_837)?,
+///     qty: Qty::from_whole(1)?,
+///     aggressor: Side::Buy,
+/// };
+/// let (source, now) = (Name::new("market")?, Nanos::from_ms(1_000).ok_or("in range")?);
+/// let input = Input {
+///     source,
+///     source_seq: 1,
+///     id: None,
+///     event_time: now,
+///     recv_time: now,
+///     body: trade.into(),
+/// };
+///
+/// let mut batch = Batch::default();
+/// assert_eq!(engine.step(input.clone(), now, &mut batch), Stepped::Handled);
+/// assert_eq!(batch.len(), 1);
+/// // The same input again is a duplicate.
+/// assert_eq!(engine.step(input, now, &mut batch), Stepped::Duplicate);
+/// // Six seconds later the timer fires, which is an entry.
+/// engine.advance(now.saturating_add(Duration::from_secs(6)), &mut batch);
+/// assert_eq!((batch.len(), engine.counts().timers), (2, 1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Engine {
     config: EngineConfig,
     /// In order of priority, then registration.

@@ -33,6 +33,71 @@ use crate::{codec::Codec, digest::Digest, event::TopicSet, pos::Pos, text::Name}
 ///
 /// A handle is cheap to clone and may be shared; the [`Lease`] protects what is written, not the handle. Futures of embedded
 /// logs are ready at once, so that simulation needs no runtime.
+///
+/// A commit and a read, as the [driver](crate::driver) does them, on any log:
+/// ```
+/// use silvertine_engine::{
+///     codec::decode_entry,
+///     digest::Digest,
+///     executor::block_on,
+///     log::{Batch, Commit, CommitId, EventLog, OwnerId, RangeQuery},
+/// };
+/// # use silvertine_engine::{
+/// #     engine::{Engine, EngineConfig},
+/// #     event::{Side, Trade},
+/// #     numbers::{Price, Qty},
+/// #     source::Input,
+/// #     text::{Name, Symbol},
+/// #     time::Nanos,
+/// # };
+/// use silvertine_storage::memory::MemoryLog;
+///
+/// async fn write_and_read(
+///     log: &impl EventLog,
+///     entries: &Batch,
+///     digest: Digest,
+/// ) -> Result<(), Box<dyn std::error::Error>> {
+///     // Whoever owned the partition before is fenced from here on (L5).
+///     let acquired = log.acquire(OwnerId(1), b"what this partition is for").await?;
+///     let (lease, expected) = (acquired.lease, acquired.head.pos);
+///     let commit = Commit {
+///         id: CommitId::derive(&lease, expected, digest),
+///         expected,
+///         entries,
+///         digest,
+///         checkpoint: b"",
+///         snapshot: None,
+///         ingress_done: None,
+///     };
+///     let committed = log.commit(&lease, &commit).await?;
+///     assert!(!committed.duplicate);
+///     // After an unknown outcome the same commit is sent again, which is safe (L4).
+///     assert!(log.commit(&lease, &commit).await?.duplicate);
+///
+///     let page = log.range(RangeQuery::all_after(expected)).await?;
+///     for entry in page.entries.iter() {
+///         println!("{} {:?}", entry.pos, decode_entry(entry.bytes)?.body);
+///     }
+///     assert_eq!(page.entries.last_pos(), Some(committed.head));
+///     Ok(())
+/// }
+/// # let mut engine = Engine::builder(EngineConfig::default()).build()?;
+/// # let mut batch = Batch::default();
+/// # let body = Trade {
+/// #     symbol: Symbol::new("BTCUSDT")?,
+/// #     trade_id: 1,
+/// #     price: Price::from_whole(61_837)?,
+/// #     qty: Qty::from_whole(1)?,
+/// #     aggressor: Side::Buy,
+/// # };
+/// # let (source, time) = (Name::new("market")?, Nanos(1));
+/// # let input = Input {
+/// #     source, source_seq: 1, id: None, event_time: time, recv_time: time, body: body.into(),
+/// # };
+/// # engine.step(input, time, &mut batch);
+/// # block_on(write_and_read(&MemoryLog::new(), &batch, engine.digest()))?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait EventLog: Clone + Send + Sync + 'static {
     /// Becomes the partition's owner: raises the epoch, so that every earlier owner is fenced, and
     /// returns what recovery needs. A partition that does not exist yet is created with `manifest`.
