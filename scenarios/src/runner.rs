@@ -1,6 +1,6 @@
 //! Runs a scenario on any log: wires sources, engine and log together and reports what came of it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use silvertine_engine::{
     Counts,
@@ -15,15 +15,15 @@ use silvertine_engine::{
     params::InvalidParams,
     park::{Parked, Release},
     pos::Pos,
-    source::{Input, SourceError},
+    source::{Input, Source, SourceError},
     stop::StopFlag,
     text::Name,
 };
 
 use crate::{
     manifest::{Manifest, ManifestError},
-    registry::Registry,
-    scenario::{Expectations, Scenario},
+    registry::{OpenError, Registry, SourceContext},
+    scenario::{Expectations, Scenario, SourceSection},
     sources::SourceSpec,
 };
 
@@ -191,11 +191,30 @@ impl Runner {
             if matches!(section.spec, SourceSpec::Ingress {}) {
                 return Ok(AnyFeed::Ingress(IngressFeed::new(log.clone())));
             }
-            let (source, label) = section.open(&self.registry, scenario, self.data.as_deref())?;
+            let (source, label) =
+                open_source(section, scenario, &self.registry, self.data.as_deref())?;
             lanes.push(MergedSource::new(source, label, section.on_bad_row));
         }
         Ok(AnyFeed::Merge(Merge::new(lanes)))
     }
+}
+
+/// Opens a source of `scenario` and says what messages call it; `data` is what `${data}` in paths stands for.
+///
+/// # Errors
+/// [`RunnerError::SourceParams`] and [`RunnerError::Source`].
+pub fn open_source(
+    section: &SourceSection,
+    scenario: &Scenario,
+    registry: &Registry,
+    data: Option<&Path>,
+) -> Result<(Box<dyn Source>, String), RunnerError> {
+    let name = section.name;
+    let context = SourceContext::new(name, scenario.seed, &scenario.folder, data);
+    section.spec.open(registry, &context).map_err(|why| match why {
+        OpenError::Params(why) => RunnerError::SourceParams { name, why },
+        OpenError::Source(error) => RunnerError::Source(error),
+    })
 }
 
 /// The feed of a scenario: its merged sources, or the ingress.

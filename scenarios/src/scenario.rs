@@ -15,17 +15,12 @@ use silvertine_engine::{
     driver::DriverConfig,
     engine::EngineConfig,
     numbers::Money,
-    source::Source,
     text::{Name, one_line},
 };
 
 use silvertine_sim::fault::Fault;
 
-use crate::{
-    registry::{OpenError, Registry, SourceContext},
-    runner::RunnerError,
-    sources::{CustomSource, SourceSpec},
-};
+use crate::sources::{CustomSource, SourceSpec};
 
 /// Why a scenario cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -229,26 +224,6 @@ pub struct SourceSection {
     /// Which kind, and the kind's own parameters.
     #[serde(flatten)]
     pub spec: SourceSpec,
-}
-
-impl SourceSection {
-    /// Opens the source and says what messages should call it; `data` is what `${data}` in paths stands for.
-    ///
-    /// # Errors
-    /// [`RunnerError::SourceParams`] and [`RunnerError::Source`].
-    pub fn open(
-        &self,
-        registry: &Registry,
-        scenario: &Scenario,
-        data: Option<&Path>,
-    ) -> Result<(Box<dyn Source>, String), RunnerError> {
-        let Self { name, spec, .. } = self;
-        let context = SourceContext::new(*name, scenario.seed, &scenario.folder, data);
-        spec.open(registry, &context).map_err(|why| match why {
-            OpenError::Params(why) => RunnerError::SourceParams { name: *name, why },
-            OpenError::Source(error) => RunnerError::Source(error),
-        })
-    }
 }
 
 /// A handler to register.
