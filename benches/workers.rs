@@ -17,7 +17,7 @@ use std::{
 use hdrhistogram::Histogram;
 use redis::{AsyncConnectionConfig, Client, Value, aio::MultiplexedConnection};
 use silvertine::{
-    engine::driver::StopFlag,
+    engine::stop::StopFlag,
     storage::redis::RedisStreams,
     streams::{
         Class, Classify, GroupSpec, Message, Publication, StreamName, StreamSpec, Streams, Topology,

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use silvertine_engine::{log::Pos, park::ParkedKey, span::Span, text::Name};
+use silvertine_engine::{park::ParkedKey, pos::Pos, span::Span, text::Name};
 use silvertine_storage::LogAddress;
 
 use crate::commands::streams::args::{DlqArgs, RelayArgs, StreamsArgs, WorkArgs};

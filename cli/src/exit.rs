@@ -176,6 +176,7 @@ impl From<ReplayError> for Failure {
             ReplayError::Engine(_) | ReplayError::NoSnapshot { .. } => {
                 Self::new(Exit::Recovery, error.to_string())
             }
+            _ => Self::new(Exit::Unexpected, error.to_string()),
         }
     }
 }
@@ -231,6 +232,7 @@ impl From<RunError> for Failure {
             RunError::Feed(_) | RunError::Engine(_) | RunError::Checkpoint(_) => {
                 Self::new(Exit::Recovery, error.to_string())
             }
+            _ => Self::new(Exit::Unexpected, error.to_string()),
         }
     }
 }

@@ -41,7 +41,7 @@ impl<O: Observer> Observer for LatencyRecorder<O> {
         self.inner.committed(progress);
     }
 
-    fn replaying(&mut self, pos: silvertine_engine::log::Pos) {
+    fn replaying(&mut self, pos: silvertine_engine::pos::Pos) {
         self.inner.replaying(pos);
     }
 

@@ -5,7 +5,8 @@ use std::{io::IsTerminal, time::Duration};
 use indicatif::{ProgressBar, ProgressStyle};
 use silvertine_engine::{
     driver::{Observer, Progress},
-    log::{LogError, Pos},
+    log::LogError,
+    pos::Pos,
 };
 
 use crate::exit::say;

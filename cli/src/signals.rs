@@ -9,7 +9,7 @@ use signal_hook::{
     consts::{SIGINT, SIGTERM},
     flag,
 };
-use silvertine_engine::driver::StopFlag;
+use silvertine_engine::stop::StopFlag;
 
 use crate::exit::{Exit, Failure};
 

@@ -1,6 +1,6 @@
-//! Serde for a `Vec<u8>` as one run of bytes instead of number after number, for `#[serde(with)]`.
+//! Serde for a `Vec<u8>` as one byte string instead of a sequence of numbers, for `#[serde(with)]`.
 //!
-//! Postcard writes the same either way, only sooner: a length, then the bytes.
+//! Postcard writes the same bytes either way (a length, then the bytes), but faster.
 
 use std::fmt;
 

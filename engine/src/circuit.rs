@@ -1,4 +1,4 @@
-//! A circuit breaker on handed-in time: what keeps failing is passed over for a while.
+//! A circuit breaker: what fails several times in a row is skipped for a while. The caller passes the time.
 //!
 //! Handlers of the ordered plane have one each, on engine time, and so has each member of a consumer group.
 
@@ -10,11 +10,20 @@ use crate::time::Nanos;
 
 /// When a handler's circuit opens, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CircuitConfig {
     /// Failures in a row that open it, at least one.
     pub failure_threshold: u32,
-    /// Engine time until a handler behind an open circuit is tried again.
+    /// Engine time after which an open circuit lets one call through.
     pub reset_after: Duration,
+}
+
+impl CircuitConfig {
+    /// Opens after `failure_threshold` failures in a row, for `reset_after`.
+    #[must_use]
+    pub const fn new(failure_threshold: u32, reset_after: Duration) -> Self {
+        Self { failure_threshold, reset_after }
+    }
 }
 
 impl Default for CircuitConfig {
@@ -40,7 +49,7 @@ pub enum Circuit {
     HalfOpen,
 }
 
-/// What a success or failure did to a circuit.
+/// How a success or failure changed a circuit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transition {
     /// Nothing.
@@ -54,7 +63,7 @@ pub enum Transition {
     Closed,
 }
 
-/// Whether a handler is handed the next event.
+/// Whether a call may pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
     /// The circuit is closed, or a trial is under way.

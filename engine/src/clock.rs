@@ -1,11 +1,10 @@
-//! The clock that a driver is handed: what a driver needs of one, and the virtual clock. Real clocks are read outside
-//! this crate.
+//! The clock of a driver, and the virtual clock. Real clocks are read outside this crate.
 
 use std::{future::Future, time::Duration};
 
 use crate::time::Nanos;
 
-/// Tells the driver what time an input is handled at, how long to hold it back, and how to wait.
+/// Decides at what time an input is handled, how long it is held back, and how the driver waits.
 pub trait Clock: Send {
     /// The engine time at which an input received at `recv_time` is handled.
     fn stamp(&mut self, recv_time: Nanos) -> Nanos;
@@ -13,15 +12,14 @@ pub trait Clock: Send {
     /// How long an input received at `recv_time` is still to be held back; zero to go on at once.
     fn hold_back(&mut self, recv_time: Nanos) -> Duration;
 
-    /// The time to fire timers by while no input is there; `None` where time stands still without
-    /// inputs.
+    /// The time up to which timers fire while there is no input; `None` where time does not pass without inputs.
     fn idle_time(&mut self) -> Option<Nanos>;
 
-    /// Waits so long in real time (a virtual clock only counts it).
+    /// Waits for `pause` of real time. A virtual clock only counts it.
     fn sleep(&mut self, pause: Duration) -> impl Future<Output = ()> + Send;
 }
 
-/// A clock that stands still unless an input moves it: time is what the inputs say, and waiting costs nothing.
+/// A clock that only inputs move: engine time is the receive time of the input, and waiting takes no time.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct VirtualClock {
     slept: Duration,

@@ -1,4 +1,4 @@
-//! What has passed through an engine, counted from the entries themselves.
+//! Totals of a log, counted from its entries.
 
 use serde::{Deserialize, Serialize};
 
@@ -28,7 +28,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Whether a log of so many entries can have these totals.
+    /// Whether a log of `entries` entries can have these totals.
     pub(crate) fn are_of(&self, entries: u64) -> bool {
         let Self { inputs, signals, orders, fills, rejected, refused_inputs, timers, .. } = *self;
         let parts = [

@@ -1,4 +1,4 @@
-//! Refusal of duplicates: by (producer, sequence) without limit, by event id within a window.
+//! Deduplication of inputs: by producer and sequence number without limit, by event id within a window of time.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -9,13 +9,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::{event::EventId, source::Input, text::Name, time::Nanos};
 
-/// How long the ids that producers bring along are remembered.
+/// How long the ids that producers assign are remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DedupConfig {
     /// Engine time for which an id is remembered.
     pub window: Duration,
     /// The most ids remembered; the oldest goes first.
     pub capacity: usize,
+}
+
+impl DedupConfig {
+    /// Remembers at most `capacity` ids, each for `window` of engine time.
+    #[must_use]
+    pub const fn new(window: Duration, capacity: usize) -> Self {
+        Self { window, capacity }
+    }
 }
 
 impl Default for DedupConfig {
@@ -24,10 +33,10 @@ impl Default for DedupConfig {
     }
 }
 
-/// What has been seen; part of the snapshot.
+/// The inputs seen so far; part of the snapshot.
 ///
-/// Ids that derive from (producer, sequence) need no memory of their own: the producer's last number
-/// refuses them all. Only ids that a producer brings along are remembered one by one.
+/// Ids that derive from producer and sequence number are not remembered: the producer's last number refuses them all. Only
+/// ids that a producer assigns are remembered one by one.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Dedup {
     producers: BTreeMap<Name, u64>,
@@ -39,7 +48,7 @@ pub(crate) struct Dedup {
 impl Dedup {
     /// Notes an input handled at `now`; `false` when it was seen before.
     ///
-    /// A refusal changes nothing at all: it is no entry, so replay could not repeat the change.
+    /// A refusal changes nothing: it leaves no entry, so replay could not repeat the change.
     #[inline]
     pub(crate) fn admit(&mut self, input: &Input, now: Nanos, config: &DedupConfig) -> bool {
         let fresh = |&at: &Nanos| now.since(at) <= config.window;

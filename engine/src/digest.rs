@@ -1,4 +1,4 @@
-//! The running digest: one 128-bit value that two logs share exactly when every entry is the same.
+//! The running digest: a 128-bit value over all entries of a log. Logs with the same digest hold the same entries.
 
 use std::fmt;
 
@@ -8,9 +8,8 @@ use xxhash_rust::xxh3::xxh3_128;
 /// A digest chained entry by entry over the canonical bytes of a log.
 ///
 /// `d(0) = 0`, `d(n) = XXH3-128(d(n-1) ‖ XXH3-128(bytes of entry n))`, both as 16 little-endian bytes.
-/// It depends on nothing but the entries: not on batches, commits, snapshots or backends. XXH3 is
-/// fast enough for every entry of the hot path and finds every accident; it is no seal against
-/// somebody who forges a log on purpose.
+/// It depends only on the entries, not on batches, commits, snapshots or backends. XXH3 is fast enough for the hot path and
+/// detects accidental changes. It is not cryptographic: it does not detect a log that was forged on purpose.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Digest([u8; 16]);
 

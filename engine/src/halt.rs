@@ -1,26 +1,25 @@
-//! Standing still: a failure on an event whose topic halts stops the engine in the middle of a cascade.
+//! Halts: a failure on an event whose topic halts stops the engine in the middle of a cascade.
 //!
-//! What was handled before the failure is in the log, and the record of the failure is its last entry. What the
-//! cascade still had to do waits: the event's other handlers, and what had been emitted and was not yet
-//! written. An operator's action lets it go on, from an entry of its own, so that replay does the same.
+//! Everything handled before the failure is in the log, and the record of the failure is the last entry. The rest of the
+//! cascade waits in memory: the event's remaining handlers, and emitted events that are not yet written. An operator's
+//! action continues the cascade. The action is an entry of its own, so that replay does the same.
 //!
-//! A snapshot never stands in a halt. Whoever resumes executes the cascade again, but does not call the handler
-//! that failed: the log foretells its failure. So a mended build gives the same entries as the one that
-//! failed, and the handler's state is as if it had never seen the event, whatever the failed call did to it.
+//! No snapshot is taken during a halt. A resumed run executes the cascade again from the log, and takes the failure from
+//! the log instead of calling the failed handler. Therefore a corrected build produces the same entries as the one that
+//! failed, and the handler's state is as if it had never seen the event, whatever the failed call changed.
 
 use std::{collections::VecDeque, fmt};
 
 use crate::{
-    engine::PARKED_ORDINALS,
-    event::{Body, Event, EventId, Origin, System, Topic},
-    log::Pos,
+    event::{Event, System, Topic},
+    pos::Pos,
     text::Name,
 };
 
-/// Where and why an engine stands still.
+/// Where and why an engine halted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Halt {
-    /// The entry that records the failure: the last one, and what an override names.
+    /// The entry that records the failure: the last entry of the log. An operator names it to continue after the halt.
     pub pos: Pos,
     /// Which handler failed.
     pub handler: Name,
@@ -30,7 +29,7 @@ pub struct Halt {
     pub topic: Topic,
     /// Why it failed.
     pub reason: String,
-    /// The event is parked, and there is no room for more. Otherwise it is given up for the handler.
+    /// The event is parked and the parking capacity is exceeded. Otherwise the handler skips the event.
     pub parked: bool,
 }
 
@@ -39,62 +38,33 @@ impl fmt::Display for Halt {
         let Self { pos, handler, event, topic, reason, parked } = self;
         write!(f, "halted at {pos}: ")?;
         if *parked {
-            f.write_str("no room is left to park more: ")?;
-            return write!(f, "{handler} was to have the {topic} event at {event}: {reason}");
+            f.write_str("the parking capacity is exceeded: ")?;
+            return write!(f, "{handler} did not handle the {topic} event at {event}: {reason}");
         }
         write!(f, "{handler} failed on the {topic} event at {event}: {reason}")
     }
 }
 
-/// What an engine that stands still had in hand.
-pub(crate) struct Standstill {
+/// The rest of the cascade in which an engine halted.
+pub(crate) struct HaltedCascade {
     pub(crate) halt: Halt,
-    /// Entries that some handlers have still to be handed, in order.
+    /// Entries that are not yet delivered to all their handlers, in order.
     pub(crate) unfinished: VecDeque<Dispatch>,
     /// How many events the cascade may still emit.
-    pub(crate) room: usize,
+    pub(crate) cascade_budget: usize,
 }
 
-/// An entry and the handlers it has not yet reached.
+/// An entry that is delivered to some of its handlers.
 pub(crate) struct Dispatch {
     pub(crate) event: Event,
-    /// How many of its handlers had their turn.
+    /// The number of its handlers that are done.
     pub(crate) from: usize,
 }
 
-/// A failure as the log records it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Foretold {
+/// A failure that halts, as the dispatch returns it.
+pub(crate) struct Halting {
     pub(crate) handler: Name,
-    pub(crate) event: EventId,
-    /// Of an event that is parked: its sequence number.
-    pub(crate) parked: Option<u64>,
-    pub(crate) reason: String,
-}
-
-impl Foretold {
-    /// The failure that an entry records, if it does.
-    pub(crate) fn of(entry: Event) -> Option<Self> {
-        match entry.body {
-            Body::System(System::HandlerFailed { handler, event, reason })
-                if entry.origin == Origin::Outcome =>
-            {
-                let parked = entry.header.source_seq.checked_sub(PARKED_ORDINALS);
-                Some(Self { handler, event, parked, reason })
-            }
-            _ => None,
-        }
-    }
-
-    /// Whether it is the failure on an event that is handed out for the first time. Two events of a cascade can share
-    /// an id that a producer has brought twice.
-    pub(crate) fn is(&self, event: &Event, handler: Name) -> bool {
-        let same_place = self.parked.is_none_or(|seq| seq == event.pos.seq);
-        self.handler == handler && self.event == event.header.id && same_place
-    }
-
-    /// Whether it is the failure on an event that is released.
-    pub(crate) fn is_retry(&self, event: &Event, handler: Name) -> bool {
-        self.handler == handler && self.parked == Some(event.pos.seq)
-    }
+    /// The number of the event's handlers that are done, the failed one included.
+    pub(crate) next: usize,
+    pub(crate) outcomes: Vec<System>,
 }

@@ -1,4 +1,4 @@
-//! Where inputs come from: files, generators, anything that can be read again from a cursor.
+//! Sources of inputs: files, generators, anything that can be read again from a cursor.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,10 +8,10 @@ use crate::{
     time::Nanos,
 };
 
-/// An event on its way in, before it has a position.
+/// An event that enters the engine and has no position yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Input {
-    /// Who says it.
+    /// The producer.
     pub source: Name,
     /// The producer's own number for it: strictly increasing from one.
     pub source_seq: u64,
@@ -19,14 +19,14 @@ pub struct Input {
     pub id: Option<EventId>,
     /// When it happened, where it happened.
     pub event_time: Nanos,
-    /// When it was received: what inputs merge by and what moves a virtual clock.
+    /// When it was received. Inputs are merged by this time, and it moves a virtual clock.
     pub recv_time: Nanos,
-    /// What it says.
+    /// The event's content.
     pub body: Body,
 }
 
 impl Input {
-    /// Checks what an input must keep before the engine may have it: its times, and the rules of its kind.
+    /// Checks the times and the rules of the event's kind. A feed hands only checked inputs to the engine.
     ///
     /// # Errors
     /// [`Invalid`] names the first rule that is broken.
@@ -37,7 +37,7 @@ impl Input {
     }
 }
 
-/// A stream of recorded or generated rows. It is read row by row and never held whole.
+/// A stream of recorded or generated rows, read row by row and never held in memory as a whole.
 pub trait Source: Send {
     /// The name that its events carry.
     fn name(&self) -> Name;
@@ -45,17 +45,17 @@ pub trait Source: Send {
     /// The next row, or `None` at the end.
     ///
     /// # Errors
-    /// The data cannot be read any further. A single row that makes no sense is no error but
-    /// [`Row::Bad`]; the reader goes on behind it if asked again.
+    /// The data cannot be read any further. A single row that does not parse is no error but [`Row::Bad`]; the next call
+    /// continues with the row after it.
     fn next_row(&mut self) -> Result<Option<Row>, SourceError>;
 
     /// Where the row that [`next_row`](Self::next_row) last returned came from, for messages.
     fn last_row(&self) -> RowOrigin<'_>;
 
-    /// How to continue behind the row last returned.
+    /// The cursor from which reading continues with the row after the last one returned.
     fn cursor(&self) -> SourceCursor;
 
-    /// Continues behind the row that `cursor` was taken at.
+    /// Continues with the row after the one at which `cursor` was taken.
     ///
     /// # Errors
     /// The data does not reach that far any more.
@@ -77,7 +77,7 @@ pub trait Source: Send {
 pub enum Row {
     /// It is an event.
     Event(Input),
-    /// It is not; the reason in one line.
+    /// It is not an event; the reason in one line.
     Bad(String),
 }
 
@@ -90,23 +90,24 @@ pub struct RowOrigin<'a> {
     pub bytes: &'a [u8],
 }
 
-/// How to continue a source. What the fields mean is the source's own affair; all zero is the start.
+/// A point in a source from which reading continues. Each source defines what the fields mean; all zero is the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceCursor {
-    /// Bytes (of the decompressed data) or rows behind us.
+    /// Bytes (of the decompressed data) or rows read so far.
     pub offset: u64,
-    /// Lines behind us.
+    /// Lines read so far.
     pub line: u64,
     /// The last sequence number given to an event.
     pub seq: u64,
     /// The receive time of the last event.
     pub time: Nanos,
-    /// Private state, such as a generator's.
+    /// State of the source's own, such as a generator's.
     pub state: [u64; 4],
 }
 
 /// Why a source cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum SourceError {
     /// It cannot be opened.
     #[error("{path}: {why}")]
@@ -116,23 +117,23 @@ pub enum SourceError {
         /// Why.
         why: String,
     },
-    /// Reading failed on the way.
+    /// Reading failed after the source was opened.
     #[error("{path}: line {line}: {why}")]
     Read {
         /// The file as the user named it.
         path: String,
-        /// The line behind which it failed, counted from one.
+        /// The last line that was read, counted from one.
         line: u64,
         /// Why.
         why: String,
     },
-    /// There is nothing in it.
+    /// It holds no event.
     #[error("{path}: holds no event")]
     Empty {
         /// The file as the user named it.
         path: String,
     },
-    /// A row makes no sense and the policy is to stop.
+    /// A row is no valid event and the policy is to stop.
     #[error("{path}: line {line}: {why}")]
     BadRow {
         /// The file as the user named it.

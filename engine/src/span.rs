@@ -46,7 +46,7 @@ impl Span {
         self.0
     }
 
-    /// The span in whole milliseconds, rounded up: what waits so long waits at least the span.
+    /// The span in whole milliseconds, rounded up, so that a wait of so long is never shorter than the span.
     #[must_use]
     pub const fn as_millis(self) -> u64 {
         self.0.div_ceil(1_000_000)
@@ -60,7 +60,7 @@ impl Span {
 }
 
 impl fmt::Display for Span {
-    /// In the largest unit that says it in whole numbers.
+    /// In the largest unit in which it is a whole number.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let whole = UNITS.iter().find(|&&(_, unit)| self.0 >= unit && self.0.is_multiple_of(unit));
         let (name, unit) = whole.unwrap_or(&("ns", 1));
@@ -68,12 +68,17 @@ impl fmt::Display for Span {
     }
 }
 
+/// A text that is no span of time.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no span of time such as 5s, 250ms, 2m")]
+pub struct ParseSpanError(String);
+
 impl FromStr for Span {
-    type Err = String;
+    type Err = ParseSpanError;
 
     /// Reads `5s`, `250ms`, `2m`; the error shows what a span looks like.
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{text:?} is no span of time such as 5s, 250ms, 2m");
+    fn from_str(text: &str) -> Result<Self, ParseSpanError> {
+        let wrong = || ParseSpanError(text.to_owned());
         let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
         let (number, unit) = text.split_at(digits);
         let unit = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(wrong)?.1;

@@ -1,5 +1,5 @@
-//! Short names held inline, so that an event on the hot path never allocates and never needs a
-//! process-wide table of interned strings (whose order of filling would leak into results).
+//! Short names held inline. Events on the hot path need no allocation for them, and no global table of interned strings,
+//! whose order would depend on the run.
 
 use std::{fmt, str::FromStr};
 
@@ -7,8 +7,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// Why a text is not a [`Symbol`] or a [`Name`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum TextError {
-    /// Nothing there.
+    /// The text is empty.
     #[error("must not be empty")]
     Empty,
     /// Longer than the type holds.
@@ -19,8 +20,8 @@ pub enum TextError {
     Unprintable,
 }
 
-/// Foreign words, such as what a parser says about a hostile file, fit for one line of a log or a terminal:
-/// white space becomes single spaces, and other control characters are shown instead of obeyed.
+/// Makes foreign text, such as a parser's message about a hostile file, safe for one line of a log or a terminal: white
+/// space becomes single spaces, and other control characters are escaped.
 #[must_use]
 pub fn one_line(said: &str) -> String {
     let mut line = String::with_capacity(said.len());
@@ -82,7 +83,7 @@ macro_rules! inline_text {
                 Ok(Self { bytes, len: text.len() as u8 })
             }
 
-            /// The name spelled by bytes, of which nothing is known yet.
+            /// The name that these untrusted bytes spell.
             pub(crate) fn from_bytes(text: &[u8]) -> Result<Self, TextError> {
                 if text.is_empty() || text.len() > Self::CAPACITY || !is_plain(text) {
                     let text = std::str::from_utf8(text).map_err(|_| TextError::Unprintable)?;
@@ -175,7 +176,7 @@ inline_text!(
 inline_text!(Name, 31, "The name of a handler, a strategy, a producer or a source.");
 
 impl Name {
-    /// The text as bytes, and zeros behind it: for a buffer of fixed size, which is copied sooner.
+    /// The text as bytes, padded with zeros to the full capacity. Copying a fixed size is faster.
     pub(crate) const fn padded(&self) -> &[u8; Self::CAPACITY] {
         &self.bytes
     }

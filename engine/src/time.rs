@@ -1,18 +1,18 @@
-//! Points in time, as the engine knows them: nanoseconds since the Unix epoch, read from nowhere.
+//! Engine time: nanoseconds since the Unix epoch.
 //!
-//! Nothing in this crate asks an operating system what time it is. Time arrives with an input (virtual
-//! clock) or as the driver's reading (wall clock) and is written into the log, so replay sees the same.
+//! Nothing in this crate reads the operating system's clock. Time arrives with an input (virtual clock) or from the driver's
+//! clock (wall clock) and is written into the log, so replay sees the same.
 
 use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-/// Nanoseconds in one millisecond, the unit of [`Pos::ms`](crate::log::Pos).
+/// Nanoseconds in one millisecond, the unit of [`Pos::ms`](crate::pos::Pos).
 pub const NANOS_PER_MS: u64 = 1_000_000;
 /// Nanoseconds in one second.
 pub const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
-/// A point in time: nanoseconds since 1970-01-01T00:00:00Z, good until the year 2554.
+/// A point in time: nanoseconds since 1970-01-01T00:00:00Z, until the year 2554.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
@@ -26,8 +26,8 @@ impl Nanos {
     pub const MAX: Self = Self(u64::MAX);
     /// The latest that an input may carry, and so the latest that engine time gets: 2500-01-01T00:00:00Z.
     ///
-    /// The half century behind it belongs to timers. At [`Nanos::MAX`], where adding stays where it is, a handler that sets
-    /// its timer again whenever it fires would be called for ever.
+    /// Timers may be due later, in the half century that remains. At [`Nanos::MAX`] addition saturates: a handler that sets
+    /// its timer again whenever it fires would be called for ever there.
     pub const LATEST_INPUT: Self = Self(16_725_225_600_000_000_000);
 
     /// The point `ms` milliseconds after the epoch, or `None` past the range.
@@ -45,14 +45,14 @@ impl Nanos {
         self.0 / NANOS_PER_MS
     }
 
-    /// This point moved later by `span`; stays at [`Nanos::MAX`] past the range.
+    /// This point plus `span`; saturates at [`Nanos::MAX`].
     #[must_use]
     pub fn saturating_add(self, span: Duration) -> Self {
         let span_ns = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
         Self(self.0.saturating_add(span_ns))
     }
 
-    /// How long ago `earlier` was; zero when it is later than this point.
+    /// The time from `earlier` to this point; zero when `earlier` is later.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))

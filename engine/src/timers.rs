@@ -13,7 +13,7 @@ pub(crate) struct TimerKey {
     pub(crate) key: u64,
 }
 
-/// A timer that came due.
+/// A timer that is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Timer {
     pub(crate) key: TimerKey,
@@ -32,7 +32,7 @@ pub(crate) struct Timers {
 }
 
 impl Timers {
-    /// Whether every timer is found by due time and by key, and fewer than `limit` were ever created.
+    /// Whether both indexes hold the same timers, and fewer than `limit` were ever created.
     pub(crate) fn are_sound(&self, limit: u64) -> bool {
         let paired = |(slot, timer): (&(Nanos, u64), &Timer)| {
             slot.1 < self.created && self.by_key.get(&timer.key) == Some(slot)
@@ -62,7 +62,7 @@ impl Timers {
         self.by_due.first_key_value().map(|(&(due, _), _)| due)
     }
 
-    /// Takes out the next timer due at `now` or before.
+    /// Removes and returns the next timer that is due at `now` or before.
     pub(crate) fn pop_due(&mut self, now: Nanos) -> Option<(Nanos, u64, Timer)> {
         let entry = self.by_due.first_entry().filter(|entry| entry.key().0 <= now)?;
         let ((due, created), timer) = entry.remove_entry();

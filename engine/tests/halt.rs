@@ -112,8 +112,11 @@ fn probe(
 }
 
 fn config(on_failure: FailurePolicy) -> EngineConfig {
-    let circuit = CircuitConfig { failure_threshold: 1, reset_after: Duration::from_nanos(100) };
-    EngineConfig { seed: 7, cascade_limit: 16, circuit, on_failure, ..EngineConfig::default() }
+    let circuit = CircuitConfig::new(1, Duration::from_nanos(100));
+    let mut config = EngineConfig::default();
+    (config.seed, config.cascade_limit) = (7, 16);
+    (config.circuit, config.on_failure) = (circuit, on_failure);
+    config
 }
 
 /// What was handed to whom.

@@ -113,8 +113,11 @@ fn probe(
 }
 
 fn config(on_failure: FailurePolicy) -> EngineConfig {
-    let circuit = CircuitConfig { failure_threshold: 1, reset_after: Duration::from_secs(9) };
-    EngineConfig { seed: 7, cascade_limit: 16, circuit, on_failure, ..EngineConfig::default() }
+    let circuit = CircuitConfig::new(1, Duration::from_secs(9));
+    let mut config = EngineConfig::default();
+    (config.seed, config.cascade_limit) = (7, 16);
+    (config.circuit, config.on_failure) = (circuit, on_failure);
+    config
 }
 
 /// What was handed to whom, in order.
@@ -345,7 +348,8 @@ fn a_handler_cannot_release_what_is_parked() {
 #[test]
 fn a_full_park_halts_and_drops_nothing() {
     let (faults, calls) = (faults([2]), Calls::default());
-    let config = EngineConfig { park_capacity: 2, ..config(PARK_TRADES) };
+    let mut config = config(PARK_TRADES);
+    config.park_capacity = 2;
     let mut engine = engine_with(config, &faults, &calls);
     let mut batch = Batch::default();
     trades(&mut engine, 1, &["Y", "X", "X"], &mut batch);
@@ -382,7 +386,7 @@ fn a_snapshot_with_an_impossible_park_is_refused() {
     }
     let mut plain = engine_with(config(FailurePolicy::DEAD_LETTER), &faults, &calls);
     let why = plain.load(&good).expect_err("of another policy").to_string();
-    assert!(why.contains("behind it"), "{why}");
+    assert!(why.contains("bytes follow it"), "{why}");
 }
 
 /// What is done to an engine, step by step.
@@ -420,7 +424,8 @@ fn act(
     restart: bool,
 ) -> (Engine, Batch, String) {
     let (faults, calls) = (faults(failing.iter().copied()), Calls::default());
-    let config = EngineConfig { park_capacity: capacity, ..config(PARK_TRADES) };
+    let mut config = config(PARK_TRADES);
+    config.park_capacity = capacity;
     let mut engine = engine_with(config, &faults, &calls);
     let (mut batch, mut n) = (Batch::default(), 0);
     for deed in deeds {
@@ -464,7 +469,8 @@ proptest! {
         prop_assert_eq!(&calls, &same_calls);
         prop_assert_eq!((log.len(), whole.digest()), (of_restarted.len(), restarted.digest()));
         prop_assert_eq!(whole.save(), restarted.save());
-        let config = EngineConfig { park_capacity: capacity, ..config(PARK_TRADES) };
+        let mut config = config(PARK_TRADES);
+    config.park_capacity = capacity;
         // The last build that ran, and one without a fault.
         let mended = |trade: &u64| deeds.iter().any(|deed| matches!(deed, Deed::Mend { trade: of } if of == trade));
         let last = failing.into_iter().filter(|trade| !mended(trade)).collect();

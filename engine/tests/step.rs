@@ -80,8 +80,10 @@ fn probe(
 }
 
 fn config() -> EngineConfig {
-    let circuit = CircuitConfig { failure_threshold: 2, reset_after: Duration::from_nanos(100) };
-    EngineConfig { seed: 7, cascade_limit: 16, circuit, ..EngineConfig::default() }
+    let circuit = CircuitConfig::new(2, Duration::from_nanos(100));
+    let mut config = EngineConfig::default();
+    (config.seed, config.cascade_limit, config.circuit) = (7, 16, circuit);
+    config
 }
 
 #[test]
@@ -234,8 +236,9 @@ fn a_cascade_without_end_is_cut_and_recorded() {
 fn two_handlers_that_fail_on_failures_do_not_feed_each_other_for_ever() {
     let failing =
         || probe(&[Topic::MarketData, Topic::System], |_, _| Err(HandlerError::new("no")));
-    let tolerant = CircuitConfig { failure_threshold: 1000, ..config().circuit };
-    let mut engine = Engine::builder(EngineConfig { circuit: tolerant, ..config() })
+    let mut tolerant = config();
+    tolerant.circuit.failure_threshold = 1000;
+    let mut engine = Engine::builder(tolerant)
         .handler(name("a"), Priority::Normal, failing())
         .handler(name("b"), Priority::Normal, failing())
         .build()

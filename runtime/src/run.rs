@@ -3,9 +3,11 @@
 use std::{io, path::PathBuf};
 
 use silvertine_engine::{
-    driver::{Observer, StopFlag},
-    log::{EventLog, LogError, Pos},
+    driver::Observer,
+    log::{EventLog, LogError},
     park::{ParkedKey, Release},
+    pos::Pos,
+    stop::StopFlag,
     text::Name,
 };
 use silvertine_scenarios::{

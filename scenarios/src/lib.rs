@@ -7,6 +7,7 @@ pub mod manifest;
 pub mod registry;
 pub mod runner;
 pub mod scenario;
+mod shipped;
 pub mod sources;
 pub mod under_faults;
 

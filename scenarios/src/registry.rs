@@ -19,7 +19,7 @@ use silvertine_engine::{
 use silvertine_sim::log::probe::Probe;
 use silvertine_trading::{EmaCross, Portfolio, RiskLimits, SimVenue, TargetPosition};
 
-use crate::sources;
+use crate::shipped::{SHIPPED, ships};
 
 type BuildHandler =
     Arc<dyn Fn(toml::Table) -> Result<Box<dyn Handler>, InvalidParams> + Send + Sync>;
@@ -173,7 +173,7 @@ impl Registry {
         P: DeserializeOwned,
         S: Source + 'static,
     {
-        assert!(!sources::ships(kind), "a source of kind {kind:?} ships with Silvertine");
+        assert!(!ships(kind), "a source of kind {kind:?} ships with Silvertine");
         let open: OpenSource =
             Arc::new(move |params, context| Ok(Box::new(open(parsed::<P>(params)?, context)?)));
         self.sources.insert(kind.to_owned(), open);
@@ -206,8 +206,7 @@ impl Registry {
         context: &SourceContext<'_>,
     ) -> Result<Box<dyn Source>, OpenError> {
         let Some(open) = self.sources.get(kind) else {
-            let known =
-                sources::SHIPPED.iter().copied().chain(self.sources.keys().map(String::as_str));
+            let known = SHIPPED.iter().copied().chain(self.sources.keys().map(String::as_str));
             let why = format!("no source of kind {kind:?}; known are {}", listed(known));
             return Err(InvalidParams::from(why).into());
         };

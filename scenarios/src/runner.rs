@@ -1,27 +1,29 @@
 //! Runs a scenario on any log: wires sources, engine and log together and reports what came of it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use silvertine_engine::{
     Counts,
     bus::Figure,
     clock::Clock,
     digest::Digest,
-    driver::{Driver, Observer, Outcome, RunError, RunRequest, StopFlag},
+    driver::{Driver, Observer, Outcome, RunError, RunRequest},
     engine::EngineError,
     feed::{Feed, FeedError, IngressFeed, Merge, MergedSource, Polled},
-    log::{EventLog, IngressCursor, Lease, OwnerId, Pos},
+    log::{EventLog, IngressCursor, Lease, OwnerId},
     numbers::Money,
     params::InvalidParams,
     park::{Parked, Release},
-    source::{Input, SourceError},
+    pos::Pos,
+    source::{Input, Source, SourceError},
+    stop::StopFlag,
     text::Name,
 };
 
 use crate::{
     manifest::{Manifest, ManifestError},
-    registry::Registry,
-    scenario::{Expectations, Scenario},
+    registry::{OpenError, Registry, SourceContext},
+    scenario::{Expectations, Scenario, SourceSection},
     sources::SourceSpec,
 };
 
@@ -170,10 +172,10 @@ impl Runner {
         let feed = self.feed(scenario, &log)?;
         let config = scenario.run.driver();
         let mut driver = Driver { log, feed, clock, observer, engine, config };
-        let Self { owner, resume, past_halt, .. } = *self;
-        let releases = self.releases.clone();
-        let request =
-            RunRequest { owner, manifest: manifest.to_bytes(), resume, past_halt, releases };
+        let mut request = RunRequest::new(self.owner, manifest.to_bytes());
+        request.resume = self.resume;
+        request.past_halt = self.past_halt;
+        request.releases = self.releases.clone();
         let outcome = driver.run(&request, stop).await?;
         let figures = driver.engine.figures();
         let parked = driver.engine.parked();
@@ -189,11 +191,30 @@ impl Runner {
             if matches!(section.spec, SourceSpec::Ingress {}) {
                 return Ok(AnyFeed::Ingress(IngressFeed::new(log.clone())));
             }
-            let (source, label) = section.open(&self.registry, scenario, self.data.as_deref())?;
+            let (source, label) =
+                open_source(section, scenario, &self.registry, self.data.as_deref())?;
             lanes.push(MergedSource::new(source, label, section.on_bad_row));
         }
         Ok(AnyFeed::Merge(Merge::new(lanes)))
     }
+}
+
+/// Opens a source of `scenario` and says what messages call it; `data` is what `${data}` in paths stands for.
+///
+/// # Errors
+/// [`RunnerError::SourceParams`] and [`RunnerError::Source`].
+pub fn open_source(
+    section: &SourceSection,
+    scenario: &Scenario,
+    registry: &Registry,
+    data: Option<&Path>,
+) -> Result<(Box<dyn Source>, String), RunnerError> {
+    let name = section.name;
+    let context = SourceContext::new(name, scenario.seed, &scenario.folder, data);
+    section.spec.open(registry, &context).map_err(|why| match why {
+        OpenError::Params(why) => RunnerError::SourceParams { name, why },
+        OpenError::Source(error) => RunnerError::Source(error),
+    })
 }
 
 /// The feed of a scenario: its merged sources, or the ingress.

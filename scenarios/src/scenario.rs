@@ -12,20 +12,15 @@ use silvertine_engine::{
     DedupConfig,
     bus::{FailurePolicy, Priority},
     circuit::CircuitConfig,
-    driver::{DriverConfig, RetryConfig},
+    driver::DriverConfig,
     engine::EngineConfig,
     numbers::Money,
-    source::Source,
     text::{Name, one_line},
 };
 
 use silvertine_sim::log::fault::Fault;
 
-use crate::{
-    registry::{OpenError, Registry, SourceContext},
-    runner::RunnerError,
-    sources::{CustomSource, SourceSpec},
-};
+use crate::sources::{CustomSource, SourceSpec};
 
 /// Why a scenario cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -148,20 +143,16 @@ impl Default for EngineSection {
 
 impl EngineSection {
     pub(crate) fn config(&self, seed: u64, on_failure: FailurePolicy) -> EngineConfig {
-        EngineConfig {
-            seed,
-            cascade_limit: self.cascade_limit,
-            circuit: CircuitConfig {
-                failure_threshold: self.circuit_failures,
-                reset_after: Duration::from_millis(self.circuit_reset_ms),
-            },
-            on_failure,
-            park_capacity: self.park_capacity,
-            dedup: DedupConfig {
-                window: Duration::from_millis(self.dedup_window_ms),
-                capacity: self.dedup_capacity,
-            },
-        }
+        let circuit_reset = Duration::from_millis(self.circuit_reset_ms);
+        let dedup_window = Duration::from_millis(self.dedup_window_ms);
+        let mut config = EngineConfig::default();
+        config.seed = seed;
+        config.cascade_limit = self.cascade_limit;
+        config.circuit = CircuitConfig::new(self.circuit_failures, circuit_reset);
+        config.on_failure = on_failure;
+        config.park_capacity = self.park_capacity;
+        config.dedup = DedupConfig::new(dedup_window, self.dedup_capacity);
+        config
     }
 }
 
@@ -201,16 +192,14 @@ impl RunSection {
     /// The driver's configuration.
     #[must_use]
     pub fn driver(&self) -> DriverConfig {
-        DriverConfig {
-            batch_entries: self.batch_entries,
-            snapshot_entries: self.snapshot_entries,
-            snapshot_interval: self.snapshot_interval_s.map_or(Duration::MAX, Duration::from_secs),
-            retention_entries: self.retention_entries,
-            retry: RetryConfig {
-                give_up_after: Duration::from_secs(self.give_up_after_s),
-                ..RetryConfig::default()
-            },
-        }
+        let mut config = DriverConfig::default();
+        config.batch_entries = self.batch_entries;
+        config.snapshot_entries = self.snapshot_entries;
+        config.snapshot_interval =
+            self.snapshot_interval_s.map_or(Duration::MAX, Duration::from_secs);
+        config.retention_entries = self.retention_entries;
+        config.retry.give_up_after = Duration::from_secs(self.give_up_after_s);
+        config
     }
 }
 
@@ -235,26 +224,6 @@ pub struct SourceSection {
     /// Which kind, and the kind's own parameters.
     #[serde(flatten)]
     pub spec: SourceSpec,
-}
-
-impl SourceSection {
-    /// Opens the source and says what messages should call it; `data` is what `${data}` in paths stands for.
-    ///
-    /// # Errors
-    /// [`RunnerError::SourceParams`] and [`RunnerError::Source`].
-    pub fn open(
-        &self,
-        registry: &Registry,
-        scenario: &Scenario,
-        data: Option<&Path>,
-    ) -> Result<(Box<dyn Source>, String), RunnerError> {
-        let Self { name, spec, .. } = self;
-        let context = SourceContext::new(*name, scenario.seed, &scenario.folder, data);
-        spec.open(registry, &context).map_err(|why| match why {
-            OpenError::Params(why) => RunnerError::SourceParams { name: *name, why },
-            OpenError::Source(error) => RunnerError::Source(error),
-        })
-    }
 }
 
 /// A handler to register.

@@ -33,7 +33,7 @@ use silvertine_sim::{
 use crate::{
     manifest::Manifest,
     registry::Registry,
-    runner::RunnerError,
+    runner::{RunnerError, open_source},
     scenario::{ClockMode, Scenario, SimSection, SourceSection},
     sources::SourceSpec,
 };
@@ -71,7 +71,7 @@ impl<L> ScenarioSubject<'_, L> {
         for section in &self.scenario.sources {
             if !matches!(section.spec, SourceSpec::Ingress {}) {
                 let (mut source, _) =
-                    section.open(self.registry, self.scenario, self.data.as_deref())?;
+                    open_source(section, self.scenario, self.registry, self.data.as_deref())?;
                 source.next_row()?;
             }
         }
@@ -112,7 +112,7 @@ impl<L: EventLog + Default> Subject for ScenarioSubject<'_, L> {
 
 impl<L> ScenarioSubject<'_, L> {
     fn lane(&self, section: &SourceSection) -> Result<MergedSource, SetupError> {
-        let opened = section.open(self.registry, self.scenario, self.data.as_deref());
+        let opened = open_source(section, self.scenario, self.registry, self.data.as_deref());
         let (source, label) = opened.map_err(SetupError::new)?;
         Ok(MergedSource::new(source, label, section.on_bad_row))
     }
@@ -293,7 +293,7 @@ fn shape_of(
             }
             _ => {}
         }
-        let opened = section.open(registry, scenario, data);
+        let opened = open_source(section, scenario, registry, data);
         let (mut source, _) = opened.map_err(SetupError::new)?;
         for _ in 0..ROWS_READ {
             let row = source.next_row().map_err(SetupError::new)?;

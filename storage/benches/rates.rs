@@ -16,8 +16,9 @@ use silvertine_engine::{
     codec::Codec,
     digest::Digest,
     event::{Event, EventId, Header, Origin, Quote},
-    log::{Batch, Commit, CommitId, EventLog, Message, OwnerId, Pos},
+    log::{Batch, Commit, CommitId, EventLog, Message, OwnerId},
     numbers::{Price, Qty},
+    pos::Pos,
     text::{Name, Symbol},
     time::Nanos,
 };

@@ -5,8 +5,9 @@ use std::{fmt, path::PathBuf, time::Duration};
 use silvertine_engine::{
     log::{
         Acquired, Applied, Commit, Committed, EventLog, Head, IngressCursor, Lease, LogError,
-        LogErrorKind, Message, OwnerId, Page, Pos, Published, RangeQuery, Stats,
+        LogErrorKind, Message, OwnerId, Page, Published, RangeQuery, Stats,
     },
+    pos::Pos,
     text::Name,
 };
 

@@ -14,8 +14,9 @@ use silvertine_engine::{
     event::TopicSet,
     log::{
         Acquired, Applied, Batch, Commit, Committed, Epoch, EventLog, Head, IngressCursor, Lease,
-        LogError, LogErrorKind, Message, OwnerId, Page, Pos, Published, RangeQuery, Stats,
+        LogError, LogErrorKind, Message, OwnerId, Page, Published, RangeQuery, Stats,
     },
+    pos::Pos,
     text::Name,
 };
 

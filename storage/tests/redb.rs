@@ -19,8 +19,9 @@ use silvertine_engine::{
     event::{Event, EventId, Header, Origin, System},
     log::{
         Applied, Batch, Commit, CommitId, EventLog, IngressCursor, Lease, LogError, LogErrorKind,
-        Message, OwnerId, Pos, RangeQuery, Snapshot,
+        Message, OwnerId, RangeQuery, Snapshot,
     },
+    pos::Pos,
     text::Name,
     time::Nanos,
 };

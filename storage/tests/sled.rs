@@ -17,8 +17,9 @@ use silvertine_engine::{
     event::{Event, EventId, Header, Origin, System},
     log::{
         Acquired, Applied, Batch, Commit, CommitId, Committed, Epoch, EventLog, IngressCursor,
-        Lease, LogError, LogErrorKind, Message, OwnerId, Pos, Published, RangeQuery, Snapshot,
+        Lease, LogError, LogErrorKind, Message, OwnerId, Published, RangeQuery, Snapshot,
     },
+    pos::Pos,
     text::Name,
     time::Nanos,
 };

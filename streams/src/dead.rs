@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{ConsumerName, Failure, GroupName, Message, MessageId, Publication, StreamName};
-use silvertine_engine::{log::Pos, time::Nanos};
+use silvertine_engine::{pos::Pos, time::Nanos};
 
 /// A message that was given up, untouched, and everything that is known about why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

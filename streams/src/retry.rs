@@ -126,7 +126,7 @@ fn jitter_hash(id: &MessageId, attempts: u32) -> u64 {
 mod tests {
     use super::*;
     use crate::StreamName;
-    use silvertine_engine::log::Pos;
+    use silvertine_engine::pos::Pos;
 
     fn id(seq: u64) -> MessageId {
         MessageId { stream: StreamName::new("a:b").expect("a name"), id: Pos { ms: 1, seq } }

@@ -19,11 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Amendment, ConsumerName, DeadLetter, GroupName, Message, Publication, StreamName, Topology,
 };
-use silvertine_engine::{
-    log::{LogError, Pos},
-    span::Span,
-    time::Nanos,
-};
+use silvertine_engine::{log::LogError, pos::Pos, span::Span, time::Nanos};
 
 /// A store of named streams.
 ///

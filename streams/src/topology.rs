@@ -197,10 +197,7 @@ impl CircuitSpec {
     /// The same for the state machine.
     #[must_use]
     pub const fn config(&self) -> CircuitConfig {
-        CircuitConfig {
-            failure_threshold: self.failure_threshold,
-            reset_after: self.reset_after.duration(),
-        }
+        CircuitConfig::new(self.failure_threshold, self.reset_after.duration())
     }
 }
 

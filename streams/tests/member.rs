@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use silvertine_engine::{
-    log::{Applied, LogError, LogErrorKind, Pos},
+    log::{Applied, LogError, LogErrorKind},
+    pos::Pos,
     span::Span,
     time::Nanos,
 };

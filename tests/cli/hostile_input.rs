@@ -150,12 +150,9 @@ fn a_scenario_that_makes_no_sense_is_refused_with_its_line() {
     refused(&format!("name = \"x\"\n[run]\nbatch_entries = 0\n{source}"), &["batch_entries"]);
     let policy = |text: &str| format!("name = \"x\"\n[on_failure]\n{text}\n{source}");
     for (text, says) in [
-        (
-            "order = \"park\"",
-            "\"park\" is no answer to a failure; it is halt, park-key or dead-letter",
-        ),
-        ("order = \"Halt\"", "\"Halt\" is no answer to a failure"),
-        ("order = \"\"", "it is halt, park-key or dead-letter"),
+        ("order = \"park\"", "\"park\" is no failure policy; choose halt, park-key or dead-letter"),
+        ("order = \"Halt\"", "\"Halt\" is no failure policy"),
+        ("order = \"\"", "choose halt, park-key or dead-letter"),
         ("order = true", "invalid type"),
         ("orders = \"halt\"", "orders"),
         ("order = \"halt\"\norder = \"halt\"", "duplicate"),

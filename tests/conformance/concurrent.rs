@@ -11,7 +11,8 @@ use std::{
 use silvertine::engine::{
     digest::Digest,
     event::{Topic, TopicSet},
-    log::{Batch, EventLog, LogErrorKind, Pos, RangeQuery},
+    log::{Batch, EventLog, LogErrorKind, RangeQuery},
+    pos::Pos,
 };
 
 use crate::{

@@ -6,9 +6,8 @@ use proptest::{prelude::*, test_runner::TestRunner};
 use silvertine::engine::{
     digest::Digest,
     event::{Topic, TopicSet},
-    log::{
-        EventLog, IngressCursor, Lease, LogError, LogErrorKind, OwnerId, Pos, Published, RangeQuery,
-    },
+    log::{EventLog, IngressCursor, Lease, LogError, LogErrorKind, OwnerId, Published, RangeQuery},
+    pos::Pos,
 };
 
 use crate::{

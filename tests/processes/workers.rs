@@ -9,7 +9,7 @@ use std::{
 };
 
 use silvertine::{
-    engine::log::Pos,
+    engine::pos::Pos,
     storage::{LogAddress, streams::AnyStreams},
     streams::Streams,
     worker::{now, read_topology},

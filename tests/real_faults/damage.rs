@@ -4,7 +4,8 @@
 use silvertine::{
     engine::{
         event::{Topic, TopicSet},
-        log::{Applied, EventLog, LogErrorKind, OwnerId, Pos, RangeQuery},
+        log::{Applied, EventLog, LogErrorKind, OwnerId, RangeQuery},
+        pos::Pos,
         recovery::ReplayError,
     },
     scenarios::runner::RunnerError,

@@ -7,9 +7,10 @@ use silvertine::{
     engine::{
         clock::Clock,
         codec::Codec,
-        driver::{Observer, Progress, StopFlag},
+        driver::{Observer, Progress},
         executor,
         log::{Advice, Applied, EventLog, LogError, Message, OwnerId, Published},
+        stop::StopFlag,
         text::Name,
         time::Nanos,
     },

@@ -5,10 +5,12 @@ use silvertine::{
     engine::{
         clock::VirtualClock,
         digest::Digest,
-        driver::{End, Observer, Progress, StopFlag},
+        driver::{End, Observer, Progress},
         executor::block_on,
-        log::{EventLog, LogErrorKind, OwnerId, Pos, RangeQuery},
+        log::{EventLog, LogErrorKind, OwnerId, RangeQuery},
+        pos::Pos,
         recovery::{self, ReplayError, Replayed},
+        stop::StopFlag,
     },
     scenarios::{
         manifest::Manifest,

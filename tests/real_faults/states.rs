@@ -16,9 +16,10 @@ use silvertine::{
         event::{Event, EventId, Header, Origin, Quote},
         log::{
             Applied, Batch, Commit, CommitId, EventLog, IngressCursor, Lease, LogError,
-            LogErrorKind, Message, OwnerId, Pos, Published, RangeQuery, Snapshot,
+            LogErrorKind, Message, OwnerId, Published, RangeQuery, Snapshot,
         },
         numbers::{Price, Qty},
+        pos::Pos,
         text::{Name, Symbol},
         time::Nanos,
     },

@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use silvertine::{
-    engine::log::{
-        Acquired, Commit, Committed, EventLog, Head, IngressCursor, Lease, LogError, Message,
-        OwnerId, Page, Pos, Published, RangeQuery, Stats,
+    engine::{
+        log::{
+            Acquired, Commit, Committed, EventLog, Head, IngressCursor, Lease, LogError, Message,
+            OwnerId, Page, Published, RangeQuery, Stats,
+        },
+        pos::Pos,
     },
     storage::redis::RedisLog,
 };

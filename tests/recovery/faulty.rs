@@ -8,9 +8,12 @@ use std::{
     time::Duration,
 };
 
-use silvertine::engine::log::{
-    Acquired, Applied, Commit, Committed, EventLog, Head, IngressCursor, Lease, LogError,
-    LogErrorKind, Message, OwnerId, Page, Pos, Published, RangeQuery, Stats,
+use silvertine::engine::{
+    log::{
+        Acquired, Applied, Commit, Committed, EventLog, Head, IngressCursor, Lease, LogError,
+        LogErrorKind, Message, OwnerId, Page, Published, RangeQuery, Stats,
+    },
+    pos::Pos,
 };
 
 /// What becomes of a commit.

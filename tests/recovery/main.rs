@@ -11,12 +11,13 @@ use silvertine::{
     engine::{
         bus::{Context, Handler, HandlerError, Priority, decode_state, encode_state},
         clock::VirtualClock,
-        driver::{End, RunError, StopFlag},
+        driver::{End, RunError},
         event::{Event, Signal, Topic, TopicSet},
         executor::block_on,
         log::{Applied, EventLog, LogErrorKind, OwnerId, RangeQuery},
         numbers::Ratio,
         recovery::ReplayError,
+        stop::StopFlag,
         text::Symbol,
     },
     scenarios::{
@@ -176,7 +177,7 @@ fn outcomes_that_stay_unknown_are_resolved_by_sending_the_same_commit_again() {
 }
 
 fn all() -> RangeQuery {
-    RangeQuery::all_after(silvertine::engine::log::Pos::ZERO)
+    RangeQuery::all_after(silvertine::engine::pos::Pos::ZERO)
 }
 
 #[test]

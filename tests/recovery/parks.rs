@@ -4,9 +4,9 @@ use silvertine::{
     engine::{
         driver::RunError,
         executor::block_on,
-        log::OwnerId,
-        log::{EventLog, Pos},
+        log::{EventLog, OwnerId},
         park::{ParkedKey, Release},
+        pos::Pos,
         text::Name,
     },
     scenarios::{

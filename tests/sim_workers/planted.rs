@@ -9,11 +9,7 @@ use std::{
 };
 
 use silvertine::{
-    engine::{
-        log::{LogError, Pos},
-        span::Span,
-        time::Nanos,
-    },
+    engine::{log::LogError, pos::Pos, span::Span, time::Nanos},
     sim::workers::{Failure, Plan, promise::Promise, simulate},
     storage::streams::MemoryStreams,
     streams::{

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use silvertine::{
     engine::{
-        log::{LogError, LogErrorKind, Pos},
+        log::{LogError, LogErrorKind},
+        pos::Pos,
         span::Span,
         time::Nanos,
     },

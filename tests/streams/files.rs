@@ -5,7 +5,8 @@ use std::path::Path;
 use silvertine::{
     engine::{
         executor::block_on,
-        log::{EventLog, LogError, LogErrorKind, OwnerId, Pos},
+        log::{EventLog, LogError, LogErrorKind, OwnerId},
+        pos::Pos,
         time::Nanos,
     },
     storage::{

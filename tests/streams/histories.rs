@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, fmt::Debug};
 
 use proptest::{prelude::*, test_runner::TestRunner};
 use silvertine::{
-    engine::{log::Pos, span::Span, time::Nanos},
+    engine::{pos::Pos, span::Span, time::Nanos},
     streams::{Delivery, Message, MessageId, StreamSpec, Streams, Tries, Verdict},
 };
 

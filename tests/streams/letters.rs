@@ -1,7 +1,7 @@
 //! Dead letters, and what people do about them.
 
 use silvertine::{
-    engine::{log::Pos, span::Span},
+    engine::{pos::Pos, span::Span},
     streams::{
         Amendment, DeadChange, DeadLetter, DeadState, GroupSpec, MessageId, Publication, Status,
         Streams, Why,

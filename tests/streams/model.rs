@@ -6,7 +6,7 @@ use std::{
 };
 
 use silvertine::{
-    engine::{log::Pos, span::Span, time::Nanos},
+    engine::{pos::Pos, span::Span, time::Nanos},
     streams::{Settled, Tries, Why},
 };
 

@@ -1,7 +1,10 @@
 //! Streams and their edges: declaring, publishing, relaying, reading, small records, what is refused.
 
 use silvertine::{
-    engine::log::{Applied, LogError, LogErrorKind, Pos},
+    engine::{
+        log::{Applied, LogError, LogErrorKind},
+        pos::Pos,
+    },
     streams::{
         Member, Message, Publication, Streams,
         message::{BYTES_MAX, FIELDS_MAX},

@@ -12,7 +12,7 @@ use std::{
 };
 
 use silvertine::{
-    engine::{log::Pos, span::Span},
+    engine::{pos::Pos, span::Span},
     storage::{LogAddress, streams::AnyStreams},
     streams::{
         CircuitSpec, Class, Classify, CoreStats, GroupName, GroupSpec, GroupStats, Message,

@@ -1,7 +1,7 @@
 //! Operating on dead letters.
 
 use silvertine::{
-    engine::log::Pos,
+    engine::pos::Pos,
     storage::streams::AnyStreams,
     streams::{Class, Message, Status, Streams},
     worker::{
@@ -169,7 +169,7 @@ fn a_drain_sends_transient_failures_back_and_stops_when_they_fail_again() {
         let broker = handler_with(healthy.clone(), async |healthy, _: Message, _: Context| {
             if healthy.get() == 0 { Err(Broken(Class::Transient)) } else { Ok(Handled::done()) }
         });
-        let stop = silvertine::engine::driver::StopFlag::default();
+        let stop = silvertine::engine::stop::StopFlag::default();
         let worker = crate::bed::worker(&streams, "w", broker);
         let worker = worker.stop_on(&stop, std::time::Duration::from_secs(1));
         let worker = tokio::spawn(worker.run());

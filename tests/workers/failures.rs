@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use silvertine::{
-    engine::{driver::StopFlag, log::Pos, span::Span},
+    engine::{pos::Pos, span::Span, stop::StopFlag},
     storage::streams::AnyStreams,
     streams::{Class, DeadLetter, Message, Reason, Streams},
     worker::{Context, Handled, Typed, handler, handler_with},

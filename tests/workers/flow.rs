@@ -7,7 +7,7 @@ use std::{
 };
 
 use silvertine::{
-    engine::{driver::StopFlag, log::Pos},
+    engine::{pos::Pos, stop::StopFlag},
     streams::{Message, Publication, Route, Rule, Streams},
     worker::{Context, Handled, Router, Worker, batch_handler, handler, handler_with, now},
 };

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use silvertine_engine::{
     codec::{Codec, decode_entry},
-    driver::StopFlag,
     event::{Body, Topic, TopicSet},
-    log::{Applied, EntryRef, EventLog, LogError, LogErrorKind, Pos, RangeQuery},
+    log::{Applied, EntryRef, EventLog, LogError, LogErrorKind, RangeQuery},
+    pos::Pos,
+    stop::StopFlag,
     text::Symbol,
 };
 use silvertine_streams::{Message, Publication, StreamName, Streams};

@@ -15,9 +15,9 @@ use std::{
 
 use silvertine_engine::{
     codec::Codec,
-    driver::StopFlag,
     log::{Advice, LogError},
     span::Span,
+    stop::StopFlag,
     time::Nanos,
 };
 use silvertine_streams::{

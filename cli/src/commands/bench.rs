@@ -9,7 +9,8 @@ use std::{
 use silvertine_engine::{
     digest::Digest,
     event::{Event, EventId, Header, Origin},
-    log::{Batch, Pos},
+    log::Batch,
+    pos::Pos,
     source::{Row, Source},
     text::Name,
 };

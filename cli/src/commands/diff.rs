@@ -2,7 +2,8 @@
 
 use silvertine_engine::{
     codec::decode_entry,
-    log::{Batch, EntryRef, EventLog, LogError, Pos, RangeQuery},
+    log::{Batch, EntryRef, EventLog, LogError, RangeQuery},
+    pos::Pos,
 };
 use silvertine_storage::AnyLog;
 

@@ -5,8 +5,9 @@ use silvertine_engine::{
     digest::Digest,
     event::TopicSet,
     halt::Halt,
-    log::{EventLog, LogError, Pos},
+    log::{EventLog, LogError},
     park::Parked,
+    pos::Pos,
     recovery::{self, DeadLetter, ReplayError, Replayed},
     text::Name,
 };

@@ -1,4 +1,4 @@
-//! What a handler sees besides the event: engine time, randomness, emitting, timers.
+//! The engine as a handler sees it while it handles an event: engine time, random numbers, emitting, timers.
 
 use std::time::Duration;
 
@@ -20,12 +20,12 @@ pub struct Context<'a> {
     pub(crate) seed: u64,
     pub(crate) event: &'a Event,
     pub(crate) draws: u64,
-    pub(crate) room: usize,
+    pub(crate) cascade_budget: usize,
     pub(crate) overran: bool,
     pub(crate) staged: &'a mut Staged,
 }
 
-/// What a handler wants, held back until it returns `Ok`.
+/// The events and timer changes of a handler, held back until it returns `Ok`.
 #[derive(Debug, Default)]
 pub(crate) struct Staged {
     pub(crate) emitted: Vec<(EventId, Body)>,
@@ -62,11 +62,10 @@ impl Context<'_> {
         self.handler
     }
 
-    /// Emits an event. It is handled in the same step, after everything that was emitted before it.
-    /// Returns its id.
+    /// Emits an event and returns its id. The event is handled in the same step, after everything emitted before it.
     pub fn emit(&mut self, body: impl Into<Body>) -> EventId {
         let id = self.next_event_id();
-        if self.staged.emitted.len() < self.room {
+        if self.staged.emitted.len() < self.cascade_budget {
             self.staged.emitted.push((id, body.into()));
         } else {
             self.overran = true;
@@ -74,30 +73,30 @@ impl Context<'_> {
         id
     }
 
-    /// The id that the next emitted event will get, for bodies that name themselves (a new order).
+    /// The id of the event that is emitted next, for bodies that contain their own id (a new order).
     #[must_use]
     pub fn next_event_id(&self) -> EventId {
         let ordinal = self.staged.emitted.len() as u64;
         EventId::of_emitted(self.event.header.id, &self.handler, ordinal)
     }
 
-    /// Sets a timer to come due `after` from now. One timer exists per handler and key; setting it
-    /// again moves it. When due it is handed to this handler as
-    /// [`System::TimerFired`](crate::event::System::TimerFired), before any input of a later time.
+    /// Sets a timer that is due `after` from now, in engine time. A handler has one timer per key; setting it again moves
+    /// it. When it fires, this handler receives [`System::TimerFired`](crate::event::System::TimerFired), before any input
+    /// of a later time.
     pub fn set_timer(&mut self, key: u64, after: Duration) {
         let due = self.now().saturating_add(after);
         let key = TimerKey { handler: self.handler, key };
         self.staged.timers.push(TimerChange::Set { key, due, by: self.event.header.id });
     }
 
-    /// Takes a timer back; does nothing when it is not set.
+    /// Cancels a timer; does nothing when it is not set.
     pub fn cancel_timer(&mut self, key: u64) {
         let key = TimerKey { handler: self.handler, key };
         self.staged.timers.push(TimerChange::Cancel { key });
     }
 
-    /// A random number drawn from (seed, handler, position, how many were drawn before): the same in
-    /// every re-execution, and untouched by what other handlers draw.
+    /// A random number, derived from the seed, the handler's name, the event's sequence number and the number of draws before
+    /// it. It is the same in every re-execution, and independent of other handlers' draws.
     pub fn random(&mut self) -> u64 {
         let mut bytes = [0; 8 + 8 + 8 + Name::CAPACITY];
         bytes[..8].copy_from_slice(&self.seed.to_le_bytes());

@@ -1,4 +1,4 @@
-//! The bus: handlers, what they see, and how they are isolated from each other.
+//! The bus: handlers, what they can see and do, and how they are isolated from each other.
 
 mod context;
 mod handler;
@@ -8,7 +8,7 @@ mod slot;
 pub use self::{
     context::Context,
     handler::{Figure, Handler, HandlerError, Priority, decode_state, encode_state},
-    policy::{FailurePolicy, OnFailure},
+    policy::{FailurePolicy, OnFailure, UnknownPolicy},
 };
 pub(crate) use self::{
     context::{Staged, TimerChange},

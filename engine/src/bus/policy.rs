@@ -1,41 +1,43 @@
-//! What follows when a handler fails, topic by topic.
+//! The policy that decides what follows when a handler fails, by topic.
 
 use serde::{Deserialize, Serialize};
 
 use crate::event::{Topic, TopicSet};
 
-/// What follows when a handler fails on an event: returns an error, panics or emits without end.
+/// What follows when a handler fails on an event: it returns an error, panics, or emits more events than the cascade limit.
 ///
-/// In any case what it emitted for the event is discarded and the failure is recorded.
+/// In each case what it emitted for the event is discarded, and the failure is recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", try_from = "String")]
 pub enum OnFailure {
-    /// The event is given up for this handler; the record of it is its dead letter. Its circuit counts the failure.
+    /// The handler skips the event; the record of the failure is the dead letter. The handler's circuit counts it.
     DeadLetter,
-    /// The engine stands still: nothing more is handled until an operator lets it go on behind the event.
+    /// The engine halts: nothing more is handled until an operator continues after the event. See [`halt`](crate::halt).
     Halt,
-    /// The event, and behind it the later ones of its instrument, are kept for this handler until an operator releases
-    /// them; everything else goes on. See [`park`](crate::park).
+    /// The event and the later events of its instrument are parked for this handler until an operator releases them;
+    /// everything else continues. See [`park`](crate::park).
     ParkKey,
 }
 
-impl TryFrom<String> for OnFailure {
-    type Error = String;
+/// A text that names no [`OnFailure`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no failure policy; choose halt, park-key or dead-letter")]
+pub struct UnknownPolicy(String);
 
-    fn try_from(text: String) -> Result<Self, String> {
+impl TryFrom<String> for OnFailure {
+    type Error = UnknownPolicy;
+
+    fn try_from(text: String) -> Result<Self, UnknownPolicy> {
         match text.as_str() {
             "dead-letter" => Ok(Self::DeadLetter),
             "halt" => Ok(Self::Halt),
             "park-key" => Ok(Self::ParkKey),
-            _ => {
-                let why = "it is halt, park-key or dead-letter";
-                Err(format!("{text:?} is no answer to a failure; {why}"))
-            }
+            _ => Err(UnknownPolicy(text)),
         }
     }
 }
 
-/// What follows when a handler fails, for each topic of the event that it fails on.
+/// What follows when a handler fails, by the topic of the event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FailurePolicy {
@@ -52,7 +54,8 @@ pub struct FailurePolicy {
 }
 
 impl Default for FailurePolicy {
-    /// A missed quote is followed by the next one; a missed order or fill leaves positions wrong for good.
+    /// Failures on orders and fills halt; the others skip the event. The next quote replaces a missed one, but a missed order
+    /// or fill leaves positions wrong for good.
     fn default() -> Self {
         Self { order: OnFailure::Halt, fill: OnFailure::Halt, ..Self::DEAD_LETTER }
     }

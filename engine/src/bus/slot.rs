@@ -1,4 +1,4 @@
-//! One registered handler: its place in the order, its circuit, and the wall around it.
+//! One registered handler: its place in the order, its circuit, and its isolation from panics.
 
 use std::{
     any::Any,
@@ -24,7 +24,7 @@ pub(crate) struct Slot {
     circuit: Circuit,
 }
 
-/// What a snapshot keeps of a slot.
+/// A slot as stored in a snapshot.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct SlotState {
     pub(crate) name: Name,
@@ -33,14 +33,14 @@ pub(crate) struct SlotState {
     state: Vec<u8>,
 }
 
-/// What handing an event to a handler came to. The outcomes are to be recorded in this order, with what
-/// was staged (if it succeeded) between the first and the last.
+/// The result of delivering an event to a handler. The outcomes are recorded in their order, before what the handler
+/// staged.
 pub(crate) enum Verdict {
     /// The circuit is open; the handler was not called.
     PassedOver,
     /// It succeeded, nothing to record.
     Done,
-    /// Something about the handler is to be recorded; `succeeded` says whether what it staged counts.
+    /// There are outcomes to record; `succeeded` says whether to apply what the handler staged.
     Noted { succeeded: bool, outcomes: Vec<System> },
 }
 
@@ -49,14 +49,14 @@ impl Slot {
         Self { name, priority, handler, circuit: Circuit::default() }
     }
 
-    /// Hands `event` to the handler. Without a `circuit`, a failure halts the engine: what
-    /// the circuit counts is what it goes on behind.
+    /// Delivers `event` to the handler. `circuit` is `None` on topics that halt: the breaker counts only failures that the
+    /// run continues past.
     #[inline]
     pub(crate) fn deliver(
         &mut self,
         event: &Event,
         seed: u64,
-        room: usize,
+        cascade_budget: usize,
         staged: &mut Staged,
         circuit: Option<&CircuitConfig>,
     ) -> Verdict {
@@ -64,28 +64,28 @@ impl Slot {
         if admission == Admission::Refuse {
             return Verdict::PassedOver;
         }
-        let ended = self.call(event, seed, room, staged);
+        let ended = self.call(event, seed, cascade_budget, staged);
         self.note(event, admission, ended, circuit)
     }
 
-    /// Hands it an event that is parked when it fails. Its circuit does not count that: the key that is parked asks
-    /// for no more calls.
+    /// Delivers an event that is parked when the handler fails. The circuit does not count the failure, since a parked key
+    /// causes no more calls.
     pub(crate) fn deliver_or_undo(
         &mut self,
         event: &Event,
         seed: u64,
-        room: usize,
+        cascade_budget: usize,
         staged: &mut Staged,
     ) -> Verdict {
         let admission = self.circuit.admit(event.time);
         if admission == Admission::Refuse {
             return Verdict::PassedOver;
         }
-        let ended = self.call_or_undo(event, seed, room, staged);
+        let ended = self.call_or_undo(event, seed, cascade_budget, staged);
         self.note(event, admission, ended, None)
     }
 
-    /// What a call that ended so means for the circuit.
+    /// Tells the circuit how a call ended, and returns what to record.
     #[inline]
     fn note(
         &mut self,
@@ -101,38 +101,45 @@ impl Slot {
         }
     }
 
-    /// Calls the handler; a failure leaves its state as it was, so that the event can be tried again and replay can
-    /// do without the call. The error is why it failed.
+    /// Calls the handler and restores its state when it fails, so that the event can be retried and replay can leave out
+    /// the call. The error is the reason.
     ///
     /// # Panics
-    /// When the handler does not load what it has just saved: nobody knows its state then.
+    /// When the handler does not load what it has just saved: its state is unknown then.
     pub(crate) fn call_or_undo(
         &mut self,
         event: &Event,
         seed: u64,
-        room: usize,
+        cascade_budget: usize,
         staged: &mut Staged,
     ) -> Result<(), String> {
         let cannot_save = |why| bounded(&format!("its state cannot be saved: {why}"));
         let before = self.handler.save().map_err(cannot_save)?;
-        self.call(event, seed, room, staged).inspect_err(|_| {
+        self.call(event, seed, cascade_budget, staged).inspect_err(|_| {
             if let Err(why) = self.handler.load(&before) {
                 panic!("{} does not load the state that it has just saved: {why}", self.name);
             }
         })
     }
 
-    /// Calls the handler. A panic ends here. The error is why it failed.
+    /// Calls the handler and catches a panic. The error is the reason of the failure.
     #[inline]
     fn call(
         &mut self,
         event: &Event,
         seed: u64,
-        room: usize,
+        cascade_budget: usize,
         staged: &mut Staged,
     ) -> Result<(), String> {
-        let mut ctx =
-            Context { handler: self.name, seed, event, draws: 0, room, overran: false, staged };
+        let mut ctx = Context {
+            handler: self.name,
+            seed,
+            event,
+            draws: 0,
+            cascade_budget,
+            overran: false,
+            staged,
+        };
         let handler = &mut self.handler;
         let result = panic::catch_unwind(AssertUnwindSafe(|| handler.handle(event, &mut ctx)));
         match result {
@@ -143,8 +150,8 @@ impl Slot {
         }
     }
 
-    /// Fails as the log says it did, and halted the engine or parked the event, without being called: it may be mended
-    /// by now, and what a failed call did to its state is not the log's to tell.
+    /// Repeats, for replay, a failure that halted the engine or parked the event. The handler is not called: a corrected
+    /// build would not fail, and the log does not hold what the failed call changed in the handler's state.
     #[cold]
     pub(crate) fn fail_again(&mut self, event: &Event, reason: String) -> Verdict {
         match self.circuit.admit(event.time) {
@@ -213,7 +220,7 @@ fn panic_text(payload: &(dyn Any + Send)) -> &str {
         .unwrap_or("without a message")
 }
 
-/// `text`, cut at a character border when it is longer than is recorded.
+/// `text`, cut at a character boundary to the longest reason that is recorded.
 fn bounded(text: &str) -> String {
     text[..text.floor_char_boundary(REASON_LIMIT)].to_owned()
 }

@@ -18,15 +18,15 @@
 //!      …       body, postcard
 //! ```
 //!
-//! The header is fixed-width because it is peeked at (position, topic) far more often than bodies are
-//! decoded, and because copying beats variable-length integers on the hot path.
+//! The header has a fixed width because position and topic are read far more often than bodies are decoded, and because
+//! copying is faster than variable-length integers on the hot path.
 
 use postcard::ser_flavors::Flavor;
 
 use super::plain;
 use crate::{
     event::{Body, Event, EventId, Header, Origin, Topic},
-    log::Pos,
+    pos::Pos,
     text::Name,
     time::Nanos,
 };
@@ -35,18 +35,19 @@ use crate::{
 pub const ENTRY_VERSION: u8 = 1;
 
 const FIXED_LEN: usize = 60;
-/// More than nearly every entry takes.
-const ROOM: usize = 256;
+/// Nearly every entry takes less.
+const USUAL_LEN: usize = 256;
 const HAS_CORRELATION: u8 = 1;
 const HAS_CAUSATION: u8 = 2;
 
 /// Why bytes are not an entry.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum DecodeError {
     /// The bytes end inside a field.
     #[error("cut short after {0} bytes")]
     Short(usize),
-    /// Written by a newer build.
+    /// A newer build wrote it.
     #[error(
         "entry format version {found} is newer than {ENTRY_VERSION}, the newest this build reads"
     )]
@@ -81,7 +82,7 @@ pub fn encode_entry(event: &Event, out: &mut Vec<u8>) {
     if header.causation.is_some() {
         fixed[3] |= HAS_CAUSATION;
     }
-    out.reserve(ROOM);
+    out.reserve(USUAL_LEN);
     out.extend_from_slice(&fixed);
     if header.correlation != header.id {
         out.extend_from_slice(&header.correlation.0.to_le_bytes());
@@ -104,7 +105,7 @@ fn encode_body(body: &Body, out: &mut Vec<u8>) {
         .expect("a body has no map or untyped part that postcard could refuse");
 }
 
-/// Lets postcard append to a vector that is reused from batch to batch.
+/// A postcard sink that appends to a vector, which is reused from batch to batch.
 struct Appender<'a>(&'a mut Vec<u8>);
 
 impl Flavor for Appender<'_> {
@@ -125,7 +126,7 @@ impl Flavor for Appender<'_> {
     }
 }
 
-/// Lets postcard compare what it would write with bytes that are there, so that checking takes no memory.
+/// A postcard sink that compares what it receives with given bytes, so that the check allocates nothing.
 struct Comparer<'a> {
     rest: &'a [u8],
 }
@@ -147,7 +148,7 @@ impl Flavor for Comparer<'_> {
     }
 }
 
-/// Where an entry stands and on which topic, read without decoding it.
+/// Position, time, topic and origin of an entry, read without decoding its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EntryPeek {
     /// Its position.
@@ -180,8 +181,8 @@ pub fn peek_entry(bytes: &[u8]) -> Result<EntryPeek, DecodeError> {
     Ok(EntryPeek { pos: Pos { ms: time.as_ms(), seq }, time, topic, origin })
 }
 
-/// Decodes canonical bytes; every byte must belong to the entry, and be the one that [`encode_entry`] writes: an
-/// entry with a second spelling would have a second digest.
+/// Decodes canonical bytes. Only the bytes that [`encode_entry`] writes are accepted: an entry with a second encoding would
+/// have a second digest.
 ///
 /// # Errors
 /// [`DecodeError`] says what is wrong with them.
@@ -227,23 +228,26 @@ fn decode_body(written: &[u8]) -> Result<Body, DecodeError> {
     let (body, rest) = postcard::take_from_bytes::<Body>(written)
         .map_err(|why| DecodeError::Body(why.to_string()))?;
     if !rest.is_empty() {
-        return Err(DecodeError::Body(format!("{} bytes too many", rest.len())));
+        return Err(DecodeError::Body(format!("{} bytes follow it", rest.len())));
     }
-    // postcard reads a number in more bytes than it needs, and never writes one so.
-    let doubtful = may_be_too_long(written);
-    debug_assert!(doubtful || is_canonical(&body, written), "without a doubt it is canonical");
-    if doubtful && !is_canonical(&body, written) {
+    // postcard also reads numbers that are encoded in more bytes than needed, which it never writes.
+    let suspect = may_be_too_long(written);
+    debug_assert!(
+        suspect || is_canonical(&body, written),
+        "the quick check accepts canonical bytes only"
+    );
+    if suspect && !is_canonical(&body, written) {
         return Err(DecodeError::Body("a number takes more bytes than it needs".to_owned()));
     }
     Ok(body)
 }
 
-/// Whether a number could be written in more bytes than it needs: such a one ends in a byte without bits behind
-/// one that says there is more. In an id the same two say nothing, so this is a doubt and no verdict;
-/// where there is none, which is the rule, nothing need be written again to know.
+/// Whether a number could be encoded in more bytes than needed. Such a number ends in a zero byte after a continuation
+/// byte. The same two bytes may also stand in an id, so `true` asks for the exact check; `false`, the usual answer, makes it
+/// unnecessary.
 fn may_be_too_long(written: &[u8]) -> bool {
     let behind = written.get(1..).unwrap_or_default();
-    // Every pair is looked at, without a branch: the compiler takes sixteen at once.
+    // No branch, so that the compiler checks sixteen pairs at once.
     written.iter().zip(behind).fold(false, |found, (&a, &b)| found | ((a >= 0x80) & (b == 0)))
 }
 

@@ -1,4 +1,4 @@
-//! Messages of outside producers: an event before it has a position.
+//! Messages of outside producers: events that have no position yet.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,15 +16,36 @@ pub enum Codec {
     /// A version byte, then postcard: compact, between Rust programs of compatible versions.
     #[default]
     Postcard = 0,
-    /// JSON: for other languages and for eyes. Prices and quantities are decimals in quotes.
+    /// JSON: for other languages and for people. Prices and quantities are decimals in quotes.
     Json = 1,
+}
+
+/// Why a payload is no message.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InputMessageError {
+    /// It is empty.
+    #[error("empty message")]
+    Empty,
+    /// Its format version is not known to this build.
+    #[error("message format version {0} is not known")]
+    UnknownVersion(u8),
+    /// It is no JSON event; the reason in one line.
+    #[error("not a JSON event: {0}")]
+    Json(String),
+    /// It is no postcard event.
+    #[error("not a postcard event: {0}")]
+    Postcard(String),
+    /// Bytes follow the event.
+    #[error("{0} bytes behind the event")]
+    TrailingBytes(usize),
 }
 
 /// The version byte in front of postcard messages.
 const MESSAGE_VERSION: u8 = 1;
 
-/// An event as an outside producer says it. The producer's name and sequence number travel beside it
-/// (see [`crate::log::Message`]), because the log refuses duplicates by them without decoding.
+/// An event as an outside producer sends it. The producer's name and sequence number are sent beside it (see
+/// [`crate::log::Message`]), so that the log refuses duplicates without decoding.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InputMessage {
@@ -33,7 +54,7 @@ pub struct InputMessage {
     pub id: Option<EventId>,
     /// When it happened, where it happened.
     pub event_time: Nanos,
-    /// What it says.
+    /// The event's content.
     pub body: Body,
 }
 
@@ -72,22 +93,20 @@ impl Codec {
     /// The message in `payload`.
     ///
     /// # Errors
-    /// Why it does not decode, in one line.
-    pub fn decode(self, payload: &[u8]) -> Result<InputMessage, String> {
+    /// [`InputMessageError`] says why it does not decode.
+    pub fn decode(self, payload: &[u8]) -> Result<InputMessage, InputMessageError> {
         match self {
-            Self::Json => {
-                // serde_json repeats the names of unknown fields and variants as they came.
-                let reason = |why: serde_json::Error| one_line(&format!("not a JSON event: {why}"));
-                serde_json::from_slice(payload).map_err(reason)
-            }
+            // serde_json repeats the names of unknown fields and variants as they came.
+            Self::Json => serde_json::from_slice(payload)
+                .map_err(|why| InputMessageError::Json(one_line(&why.to_string()))),
             Self::Postcard => match payload {
                 [MESSAGE_VERSION, message @ ..] => match postcard::take_from_bytes(message) {
                     Ok((message, [])) => Ok(message),
-                    Ok((_, rest)) => Err(format!("{} bytes behind the event", rest.len())),
-                    Err(why) => Err(format!("not a postcard event: {why}")),
+                    Ok((_, rest)) => Err(InputMessageError::TrailingBytes(rest.len())),
+                    Err(why) => Err(InputMessageError::Postcard(why.to_string())),
                 },
-                [version, ..] => Err(format!("message format version {version} is not known")),
-                [] => Err("empty message".to_owned()),
+                [version, ..] => Err(InputMessageError::UnknownVersion(*version)),
+                [] => Err(InputMessageError::Empty),
             },
         }
     }

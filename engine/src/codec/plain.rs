@@ -1,7 +1,7 @@
-//! The bodies that most entries have, written without serde: quotes, trades and signals.
+//! A faster encoder for the most frequent bodies: quotes, trades and signals.
 //!
-//! The bytes are those that postcard writes, which a test compares. They are made in one place on the stack and copied
-//! once, where serde appends field by field.
+//! It writes the same bytes as postcard, which a test compares. It builds them on the stack and copies them once, where
+//! serde appends field by field.
 
 use crate::event::{Body, MarketData, Quote, Side, Signal, Trade};
 
@@ -66,7 +66,7 @@ impl Written {
         self.len += 1;
     }
 
-    /// At most 31 bytes, as symbols and names are, behind their number.
+    /// The length, then the text: at most 31 bytes, as symbols and names are.
     #[inline]
     fn text(&mut self, text: &[u8]) {
         self.byte(text.len() as u8);
@@ -74,7 +74,7 @@ impl Written {
         self.len += text.len();
     }
 
-    /// Seven bits a byte, the lowest first; the highest bit says that there are more.
+    /// A varint: seven bits a byte, lowest first; the highest bit says that another byte follows.
     #[inline]
     fn unsigned(&mut self, mut number: u64) {
         while number >= 0x80 {
@@ -84,7 +84,7 @@ impl Written {
         self.byte(number as u8);
     }
 
-    /// Small numbers of either sign are short: 0, -1, 1, -2 and so on become 0, 1, 2, 3.
+    /// A zigzag varint, in which small numbers of either sign are short: 0, -1, 1, -2 become 0, 1, 2, 3.
     #[inline]
     fn signed(&mut self, number: i64) {
         self.unsigned((number << 1 ^ number >> 63) as u64);

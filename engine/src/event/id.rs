@@ -1,4 +1,4 @@
-//! Event ids: derived, never drawn, so that re-executing a log yields the same ids.
+//! Event ids: derived, not random, so that re-executing a log gives the same ids.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use crate::text::Name;
 pub struct EventId(pub u128);
 
 impl EventId {
-    /// The id of the `seq`-th event of a producer that brings no id of its own: 64 bits of the
+    /// The id of the `seq`-th event of a producer that assigns no ids: 64 bits of the
     /// producer's name (XXH3), then its sequence number.
     #[must_use]
     pub fn of_input(source: &Name, seq: u64) -> Self {

@@ -1,10 +1,8 @@
-//! The five kinds of events and what each says.
-
-use std::fmt;
+//! What each of the five kinds of events says.
 
 use serde::{Deserialize, Serialize};
 
-use super::EventId;
+use super::{EventId, Topic};
 use crate::{
     numbers::{Money, Price, Qty, Ratio},
     park::Release,
@@ -12,19 +10,19 @@ use crate::{
     time::Nanos,
 };
 
-/// What an event says. The variants' order is part of the wire format.
+/// The content of an event. The order of the variants is part of the wire format.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Body {
-    /// The market moved.
+    /// Market data.
     MarketData(MarketData),
-    /// A strategy has an opinion.
+    /// A strategy's target.
     Signal(Signal),
-    /// An order, at one point of its life.
+    /// An order, at one point of its life cycle.
     Order(Order),
     /// An order traded.
     Fill(Fill),
-    /// The machinery itself: timers, failures, circuits, refusals, operators.
+    /// The engine's own events: timers, failures, circuits, refusals, operators.
     System(System),
 }
 
@@ -42,94 +40,13 @@ impl Body {
     }
 }
 
-/// One of the five kinds of events; each has a stream of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[repr(u8)]
-pub enum Topic {
-    /// Quotes, trades, bars.
-    MarketData = 0,
-    /// Strategies' opinions.
-    Signal = 1,
-    /// Orders and every status of their life.
-    Order = 2,
-    /// Executions.
-    Fill = 3,
-    /// Timers, failures, circuits, refusals, operators.
-    System = 4,
-}
-
-impl Topic {
-    /// Every topic, in wire order.
-    pub const ALL: [Self; 5] =
-        [Self::MarketData, Self::Signal, Self::Order, Self::Fill, Self::System];
-
-    /// The topic with this wire code.
-    #[must_use]
-    pub fn from_code(code: u8) -> Option<Self> {
-        Self::ALL.get(usize::from(code)).copied()
-    }
-
-    /// The position in [`Topic::ALL`].
-    #[must_use]
-    pub const fn index(self) -> usize {
-        self as usize
-    }
-
-    /// The name used in keys, metrics and the command line.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::MarketData => "market_data",
-            Self::Signal => "signal",
-            Self::Order => "order",
-            Self::Fill => "fill",
-            Self::System => "system",
-        }
-    }
-}
-
-impl fmt::Display for Topic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-/// A set of topics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TopicSet(u8);
-
-impl TopicSet {
-    /// No topic.
-    pub const EMPTY: Self = Self(0);
-    /// Every topic.
-    pub const ALL: Self = Self(0b1_1111);
-
-    /// The set of these topics.
-    #[must_use]
-    pub fn of(topics: &[Topic]) -> Self {
-        Self(topics.iter().fold(0, |bits, &topic| bits | 1 << topic as u8))
-    }
-
-    /// Whether `topic` is in the set.
-    #[must_use]
-    pub const fn contains(self, topic: Topic) -> bool {
-        self.0 & 1 << topic as u8 != 0
-    }
-
-    /// The topics of the set, in wire order.
-    pub fn iter(self) -> impl Iterator<Item = Topic> {
-        Topic::ALL.into_iter().filter(move |&topic| self.contains(topic))
-    }
-}
-
-/// The market moved.
+/// Market data: quotes, trades, bars.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MarketData {
     /// The best bid and offer changed.
     Quote(Quote),
-    /// Somebody traded.
+    /// A trade was executed.
     Trade(Trade),
     /// A period of trading ended.
     Bar(Bar),
@@ -196,12 +113,12 @@ pub struct Bar {
     pub volume: Qty,
 }
 
-/// A strategy's opinion of an instrument.
+/// The position that a strategy wants in an instrument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Signal {
     /// The instrument.
     pub symbol: Symbol,
-    /// Who thinks so.
+    /// The strategy.
     pub strategy: Name,
     /// From -1 (as short as allowed) through 0 (flat) to +1 (as long as allowed).
     pub strength: Ratio,
@@ -228,15 +145,15 @@ impl Side {
     }
 }
 
-/// An order at one point of its life. Every event of an order repeats the whole order, so each
-/// stands alone in an audit trail.
+/// An order at one point of its life cycle. Every event of an order repeats the whole order, so that an audit needs no
+/// other event to understand it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order {
-    /// The order's identity through its life: the id of the event that submitted it.
+    /// The id of the event that submitted it; all later events of the order carry it.
     pub order_id: EventId,
     /// The instrument.
     pub symbol: Symbol,
-    /// On whose behalf.
+    /// The strategy that it belongs to.
     pub strategy: Name,
     /// Buy or sell.
     pub side: Side,
@@ -244,12 +161,12 @@ pub struct Order {
     pub qty: Qty,
     /// How it is to be executed.
     pub kind: OrderKind,
-    /// What has just become of it.
+    /// Its status after this event.
     pub status: OrderStatus,
 }
 
 impl Order {
-    /// The same order, at another point of its life.
+    /// The same order with another status.
     #[must_use]
     pub fn with_status(&self, status: OrderStatus) -> Self {
         Self { status, ..self.clone() }
@@ -281,33 +198,33 @@ pub enum OrderKind {
     },
 }
 
-/// What has become of an order.
+/// The status of an order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OrderStatus {
-    /// A strategy or an execution handler wants it.
+    /// A strategy or an execution handler submitted it.
     Submitted,
-    /// Its sender wants another quantity or kind.
+    /// Its sender requests another quantity or kind.
     ModifyRequested {
         /// The wanted whole quantity.
         qty: Qty,
         /// The wanted kind.
         kind: OrderKind,
     },
-    /// Its sender wants it gone.
+    /// Its sender requests to cancel it.
     CancelRequested,
-    /// Risk lets it pass; the only status a venue accepts orders in.
+    /// Risk approved it. A venue accepts orders in this status only.
     Approved,
-    /// Risk refused it; it never reached a venue.
+    /// Risk denied it; it never reached a venue.
     Denied {
         /// Which limit, and by how much.
         reason: String,
     },
-    /// The venue has it.
+    /// The venue accepted it.
     Accepted,
-    /// The venue refused it.
+    /// The venue rejected it.
     Rejected {
-        /// The venue's word.
+        /// The venue's reason.
         reason: String,
     },
     /// The venue changed it as asked.
@@ -319,12 +236,12 @@ pub enum OrderStatus {
     },
     /// All of it traded.
     Filled,
-    /// It was taken back before all of it traded.
+    /// It was cancelled before all of it traded.
     Cancelled {
         /// Quantity that had traded.
         filled: Qty,
     },
-    /// Its time ran out before all of it traded.
+    /// It expired before all of it traded.
     Expired {
         /// Quantity that had traded.
         filled: Qty,
@@ -338,7 +255,7 @@ pub struct Fill {
     pub order_id: EventId,
     /// The instrument.
     pub symbol: Symbol,
-    /// On whose behalf.
+    /// The strategy that it belongs to.
     pub strategy: Name,
     /// Bought or sold.
     pub side: Side,
@@ -352,29 +269,28 @@ pub struct Fill {
     pub liquidity: Liquidity,
 }
 
-/// Whether an execution gave or took liquidity.
+/// Whether an execution provided or took liquidity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Liquidity {
     /// The order was resting in the book.
     Maker,
-    /// The order took what was there.
+    /// The order took resting liquidity.
     Taker,
 }
 
-/// The machinery itself.
+/// The engine's own events.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum System {
-    /// A timer came due.
+    /// A timer fired.
     TimerFired {
-        /// Who set it; only this handler is handed the event unless others subscribe to `system`.
+        /// The handler that set it. It receives the event, and so do handlers that subscribe to `system`.
         handler: Name,
         /// The key it was set with.
         key: u64,
     },
-    /// A handler returned an error, panicked or emitted without end; what it emitted for that
-    /// event was discarded.
+    /// A handler returned an error, panicked or emitted too many events. What it emitted for that event was discarded.
     HandlerFailed {
         /// Which handler.
         handler: Name,
@@ -383,24 +299,24 @@ pub enum System {
         /// Why, at most 1 KiB.
         reason: String,
     },
-    /// A handler failed too often in a row and is passed over until the circuit half-opens.
+    /// A handler failed too often in a row and is skipped until the circuit half-opens.
     CircuitOpened {
         /// Which handler.
         handler: Name,
-        /// Engine time from which it is tried again.
+        /// Engine time from which it receives events again.
         until: Nanos,
     },
-    /// A handler behind an open circuit is handed one event to try.
+    /// The open circuit of a handler lets one event through, as a trial.
     CircuitHalfOpened {
         /// Which handler.
         handler: Name,
     },
-    /// The try went well; the handler is back.
+    /// The trial succeeded; the handler receives all events again.
     CircuitClosed {
         /// Which handler.
         handler: Name,
     },
-    /// Something from outside was refused at the door.
+    /// An input broke a rule and was refused.
     Rejected {
         /// Why, at most 1 KiB.
         reason: String,
@@ -409,14 +325,14 @@ pub enum System {
         /// XXH3-128 of the refused bytes, little endian.
         digest: [u8; 16],
     },
-    /// A feed skipped something.
+    /// Market data is missing: a feed has a gap.
     Gap {
         /// The instrument.
         symbol: Symbol,
         /// What was missed.
         reason: String,
     },
-    /// An operator did something.
+    /// An operator's action.
     Operator {
         /// What.
         action: OperatorAction,
@@ -425,18 +341,17 @@ pub enum System {
     },
 }
 
-/// What an operator can do to a running partition.
+/// The actions of an operator on a running partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OperatorAction {
-    /// Throw the kill switch: no order passes risk any more.
+    /// Activate the kill switch: risk approves no more orders.
     Kill,
-    /// Take the kill switch back.
+    /// Deactivate the kill switch.
     Resume,
-    /// Let an engine that stands still since a handler failed go on behind the failed event. Anywhere else it
-    /// changes nothing.
+    /// Continue a halted engine after the event on which a handler failed. Changes nothing when the engine is not halted.
     PastHalt,
-    /// Hand out what is parked under a key.
+    /// Release the events that are parked under a key.
     Release(Release),
 }
 

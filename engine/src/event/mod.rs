@@ -1,7 +1,8 @@
-//! What travels on the bus: five kinds of events, each with the same header.
+//! Events: five kinds of content, each with the same header.
 
 mod id;
 mod kinds;
+mod topic;
 mod validate;
 
 use serde::{Deserialize, Serialize};
@@ -10,39 +11,40 @@ pub use self::{
     id::EventId,
     kinds::{
         Bar, Body, Fill, Liquidity, MarketData, OperatorAction, Order, OrderKind, OrderStatus,
-        Quote, Side, Signal, System, Topic, TopicSet, Trade,
+        Quote, Side, Signal, System, Trade,
     },
+    topic::{Topic, TopicSet},
     validate::{Invalid, validate, validate_time},
 };
-use crate::{log::Pos, text::Name, time::Nanos};
+use crate::{pos::Pos, text::Name, time::Nanos};
 
 /// One event at its place in the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
-    /// Where it stands; orders everything.
+    /// Its position in the log, which alone defines the order.
     pub pos: Pos,
-    /// Engine time at which it was handled; explains, never orders.
+    /// Engine time at which it was handled. Times explain events but do not order them.
     pub time: Nanos,
-    /// How it came to be here.
+    /// How it came into the log.
     pub origin: Origin,
-    /// Who said it, when, and why.
+    /// Its producer, times, and causes.
     pub header: Header,
-    /// What it says.
+    /// Its content.
     pub body: Body,
 }
 
-/// How an event came into the log. Replay feeds inputs, fires timers, and expects the rest.
+/// How an event came into the log. Replay feeds inputs, fires timers, and expects decisions and outcomes to follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[repr(u8)]
 pub enum Origin {
     /// It came from outside: a source, a producer, an operator.
     Input = 0,
-    /// A timer that a handler had set came due.
+    /// A timer that a handler had set fired.
     Timer = 1,
     /// A handler emitted it.
     Decision = 2,
-    /// The engine recorded what became of a handler: it failed, its circuit opened or closed.
+    /// The engine recorded that a handler failed, or that its circuit opened or closed.
     Outcome = 3,
 }
 
@@ -66,14 +68,14 @@ impl Origin {
     }
 }
 
-/// Who said it, when, and why.
+/// The producer, times, and causes of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
     /// Unique over all logs; derived, so that re-execution yields the same id.
     pub id: EventId,
-    /// When it happened where it happened (exchange time); for decisions the engine time.
+    /// When it happened at its origin (exchange time); for decisions the engine time.
     pub event_time: Nanos,
-    /// When it was received by the recorder or the engine's door; inputs merge by this time.
+    /// When the recorder or the engine received it. Inputs are merged by this time.
     pub recv_time: Nanos,
     /// The producer: a source, an outside producer, or the handler that emitted it.
     pub source: Name,

@@ -1,4 +1,4 @@
-//! The door: what an event must be before the engine lets it in. Checked once; inside, it holds.
+//! The rules of each kind of event. Feeds check them once; the engine and its handlers rely on them.
 
 use super::{Bar, Body, Fill, MarketData, Order, OrderKind, OrderStatus, Quote, Signal, Trade};
 use crate::{
@@ -10,10 +10,11 @@ use crate::{
 /// The rule that an event breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field} {problem}")]
+#[non_exhaustive]
 pub struct Invalid {
     /// The field that breaks it.
     pub field: &'static str,
-    /// How.
+    /// How it breaks it.
     pub problem: &'static str,
 }
 
@@ -36,7 +37,7 @@ pub fn validate(body: &Body) -> Result<(), Invalid> {
 /// Checks a time that an input carries.
 ///
 /// # Errors
-/// [`Invalid`] names `field` when it is behind [`Nanos::LATEST_INPUT`].
+/// [`Invalid`] names `field` when it is later than [`Nanos::LATEST_INPUT`].
 pub fn validate_time(time: Nanos, field: &'static str) -> Result<(), Invalid> {
     ensure(time <= Nanos::LATEST_INPUT, field, "is past the year 2499")
 }

@@ -1,4 +1,4 @@
-//! Inputs from other threads of the same process, through bounded queues with a stated policy each.
+//! Inputs from other threads of the same process, through one bounded queue per topic, each with its own policy.
 
 use std::{
     sync::{
@@ -24,7 +24,7 @@ pub enum Backpressure {
     Block,
     /// The sender gets an error and the engine stops with one.
     Halt,
-    /// The event is dropped and counted. Not to be had for orders and fills.
+    /// The event is dropped and counted. Not allowed for orders and fills.
     Drop,
 }
 
@@ -33,6 +33,18 @@ pub enum Backpressure {
 pub struct ChannelPolicy {
     capacity: [usize; Topic::ALL.len()],
     policy: [Backpressure; Topic::ALL.len()],
+}
+
+/// Why a queue cannot have a policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidPolicy {
+    /// It would drop orders or fills.
+    #[error("orders and fills are never dropped; choose block or halt")]
+    DropsOrders,
+    /// The capacity is zero.
+    #[error("a queue holds at least one event")]
+    NoCapacity,
 }
 
 impl Default for ChannelPolicy {
@@ -45,18 +57,18 @@ impl ChannelPolicy {
     /// Sets one topic's capacity (at least one event) and policy.
     ///
     /// # Errors
-    /// Orders and fills are never dropped, and a queue holds at least one event.
+    /// [`InvalidPolicy`]: orders and fills are never dropped, and a queue holds at least one event.
     pub fn with(
         mut self,
         topic: Topic,
         capacity: usize,
         policy: Backpressure,
-    ) -> Result<Self, &'static str> {
+    ) -> Result<Self, InvalidPolicy> {
         if policy == Backpressure::Drop && matches!(topic, Topic::Order | Topic::Fill) {
-            return Err("orders and fills are never dropped; choose block or halt");
+            return Err(InvalidPolicy::DropsOrders);
         }
         if capacity == 0 {
-            return Err("a queue holds at least one event");
+            return Err(InvalidPolicy::NoCapacity);
         }
         self.capacity[topic.index()] = capacity;
         self.policy[topic.index()] = policy;
@@ -66,6 +78,7 @@ impl ChannelPolicy {
 
 /// Why an input was not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum QueueFull {
     /// The queue is full and its policy is to halt; the engine stops too.
     #[error("the queue for {0} is full and its policy is to halt")]
@@ -73,7 +86,7 @@ pub enum QueueFull {
     /// The event breaks a rule of its kind.
     #[error("refused at the door: {0}")]
     Invalid(Invalid),
-    /// The engine is gone.
+    /// The engine has stopped.
     #[error("the engine has stopped")]
     Stopped,
 }
@@ -91,7 +104,7 @@ pub struct Publisher {
 #[derive(Debug, Default)]
 struct Shared {
     dropped: [AtomicU64; Topic::ALL.len()],
-    /// Index of the topic whose queue ran over, plus one.
+    /// Index of the topic whose queue overflowed, plus one; zero when none did.
     halted: AtomicUsize,
 }
 
@@ -129,10 +142,10 @@ impl Publisher {
     }
 }
 
-/// The engine's end of the queue. It ends when every [`Publisher`] is gone.
+/// The engine's end of the queue. The feed ends when every [`Publisher`] is dropped.
 ///
-/// What waits in it is lost with the process: producers that must survive a crash publish to the
-/// partition's ingress instead.
+/// Queued events are lost when the process ends: producers whose events must survive a crash publish to the partition's
+/// ingress instead.
 #[derive(Debug)]
 pub struct ChannelFeed {
     policy: ChannelPolicy,
@@ -142,7 +155,7 @@ pub struct ChannelFeed {
     pending: Option<Input>,
 }
 
-/// Opens a queue into an engine.
+/// Creates a queue into an engine.
 #[must_use]
 pub fn channel(policy: ChannelPolicy) -> (Publisher, ChannelFeed) {
     let pairs = policy.capacity.map(crossbeam_channel::bounded);

@@ -1,4 +1,4 @@
-//! The partition's own ingress as a feed: what outside producers published, in arrival order.
+//! The partition's ingress as a feed: the messages that outside producers published, in the order of arrival.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -19,9 +19,9 @@ const READ_LIMIT: usize = 1024;
 pub struct IngressFeed<L> {
     log: L,
     lease: Option<Lease>,
-    /// Behind the messages read.
+    /// The last message read, per producer.
     read: IngressCursor,
-    /// Behind the messages taken.
+    /// The last message taken, per producer.
     taken: IngressCursor,
     buffer: VecDeque<Message>,
 }
@@ -60,8 +60,8 @@ impl<L: EventLog> Feed for IngressFeed<L> {
 
     fn checkpoint(&self) -> Vec<u8> {
         // A name and a number take about twenty bytes.
-        let room = Vec::with_capacity(8 + 32 * self.taken.len());
-        postcard::to_extend(&self.taken, room).expect("a cursor is names and numbers")
+        let buffer = Vec::with_capacity(8 + 32 * self.taken.len());
+        postcard::to_extend(&self.taken, buffer).expect("a cursor is names and numbers")
     }
 
     fn restore(&mut self, checkpoint: &[u8]) -> Result<(), FeedError> {
@@ -77,13 +77,14 @@ impl<L: EventLog> Feed for IngressFeed<L> {
     }
 }
 
-/// Decodes and validates a message; one that does not pass becomes a recorded refusal.
+/// Decodes and validates a message. A message that fails becomes a recorded refusal.
 fn to_input(message: &Message) -> Input {
-    let checked = message.codec.decode(&message.payload).and_then(|decoded| {
-        let valid = validate_time(decoded.event_time, "event_time");
-        valid.and_then(|()| validate(&decoded.body)).map_err(|invalid| invalid.to_string())?;
-        Ok(decoded)
-    });
+    let checked =
+        message.codec.decode(&message.payload).map_err(|why| why.to_string()).and_then(|decoded| {
+            let valid = validate_time(decoded.event_time, "event_time");
+            valid.and_then(|()| validate(&decoded.body)).map_err(|invalid| invalid.to_string())?;
+            Ok(decoded)
+        });
     let InputMessage { id, event_time, body } = checked.unwrap_or_else(|why| {
         let reason = why[..why.floor_char_boundary(1024)].to_owned();
         let digest = fingerprint(&message.payload);

@@ -12,31 +12,31 @@ use crate::{
     time::Nanos,
 };
 
-/// What to do about a row that makes no sense.
+/// What to do about a row that is no valid event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnBadRow {
     /// Stop the run there.
     #[default]
     Stop,
-    /// Record the refusal and go on.
+    /// Record the refusal and continue.
     Skip,
 }
 
 /// A source as part of a merge.
 pub struct MergedSource {
     source: Box<dyn Source>,
-    /// What messages call it: the file as the user named it.
+    /// Its name in messages: the file as the user named it.
     label: String,
     on_bad_row: OnBadRow,
     pending: Option<Input>,
     ended: bool,
-    /// Behind the input last taken.
+    /// The cursor after the input last taken.
     taken: SourceCursor,
 }
 
 impl MergedSource {
-    /// A source with its policy for bad rows; `label` is what error messages call it.
+    /// A source with its policy for bad rows; `label` is its name in error messages.
     #[must_use]
     pub fn new(source: Box<dyn Source>, label: impl Into<String>, on_bad_row: OnBadRow) -> Self {
         let taken = source.cursor();
@@ -77,7 +77,7 @@ impl MergedSource {
         }
         tracing::warn!(source = %self.label, line = origin.line, %why, "row refused");
         let cursor = self.source.cursor();
-        // A bad row has no time of its own that could be trusted, least of all one that made it bad.
+        // The time in a bad row cannot be trusted: it may be what is wrong with the row.
         let trusted = validate_time(cursor.time, "recv_time").is_ok();
         let time = if trusted { cursor.time } else { Nanos::ZERO };
         let reason = why[..why.floor_char_boundary(1024)].to_owned();
@@ -93,7 +93,7 @@ impl MergedSource {
     }
 }
 
-/// The cursors behind what was taken, written as a list of them is.
+/// The cursors after the inputs last taken, serialized as a list.
 struct Taken<'a>(&'a [MergedSource]);
 
 impl Serialize for Taken<'_> {
@@ -145,15 +145,16 @@ impl Feed for Merge {
 
     fn checkpoint(&self) -> Vec<u8> {
         // A cursor takes about thirty bytes.
-        let room = Vec::with_capacity(8 + 32 * self.lanes.len());
-        postcard::to_extend(&Taken(&self.lanes), room).expect("cursors are plain numbers")
+        let buffer = Vec::with_capacity(8 + 32 * self.lanes.len());
+        postcard::to_extend(&Taken(&self.lanes), buffer).expect("cursors are plain numbers")
     }
 
     fn restore(&mut self, checkpoint: &[u8]) -> Result<(), FeedError> {
         let cursors: Vec<SourceCursor> = postcard::from_bytes(checkpoint)
             .map_err(|why| FeedError::Checkpoint(why.to_string()))?;
         if cursors.len() != self.lanes.len() {
-            let why = format!("{} sources then, {} now", cursors.len(), self.lanes.len());
+            let why =
+                format!("it is of {} sources, this run has {}", cursors.len(), self.lanes.len());
             return Err(FeedError::Checkpoint(why));
         }
         for (lane, cursor) in self.lanes.iter_mut().zip(cursors) {

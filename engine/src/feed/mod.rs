@@ -1,4 +1,4 @@
-//! Feeds: inputs in the order in which the driver takes them.
+//! Feeds: streams of checked inputs, in the order in which the driver takes them.
 
 mod channel;
 mod ingress;
@@ -7,7 +7,9 @@ mod merge;
 use std::{future::Future, time::Duration};
 
 pub use self::{
-    channel::{Backpressure, ChannelFeed, ChannelPolicy, Publisher, QueueFull, channel},
+    channel::{
+        Backpressure, ChannelFeed, ChannelPolicy, InvalidPolicy, Publisher, QueueFull, channel,
+    },
     ingress::IngressFeed,
     merge::{Merge, MergedSource, OnBadRow},
 };
@@ -20,34 +22,34 @@ use crate::{
 
 /// A stream of valid inputs that can be continued from a checkpoint.
 ///
-/// It is the door of the engine: what breaks a rule of its kind leaves it as a recorded refusal
-/// ([`System::Rejected`](crate::event::System::Rejected)) or as an error, never as it came.
+/// A feed checks what it reads. An input that breaks a rule of its kind becomes a recorded refusal
+/// ([`System::Rejected`](crate::event::System::Rejected)) or an error; it never reaches the engine.
 pub trait Feed: Send {
-    /// The partition is ours now; what is read of its ingress is read with this lease.
+    /// Tells the feed that the partition is acquired. A feed that reads the ingress reads with this lease.
     fn acquired(&mut self, _lease: &Lease) {}
 
     /// Looks at the next input without taking it; waits for it up to `wait`.
     ///
     /// # Errors
-    /// The feed ends here; what was taken before stays valid.
+    /// The feed cannot continue; inputs taken before stay valid.
     fn poll(&mut self, wait: Duration) -> impl Future<Output = Result<Polled, FeedError>> + Send;
 
     /// Takes the input that [`poll`](Self::poll) last found ready.
     ///
     /// # Panics
-    /// When none was.
+    /// When `poll` found none.
     fn take(&mut self) -> Input;
 
-    /// How to continue behind the input last taken, as opaque bytes.
+    /// The state from which the feed continues after the input last taken, as opaque bytes.
     fn checkpoint(&self) -> Vec<u8>;
 
-    /// Continues where a checkpoint was taken.
+    /// Continues from a checkpoint.
     ///
     /// # Errors
     /// The data does not reach that far, or the bytes are no checkpoint of this feed.
     fn restore(&mut self, checkpoint: &[u8]) -> Result<(), FeedError>;
 
-    /// Messages of the partition's ingress that have been taken, where this feed reads it.
+    /// Per producer, the last message of the ingress that was taken; `None` where this feed does not read the ingress.
     fn ingress_done(&self) -> Option<&IngressCursor> {
         None
     }
@@ -58,19 +60,20 @@ pub trait Feed: Send {
     }
 }
 
-/// What a feed has for the driver.
+/// The result of polling a feed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Polled {
     /// An input received at this time. [`Nanos::ZERO`] when it is to be stamped on arrival.
     Ready(Nanos),
-    /// Nothing yet.
+    /// No input yet.
     Idle,
-    /// Nothing any more.
+    /// The feed has ended.
     End,
 }
 
 /// Why a feed cannot go on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum FeedError {
     /// A source failed.
     #[error(transparent)]
@@ -78,7 +81,7 @@ pub enum FeedError {
     /// The partition's ingress cannot be read.
     #[error(transparent)]
     Log(#[from] LogError),
-    /// A queue ran over whose policy is to halt.
+    /// A queue overflowed whose policy is to halt.
     #[error("the queue for {topic} is full ({capacity} events) and its policy is to halt")]
     QueueFull {
         /// Whose queue.

@@ -2,13 +2,14 @@
 
 use std::ops::Range;
 
-use super::Pos;
 use crate::{
     codec::{self, DecodeError},
     event::{Event, Topic},
+    pos::Pos,
+    time::Nanos,
 };
 
-/// Entries in canonical bytes, one behind the other, with an index.
+/// Encoded entries, one after the other, with an index.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
     bytes: Vec<u8>,
@@ -37,14 +38,22 @@ impl Batch {
     /// Appends an event and returns its canonical bytes.
     ///
     /// # Panics
-    /// When the event's position is not above the last one: positions strictly increase (L1).
+    /// When the event's position is not above the last one (L1), or its time is after [`Nanos::LATEST_INPUT`], which no
+    /// reader would accept.
     pub fn push(&mut self, event: &Event) -> &[u8] {
         self.assert_above_last(event.pos);
-        self.make_room();
+        assert!(event.time <= Nanos::LATEST_INPUT, "an entry at {} does not decode", event.time);
+        self.reserve_first();
         let start = self.bytes.len();
         codec::encode_entry(event, &mut self.bytes);
         self.index.push(Slot { pos: event.pos, topic: event.body.topic(), end: self.bytes.len() });
-        &self.bytes[start..]
+        let bytes = &self.bytes[start..];
+        debug_assert!(
+            codec::peek_entry(bytes)
+                .is_ok_and(|peek| (peek.pos, peek.topic) == (event.pos, event.body.topic())),
+            "the index says what the bytes say"
+        );
+        bytes
     }
 
     /// Appends an entry that is already encoded.
@@ -57,7 +66,7 @@ impl Batch {
     pub fn push_encoded(&mut self, bytes: &[u8]) -> Result<(), DecodeError> {
         let peek = codec::peek_entry(bytes)?;
         self.assert_above_last(peek.pos);
-        self.make_room();
+        self.reserve_first();
         self.bytes.extend_from_slice(bytes);
         self.index.push(Slot { pos: peek.pos, topic: peek.topic, end: self.bytes.len() });
         Ok(())
@@ -66,12 +75,12 @@ impl Batch {
     /// Appends the entries at `range` of another batch, with one copy.
     ///
     /// # Panics
-    /// When the other batch has not so many, or their positions are not above the last one (L1).
+    /// When `range` exceeds the other batch, or the positions are not above the last one (L1).
     pub fn extend_from(&mut self, other: &Self, range: Range<usize>) {
         let slots = &other.index[range.clone()];
         let (Some(first), Some(last)) = (slots.first(), slots.last()) else { return };
         self.assert_above_last(first.pos);
-        self.make_room();
+        self.reserve_first();
         let start = other.start_of(range.start);
         let begin = self.bytes.len();
         self.bytes.extend_from_slice(&other.bytes[start..last.end]);
@@ -79,14 +88,14 @@ impl Batch {
         self.index.extend(slots.iter().map(moved));
     }
 
-    /// A batch with room for so many entries of so many bytes in all.
+    /// An empty batch with memory for `entries` entries of `bytes` bytes in all.
     #[must_use]
     pub fn with_capacity(entries: usize, bytes: usize) -> Self {
         Self { bytes: Vec::with_capacity(bytes), index: Vec::with_capacity(entries) }
     }
 
-    /// Room for a few entries, which would otherwise be copied again and again while there are so few.
-    fn make_room(&mut self) {
+    /// Reserves memory for the first entries; growing from nothing would copy them several times.
+    fn reserve_first(&mut self) {
         if self.bytes.capacity() == 0 {
             self.bytes.reserve(1024);
             self.index.reserve(8);
@@ -105,7 +114,7 @@ impl Batch {
     /// The entry at `at`.
     ///
     /// # Panics
-    /// When there are not so many.
+    /// When `at` is not below [`len`](Self::len).
     #[must_use]
     pub fn get(&self, at: usize) -> EntryRef<'_> {
         let Slot { pos, topic, end } = self.index[at];
@@ -123,7 +132,7 @@ impl Batch {
         self.index.len()
     }
 
-    /// Whether there is none.
+    /// Whether it holds no entry.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.index.is_empty()
@@ -153,7 +162,7 @@ impl Batch {
         self.index.partition_point(|slot| slot.pos <= pos)
     }
 
-    /// Forgets all entries and keeps the memory.
+    /// Removes all entries and keeps the memory.
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.index.clear();

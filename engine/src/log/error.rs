@@ -1,13 +1,14 @@
-//! What can go wrong with a log, whether it took effect, and what to do about it.
+//! Errors of a log: the cause, whether the operation took effect, and what to do.
 
 use std::fmt;
 
-use super::{Epoch, Pos};
+use super::Epoch;
+use crate::pos::Pos;
 
 /// Whether a failed operation took effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Applied {
-    /// It did not and never will.
+    /// It did not, and never will.
     No,
     /// It may have, or still may: ask the log before deciding anything.
     Maybe,
@@ -20,11 +21,11 @@ pub enum Applied {
 pub enum Advice {
     /// Send the same again, after a pause.
     Retry,
-    /// Stop: somebody else owns the partition now.
+    /// Stop: another owner has the partition now.
     StandDown,
-    /// Stop: the log is not what this owner believes; recover from what is there.
+    /// Stop: the log differs from what this owner knows of it; recover from the log.
     Resync,
-    /// Stop: only a person can mend this.
+    /// Stop: only a person can correct this.
     GiveUp,
 }
 
@@ -32,7 +33,7 @@ pub enum Advice {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{log}: {operation}: {kind}{}", AppliedNote(.applied))]
 pub struct LogError {
-    /// What went wrong.
+    /// Why it failed.
     pub kind: LogErrorKind,
     /// Whether it took effect.
     pub applied: Applied,
@@ -42,7 +43,7 @@ pub struct LogError {
     pub log: String,
 }
 
-/// What went wrong with an operation on a log.
+/// Why an operation on a log failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LogErrorKind {
@@ -60,7 +61,7 @@ pub enum LogErrorKind {
     Conflict {
         /// What the commit expected.
         expected: Pos,
-        /// What is there.
+        /// The head that is there.
         head: Pos,
     },
     /// Acknowledged entries are gone: a failover or a crash of the server lost the tail.
@@ -82,7 +83,7 @@ pub enum LogErrorKind {
         /// Everything up to here is gone.
         through: Pos,
     },
-    /// A record does not check out.
+    /// A record is damaged.
     #[error("corrupt record at {at}: {why}")]
     Corrupt {
         /// Where: a position, or the name of a record.
@@ -104,7 +105,7 @@ pub enum LogErrorKind {
         /// Why, in the backend's words.
         why: String,
     },
-    /// It failed in a way after which this handle is of no use; opened again, the log tells what survived.
+    /// An earlier failure made this handle unusable. Open the log again to see what it holds.
     #[error("must be opened again: {why}")]
     NeedsReopen {
         /// What went wrong before.
@@ -128,13 +129,13 @@ pub enum LogErrorKind {
         /// Which lock.
         why: String,
     },
-    /// Something else lies under our name.
+    /// Something else than a log of this software is stored under its name.
     #[error("not a log of ours: {why}")]
     Foreign {
-        /// What lies there.
+        /// What is stored there.
         why: String,
     },
-    /// The call makes no sense; a mistake of the caller.
+    /// The arguments are invalid: an error of the caller.
     #[error("invalid call: {why}")]
     Invalid {
         /// What is wrong with it.

@@ -1,25 +1,23 @@
-//! The log: what a backend must promise so that the engine can promise the rest.
+//! The log: the trait that backends implement, and the laws on which the engine relies.
 //!
 //! # The laws
-//! Every backend keeps these; one conformance suite checks them all.
+//! Every backend keeps these laws; one conformance suite checks them all.
 //! - **L1** Positions strictly increase over all topics of a partition.
-//! - **L2** A merged [`range`](EventLog::range) equals commit order and never shows a hole; it stops at the
-//!   committed head.
+//! - **L2** A merged [`range`](EventLog::range) is in commit order and has no hole; it ends at the committed head.
 //! - **L3** A commit is all or nothing.
 //! - **L4** Sending a commit again (same commit id, same expected head) changes nothing and answers
 //!   `duplicate` with the same head.
 //! - **L5** After [`acquire`](EventLog::acquire), every earlier owner gets [`LogErrorKind::Fenced`]; nothing it
 //!   writes becomes visible.
 //! - **L6** A crash between any two steps leaves L1–L5 true after restart.
-//! - **L8** Trimming never passes the floor (the newest snapshot); a reader below what is kept gets
-//!   [`LogErrorKind::Trimmed`], not silence.
+//! - **L8** Trimming never passes the floor (the newest snapshot); a reader that asks for trimmed entries gets
+//!   [`LogErrorKind::Trimmed`], not an empty page.
 //! - **L9** The same inputs and seed give a byte-identical log, hence the same digest, on every backend.
 //!
-//! (L7 is about consumer groups and belongs to a trait of its own.)
+//! (L7 is a law of consumer groups, which have a trait of their own.)
 
 mod batch;
 mod error;
-mod pos;
 
 use std::{collections::BTreeMap, fmt, future::Future, time::Duration};
 
@@ -28,14 +26,78 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     batch::{Batch, EntryRef},
     error::{Advice, Applied, LogError, LogErrorKind},
-    pos::Pos,
 };
-use crate::{codec::Codec, digest::Digest, event::TopicSet, text::Name};
+use crate::{codec::Codec, digest::Digest, event::TopicSet, pos::Pos, text::Name};
 
 /// One partition of a log.
 ///
-/// A handle is cheap to clone and may be shared; what it writes is protected by the [`Lease`], not by
-/// the handle. Futures of embedded logs are ready at once, so simulation needs no runtime.
+/// A handle is cheap to clone and may be shared; the [`Lease`] protects what is written, not the handle. Futures of embedded
+/// logs are ready at once, so that simulation needs no runtime.
+///
+/// A commit and a read, as the [driver](crate::driver) does them, on any log:
+/// ```
+/// use silvertine_engine::{
+///     codec::decode_entry,
+///     digest::Digest,
+///     executor::block_on,
+///     log::{Batch, Commit, CommitId, EventLog, OwnerId, RangeQuery},
+/// };
+/// # use silvertine_engine::{
+/// #     engine::{Engine, EngineConfig},
+/// #     event::{Side, Trade},
+/// #     numbers::{Price, Qty},
+/// #     source::Input,
+/// #     text::{Name, Symbol},
+/// #     time::Nanos,
+/// # };
+/// use silvertine_storage::memory::MemoryLog;
+///
+/// async fn write_and_read(
+///     log: &impl EventLog,
+///     entries: &Batch,
+///     digest: Digest,
+/// ) -> Result<(), Box<dyn std::error::Error>> {
+///     // Whoever owned the partition before is fenced from here on (L5).
+///     let acquired = log.acquire(OwnerId(1), b"what this partition is for").await?;
+///     let (lease, expected) = (acquired.lease, acquired.head.pos);
+///     let commit = Commit {
+///         id: CommitId::derive(&lease, expected, digest),
+///         expected,
+///         entries,
+///         digest,
+///         checkpoint: b"",
+///         snapshot: None,
+///         ingress_done: None,
+///     };
+///     let committed = log.commit(&lease, &commit).await?;
+///     assert!(!committed.duplicate);
+///     // After an unknown outcome the same commit is sent again, which is safe (L4).
+///     assert!(log.commit(&lease, &commit).await?.duplicate);
+///
+///     let page = log.range(RangeQuery::all_after(expected)).await?;
+///     for entry in page.entries.iter() {
+///         println!("{} {:?}", entry.pos, decode_entry(entry.bytes)?.body);
+///     }
+///     assert_eq!(page.entries.last_pos(), Some(committed.head));
+///     Ok(())
+/// }
+/// # let mut engine = Engine::builder(EngineConfig::default()).build()?;
+/// # let mut batch = Batch::default();
+/// # let body = Trade {
+/// #     symbol: Symbol::new("BTCUSDT")?,
+/// #     trade_id: 1,
+/// #     price: Price::from_whole(61_837)?,
+/// #     qty: Qty::from_whole(1)?,
+/// #     aggressor: Side::Buy,
+/// # };
+/// # let (source, time) = (Name::new("market")?, Nanos(1));
+/// # let input = Input {
+/// #     source, source_seq: 1, id: None, event_time: time, recv_time: time, body: body.into(),
+/// # };
+/// # engine.step(input, time, &mut batch);
+/// # block_on(write_and_read(&MemoryLog::new(), &batch, engine.digest()))?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait EventLog: Clone + Send + Sync + 'static {
     /// Becomes the partition's owner: raises the epoch, so that every earlier owner is fenced, and
     /// returns what recovery needs. A partition that does not exist yet is created with `manifest`.
@@ -48,8 +110,8 @@ pub trait EventLog: Clone + Send + Sync + 'static {
         manifest: &[u8],
     ) -> impl Future<Output = Result<Acquired, LogError>> + Send;
 
-    /// Appends a batch of whole cascades together with the checkpoint, the digest and perhaps a snapshot:
-    /// all of it or nothing (L3).
+    /// Appends a batch of whole cascades together with the checkpoint, the digest and optionally a snapshot: all of it or
+    /// nothing (L3).
     ///
     /// # Errors
     /// [`LogErrorKind::Fenced`] when the lease is no longer the newest, [`LogErrorKind::Conflict`] when
@@ -63,13 +125,13 @@ pub trait EventLog: Clone + Send + Sync + 'static {
     /// The committed head, or `None` while the partition does not exist.
     ///
     /// # Errors
-    /// The backend cannot be read, or what it holds is not a log of ours.
+    /// The backend cannot be read, or it holds something else than a log of this software.
     fn head(&self) -> impl Future<Output = Result<Option<Head>, LogError>> + Send;
 
     /// Entries of `query.topics` after `query.after` up to the committed head, merged by position.
     ///
     /// # Errors
-    /// [`LogErrorKind::Trimmed`] when entries behind `after` are gone (L8), [`LogErrorKind::Corrupt`] when
+    /// [`LogErrorKind::Trimmed`] when entries after `after` are trimmed (L8), [`LogErrorKind::Corrupt`] when
     /// a record does not check out.
     fn range(&self, query: RangeQuery) -> impl Future<Output = Result<Page, LogError>> + Send;
 
@@ -91,7 +153,7 @@ pub trait EventLog: Clone + Send + Sync + 'static {
     /// The backend cannot be read, or the snapshot does not check out.
     fn snapshot(&self, pos: Pos) -> impl Future<Output = Result<Option<Vec<u8>>, LogError>> + Send;
 
-    /// Hands messages to the partition's ingress. Idempotent by (producer, sequence): a sequence number
+    /// Publishes messages to the partition's ingress. Idempotent by (producer, sequence): a sequence number
     /// not above the producer's last one is a duplicate and changes nothing.
     ///
     /// # Errors
@@ -104,9 +166,9 @@ pub trait EventLog: Clone + Send + Sync + 'static {
     /// Messages of every producer after `cursor`, at most `limit`, in sequence order for each producer.
     /// Waits up to `wait` for the first one; an empty answer is no error.
     ///
-    /// An owner reads with its `lease`; anybody else, such as a monitor, without one. What a former owner
-    /// sees lacks what its successor has consumed: should a failover give it the partition back, it would
-    /// take what it has seen for all there was.
+    /// An owner reads with its `lease`; other readers, such as a monitor, read without one. A fenced owner must not read the
+    /// ingress: its successor may have consumed messages it never saw, and it would miss them if a failover made its lease
+    /// the newest again.
     ///
     /// # Errors
     /// The backend cannot be read, or [`LogErrorKind::Fenced`] when the lease is no longer the newest.
@@ -127,17 +189,20 @@ pub trait EventLog: Clone + Send + Sync + 'static {
     /// above the floor.
     fn trim(&self, lease: &Lease, at: Pos) -> impl Future<Output = Result<u64, LogError>> + Send;
 
-    /// Length, bytes and bounds.
+    /// Numbers of entries, bytes, snapshots and waiting messages.
     ///
     /// # Errors
     /// The backend cannot be read.
     fn stats(&self) -> impl Future<Output = Result<Stats, LogError>> + Send;
 
     /// What a crash of the process, of the server or of the machine can lose, in one line for people.
+    ///
+    /// # Errors
+    /// The backend cannot be asked for its settings.
     fn durability_note(&self) -> impl Future<Output = Result<String, LogError>> + Send;
 }
 
-/// Who wants to own a partition: a value no two processes share.
+/// The id of an owner: a value that no two processes share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OwnerId(pub u128);
 
@@ -147,21 +212,21 @@ impl fmt::Display for OwnerId {
     }
 }
 
-/// Counts the owners a partition has had. Compared for equality only: after a failover that lost writes an
-/// epoch can come again, with another owner.
+/// The number of times that the partition was acquired. Compared for equality only: after a failover that lost writes, an
+/// epoch can occur again with another owner.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Epoch(pub u64);
 
-/// The right to commit, until somebody else acquires.
+/// The right to commit, until another owner acquires the partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lease {
     /// The epoch that acquiring began.
     pub epoch: Epoch,
-    /// Who acquired.
+    /// The owner that acquired.
     pub owner: OwnerId,
 }
 
-/// What [`EventLog::acquire`] found.
+/// The answer of [`EventLog::acquire`].
 #[derive(Clone, Debug)]
 pub struct Acquired {
     /// The right to commit.
@@ -176,7 +241,7 @@ pub struct Acquired {
     pub snapshots: Vec<Pos>,
 }
 
-/// Where a log ends.
+/// The end of a log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
     /// Position of the newest committed entry; [`Pos::ZERO`] when there is none.
@@ -194,8 +259,8 @@ pub struct Head {
 pub struct CommitId(pub u128);
 
 impl CommitId {
-    /// The id of the commit that an owner makes on top of `expected`, leading to `digest`. Derived, so
-    /// a retry names itself.
+    /// The id of the commit that an owner makes on top of `expected`, leading to `digest`. It is derived, so that a retry
+    /// has the same id.
     #[must_use]
     pub fn derive(lease: &Lease, expected: Pos, digest: Digest) -> Self {
         let mut bytes = [0; 56];
@@ -207,8 +272,8 @@ impl CommitId {
         Self(xxhash_rust::xxh3::xxh3_128(&bytes))
     }
 
-    /// The id of a commit with this content besides its entries. Commits without entries stand on the same
-    /// head with the same digest, and only this tells them apart.
+    /// The id of a commit with this content besides its entries. Commits without entries have the same head and digest; only
+    /// their content distinguishes them.
     #[must_use]
     pub fn with_content(self, checkpoint: &[u8], has_snapshot: bool) -> Self {
         let mut bytes = [0; 33];
@@ -222,7 +287,7 @@ impl CommitId {
 /// One atomic write.
 #[derive(Clone, Copy, Debug)]
 pub struct Commit<'a> {
-    /// Recognises a repetition.
+    /// Its id, by which a repeated commit is recognised.
     pub id: CommitId,
     /// The head that this commit builds on; anything else is a conflict.
     pub expected: Pos,
@@ -230,7 +295,7 @@ pub struct Commit<'a> {
     pub entries: &'a Batch,
     /// Digest over the log once these entries are in it.
     pub digest: Digest,
-    /// Opaque state of the inputs: how to continue with the very next one.
+    /// Opaque state of the driver and its feed: it continues with the next input.
     pub checkpoint: &'a [u8],
     /// The engine's state once these entries are in the log.
     pub snapshot: Option<Snapshot<'a>>,
@@ -267,11 +332,11 @@ pub struct Committed {
 /// What to read.
 #[derive(Clone, Copy, Debug)]
 pub struct RangeQuery {
-    /// Start behind this position.
+    /// Start after this position.
     pub after: Pos,
     /// Which topics.
     pub topics: TopicSet,
-    /// At most so many entries, at least one.
+    /// The most entries to return, at least one.
     pub limit: usize,
 }
 
@@ -283,7 +348,7 @@ impl RangeQuery {
     }
 }
 
-/// Entries in position order, and where to go on.
+/// Entries in position order, and where the next page starts.
 #[derive(Clone, Debug, Default)]
 pub struct Page {
     /// The entries.
@@ -295,7 +360,7 @@ pub struct Page {
 /// A message of an outside producer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// Who says it.
+    /// The producer.
     pub producer: Name,
     /// The producer's own number for it: strictly increasing from one, gaps allowed.
     pub seq: u64,
@@ -305,7 +370,7 @@ pub struct Message {
     pub payload: Vec<u8>,
 }
 
-/// What became of a published message.
+/// The result of publishing a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Published {
     /// It is in the ingress.
@@ -317,7 +382,7 @@ pub enum Published {
 /// Per producer, the last sequence number consumed.
 pub type IngressCursor = BTreeMap<Name, u64>;
 
-/// Length, bytes and bounds of a partition.
+/// Numbers of entries, bytes, snapshots and waiting messages of a partition.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stats {
     /// Entries kept.

@@ -26,7 +26,6 @@ mod quotes;
 mod spec;
 mod text;
 
-pub(crate) use self::spec::{SHIPPED, ships};
 pub use self::{
     bars::{Bars, Stamp},
     binance::Binance,

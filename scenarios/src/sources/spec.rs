@@ -15,16 +15,10 @@ use silvertine_sim::log::workload::{Workload, WorkloadSource};
 use silvertine_trading::generator::{Market, QuoteGenerator};
 
 use super::{Bars, Binance, HistData, Only, Quotes, Stamp, TextSource};
-use crate::registry::{OpenError, Registry, SourceContext};
-
-/// The kinds that ship.
-pub(crate) const SHIPPED: [&str; 7] =
-    ["binance", "bars", "histdata", "quotes", "generator", "workload", "ingress"];
-
-/// Whether a kind of source of this name ships.
-pub(crate) fn ships(kind: &str) -> bool {
-    SHIPPED.contains(&kind)
-}
+use crate::{
+    registry::{OpenError, Registry, SourceContext},
+    shipped::ships,
+};
 
 /// A kind of source and its parameters.
 // The derives cover the kinds that ship; the trait implementations below also handle `Custom`.

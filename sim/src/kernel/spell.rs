@@ -1,6 +1,9 @@
 //! Times and spans as people write them: `00:01:30.250`, `5s`, `250ms`.
 
-use silvertine_engine::{span::Span, time::NANOS_PER_SECOND};
+use silvertine_engine::{
+    span::{ParseSpanError, Span},
+    time::NANOS_PER_SECOND,
+};
 use thiserror::Error;
 
 /// A text is no time, or no span of time.
@@ -8,8 +11,8 @@ use thiserror::Error;
 #[non_exhaustive]
 pub enum TimeError {
     /// It is no span; the error shows what one looks like.
-    #[error("{0}")]
-    Span(String),
+    #[error(transparent)]
+    Span(#[from] ParseSpanError),
     /// It is longer than 292 years.
     #[error("{text:?} is out of range")]
     Range {
@@ -52,8 +55,7 @@ pub fn clock(ns: u64) -> String {
 /// # Errors
 /// The text is no span of time.
 pub fn parse_span(text: &str) -> Result<u64, TimeError> {
-    let span = text.parse::<Span>();
-    span.map(Span::as_nanos).map_err(|why| TimeError::Span(why.to_string()))
+    Ok(text.parse::<Span>()?.as_nanos())
 }
 
 /// Reads what [`signed_span`] writes.

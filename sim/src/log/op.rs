@@ -7,8 +7,9 @@ use silvertine_engine::{
     executor::block_on,
     log::{
         Acquired, Batch, Commit, CommitId, Committed, EventLog, Head, IngressCursor, Lease,
-        LogError, Message, OwnerId, Page, Pos, Published, RangeQuery, Snapshot, Stats,
+        LogError, Message, OwnerId, Page, Published, RangeQuery, Snapshot, Stats,
     },
+    pos::Pos,
 };
 
 use crate::log::fault::OpKind;

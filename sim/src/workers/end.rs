@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
-use silvertine_engine::{log::Pos, time::Nanos};
+use silvertine_engine::{pos::Pos, time::Nanos};
 use silvertine_streams::{GroupName, Message, MessageId, Streams};
 
 use super::{

@@ -1,10 +1,6 @@
 //! Operations on a store of streams as data, so that they can be lost, delayed and come late.
 
-use silvertine_engine::{
-    log::{LogError, Pos},
-    span::Span,
-    time::Nanos,
-};
+use silvertine_engine::{log::LogError, pos::Pos, span::Span, time::Nanos};
 use silvertine_streams::{
     Amendment, DeadLetter, Member, MessageId, Poll, Polled, Publication, Settled, Settlement,
     StreamName, Streams, Tries,

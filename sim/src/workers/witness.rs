@@ -7,7 +7,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use silvertine_engine::{
-    log::{LogError, LogErrorKind, Pos},
+    log::{LogError, LogErrorKind},
+    pos::Pos,
     time::Nanos,
 };
 use silvertine_streams::{

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use silvertine_engine::{
-    log::{Applied, LogError, LogErrorKind, Pos},
+    log::{Applied, LogError, LogErrorKind},
+    pos::Pos,
     time::Nanos,
 };
 use silvertine_streams::{

@@ -67,10 +67,7 @@ fn odd_key(at: &str) -> LogErrorKind {
 mod tests {
     use super::*;
     use crate::records::{message_key, producer_key, snapshot_key};
-    use silvertine_engine::{
-        codec::Codec,
-        log::{Message, Pos},
-    };
+    use silvertine_engine::{codec::Codec, log::Message, pos::Pos};
 
     #[test]
     fn each_store_knows_its_own_records_and_not_those_of_the_other() {

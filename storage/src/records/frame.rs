@@ -7,7 +7,10 @@
 
 use std::ops::Range;
 
-use silvertine_engine::log::{Batch, LogErrorKind, Pos};
+use silvertine_engine::{
+    log::{Batch, LogErrorKind},
+    pos::Pos,
+};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{corrupt, pos_of};

@@ -1,7 +1,10 @@
 //! The meta record, and the decisions that follow from it alone: the laws that need no store.
 
 use serde::{Deserialize, Serialize};
-use silvertine_engine::log::{Commit, Epoch, Head, Lease, LogErrorKind, OwnerId, Pos};
+use silvertine_engine::{
+    log::{Commit, Epoch, Head, Lease, LogErrorKind, OwnerId},
+    pos::Pos,
+};
 
 use super::{content, corrupt, seal};
 

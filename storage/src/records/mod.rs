@@ -19,7 +19,8 @@ pub(crate) mod publishing;
 
 use silvertine_engine::{
     codec::Codec,
-    log::{LogErrorKind, Message, Pos},
+    log::{LogErrorKind, Message},
+    pos::Pos,
     text::Name,
 };
 use xxhash_rust::xxh3::Xxh3;

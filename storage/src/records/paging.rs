@@ -2,7 +2,10 @@
 
 use std::ops::ControlFlow;
 
-use silvertine_engine::log::{Batch, Head, LogErrorKind, Page, Pos, RangeQuery};
+use silvertine_engine::{
+    log::{Batch, Head, LogErrorKind, Page, RangeQuery},
+    pos::Pos,
+};
 
 use super::{corrupt, frame};
 

@@ -28,9 +28,12 @@ use std::{
 
 use redb::Database;
 pub use redb::StorageBackend;
-use silvertine_engine::log::{
-    Acquired, Commit, Committed, EventLog, Head, IngressCursor, Lease, LogError, Message, OwnerId,
-    Page, Pos, Published, RangeQuery, Stats,
+use silvertine_engine::{
+    log::{
+        Acquired, Commit, Committed, EventLog, Head, IngressCursor, Lease, LogError, Message,
+        OwnerId, Page, Published, RangeQuery, Stats,
+    },
+    pos::Pos,
 };
 
 pub(crate) use self::open::is_log;

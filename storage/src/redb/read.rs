@@ -4,9 +4,8 @@ use redb::{
     ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, TableError,
 };
 use silvertine_engine::{
-    log::{
-        Head, IngressCursor, Lease, LogError, LogErrorKind, Message, Page, Pos, RangeQuery, Stats,
-    },
+    log::{Head, IngressCursor, Lease, LogError, LogErrorKind, Message, Page, RangeQuery, Stats},
+    pos::Pos,
     text::Name,
 };
 

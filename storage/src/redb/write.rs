@@ -1,9 +1,12 @@
 //! Writing: one write transaction reads meta, compares, writes everything and is synced.
 
 use redb::{Durability, ReadableTableMetadata, Table, WriteTransaction};
-use silvertine_engine::log::{
-    Acquired, Applied, Commit, Committed, IngressCursor, Lease, LogError, LogErrorKind, Message,
-    OwnerId, Pos, Published,
+use silvertine_engine::{
+    log::{
+        Acquired, Applied, Commit, Committed, IngressCursor, Lease, LogError, LogErrorKind,
+        Message, OwnerId, Published,
+    },
+    pos::Pos,
 };
 
 use super::{

@@ -22,8 +22,9 @@ use redis::{Cmd, Pipeline, ServerError, Value};
 use silvertine_engine::{
     log::{
         Acquired, Applied, Commit, Committed, EventLog, Head, IngressCursor, Lease, LogError,
-        LogErrorKind, Message, OwnerId, Page, Pos, Published, RangeQuery, Stats,
+        LogErrorKind, Message, OwnerId, Page, Published, RangeQuery, Stats,
     },
+    pos::Pos,
     text::Name,
 };
 

@@ -9,8 +9,9 @@ use silvertine_engine::{
     event::{Topic, TopicSet},
     log::{
         Applied, CommitId, Epoch, Head, IngressCursor, Lease, LogError, LogErrorKind, Message,
-        Page, Pos, RangeQuery, Stats,
+        Page, RangeQuery, Stats,
     },
+    pos::Pos,
     text::Name,
 };
 use xxhash_rust::xxh3::xxh3_64;

@@ -13,8 +13,9 @@ use silvertine_engine::{
     event::Topic,
     log::{
         Acquired, Applied, Commit, Committed, Epoch, Lease, LogError, LogErrorKind, Message,
-        OwnerId, Pos, Published,
+        OwnerId, Published,
     },
+    pos::Pos,
     text::Name,
 };
 

@@ -1,7 +1,8 @@
 //! Reading: every record is checked, every gap is noticed.
 
-use silvertine_engine::log::{
-    Head, IngressCursor, Lease, LogError, Message, Page, Pos, RangeQuery, Stats,
+use silvertine_engine::{
+    log::{Head, IngressCursor, Lease, LogError, Message, Page, RangeQuery, Stats},
+    pos::Pos,
 };
 use sled::IVec;
 

@@ -4,9 +4,10 @@ use std::sync::MutexGuard;
 
 use silvertine_engine::{
     log::{
-        Acquired, Applied, Commit, Committed, Lease, LogError, LogErrorKind, Message, OwnerId, Pos,
+        Acquired, Applied, Commit, Committed, Lease, LogError, LogErrorKind, Message, OwnerId,
         Published,
     },
+    pos::Pos,
     text::Name,
 };
 use sled::Batch as WriteBatch;

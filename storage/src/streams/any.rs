@@ -2,10 +2,7 @@
 
 use std::{future::Future, pin::Pin};
 
-use silvertine_engine::{
-    log::{LogError, Pos},
-    time::Nanos,
-};
+use silvertine_engine::{log::LogError, pos::Pos, time::Nanos};
 use silvertine_streams::{
     Amendment, DeadLetter, Member, Message, MessageId, Poll, Polled, Publication, Settled,
     Settlement, StreamName, StreamStats, Streams, Topology, Tries,

@@ -1,9 +1,6 @@
 //! Dead letters in an embedded store.
 
-use silvertine_engine::{
-    log::{LogErrorKind, Pos},
-    time::Nanos,
-};
+use silvertine_engine::{log::LogErrorKind, pos::Pos, time::Nanos};
 use silvertine_streams::{
     Amendment, DeadChange, DeadLetter, DeadState, Message, Story, StreamName, StreamSpec, Topology,
 };

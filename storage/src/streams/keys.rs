@@ -3,10 +3,7 @@
 //! A key is a tag, names each ended by a zero byte (no name holds one), then ids and times in big-endian bytes, so
 //! that byte order is the order in which they are read.
 
-use silvertine_engine::{
-    log::{LogErrorKind, Pos},
-    time::Nanos,
-};
+use silvertine_engine::{log::LogErrorKind, pos::Pos, time::Nanos};
 use silvertine_streams::{ConsumerName, GroupName, StreamName};
 
 use super::kv::corrupt;

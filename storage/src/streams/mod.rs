@@ -27,7 +27,8 @@ use std::{
 };
 
 use silvertine_engine::{
-    log::{Applied, LogError, LogErrorKind, Pos},
+    log::{Applied, LogError, LogErrorKind},
+    pos::Pos,
     time::Nanos,
 };
 use silvertine_streams::{

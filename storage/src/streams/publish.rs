@@ -1,10 +1,6 @@
 //! Appending messages, and keeping streams as long as their topology says.
 
-use silvertine_engine::{
-    log::{LogErrorKind, Pos},
-    span::Span,
-    time::Nanos,
-};
+use silvertine_engine::{log::LogErrorKind, pos::Pos, span::Span, time::Nanos};
 use silvertine_streams::{Publication, StreamName, StreamSpec, Topology, WhenFull};
 
 use super::{

@@ -1,10 +1,7 @@
 //! The records of named streams in an embedded store, and how a step reads and writes them.
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use silvertine_engine::{
-    log::{LogErrorKind, Pos},
-    time::Nanos,
-};
+use silvertine_engine::{log::LogErrorKind, pos::Pos, time::Nanos};
 use silvertine_streams::{ConsumerName, GroupName, MessageId, StreamName, Tries};
 
 use super::{

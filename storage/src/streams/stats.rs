@@ -1,10 +1,6 @@
 //! Lengths and counts.
 
-use silvertine_engine::{
-    log::{LogErrorKind, Pos},
-    span::Span,
-    time::Nanos,
-};
+use silvertine_engine::{log::LogErrorKind, pos::Pos, span::Span, time::Nanos};
 use silvertine_streams::{GroupSpec, GroupStats, StreamName, StreamSpec, StreamStats};
 
 use super::{

@@ -7,8 +7,9 @@ use std::{
     time::Duration,
 };
 
-use silvertine_engine::log::{
-    Batch, EventLog, Head, IngressCursor, Lease, LogError, Message, Pos, RangeQuery,
+use silvertine_engine::{
+    log::{Batch, EventLog, Head, IngressCursor, Lease, LogError, Message, RangeQuery},
+    pos::Pos,
 };
 
 use crate::history::OWNER;

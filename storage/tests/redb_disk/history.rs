@@ -4,9 +4,8 @@ use silvertine_engine::{
     codec::Codec,
     digest::Digest,
     event::{Event, EventId, Header, Origin, System},
-    log::{
-        Batch, Commit, CommitId, EventLog, IngressCursor, LogError, Message, OwnerId, Pos, Snapshot,
-    },
+    log::{Batch, Commit, CommitId, EventLog, IngressCursor, LogError, Message, OwnerId, Snapshot},
+    pos::Pos,
     text::Name,
     time::Nanos,
 };

@@ -23,7 +23,8 @@ use std::{future::Future, time::Duration};
 use silvertine_engine::{
     digest::Digest,
     event::Topic,
-    log::{Batch, EventLog, Lease, LogError, LogErrorKind, Pos, RangeQuery},
+    log::{Batch, EventLog, Lease, LogError, LogErrorKind, RangeQuery},
+    pos::Pos,
 };
 use silvertine_storage::redis::{RedisConfig, RedisLog};
 

@@ -1,7 +1,8 @@
 //! Servers that refuse: what the error says, whether it took effect, and that nothing half-done remains.
 
-use silvertine_engine::log::{
-    Advice, Applied, EventLog, IngressCursor, LogErrorKind, Pos, RangeQuery,
+use silvertine_engine::{
+    log::{Advice, Applied, EventLog, IngressCursor, LogErrorKind, RangeQuery},
+    pos::Pos,
 };
 
 use crate::{

@@ -7,7 +7,8 @@ use std::{
 
 use silvertine_engine::{
     event::{Topic, TopicSet},
-    log::{CommitId, EventLog, LogErrorKind, Pos, RangeQuery},
+    log::{CommitId, EventLog, LogErrorKind, RangeQuery},
+    pos::Pos,
 };
 
 use crate::{

@@ -7,11 +7,7 @@ use std::{
     time::Duration,
 };
 
-use silvertine_engine::{
-    log::{LogError, Pos},
-    span::Span,
-    time::Nanos,
-};
+use silvertine_engine::{log::LogError, pos::Pos, span::Span, time::Nanos};
 use silvertine_storage::redis::RedisStreams;
 use silvertine_streams::{
     Class, ConsumerName, DeadLetter, DeadState, Delivery, Failure, GroupName, GroupSpec,

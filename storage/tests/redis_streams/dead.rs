@@ -1,10 +1,6 @@
 //! Dead letters, their way back, and small records.
 
-use silvertine_engine::{
-    log::{LogErrorKind, Pos},
-    span::Span,
-    time::Nanos,
-};
+use silvertine_engine::{log::LogErrorKind, pos::Pos, span::Span, time::Nanos};
 use silvertine_streams::{
     Amendment, DeadChange, DeadState, Publication, Settled, Status, StreamName, StreamSpec,
     Streams, Why,

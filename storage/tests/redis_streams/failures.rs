@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use silvertine_engine::{
-    log::{Applied, LogErrorKind, Pos},
+    log::{Applied, LogErrorKind},
+    pos::Pos,
     span::Span,
     time::Nanos,
 };

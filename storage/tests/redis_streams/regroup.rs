@@ -1,6 +1,6 @@
 //! Groups, streams and whole databases that somebody removes.
 
-use silvertine_engine::{log::Pos, span::Span, time::Nanos};
+use silvertine_engine::{pos::Pos, span::Span, time::Nanos};
 use silvertine_streams::{Regrouped, Settled, StreamSpec, Streams, Why};
 
 use crate::bed::{

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use silvertine_engine::{log::Pos, span::Span, time::Nanos};
+use silvertine_engine::{pos::Pos, span::Span, time::Nanos};
 use silvertine_streams::{
     Message, MessageId, Publication, Settled, Start, StreamName, StreamSpec, Streams, Tries, Why,
 };

@@ -1,6 +1,6 @@
 //! Groups with a great many messages in every place. Nothing is timed; what scans them all would take minutes.
 
-use silvertine_engine::{log::Pos, span::Span};
+use silvertine_engine::{pos::Pos, span::Span};
 use silvertine_streams::Streams;
 
 use crate::bed::{Bed, dead, done, member, message, retry, run, spec, stream};

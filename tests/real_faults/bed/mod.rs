@@ -12,10 +12,12 @@ use std::{
 use silvertine::{
     engine::{
         digest::Digest,
-        driver::{RunError, StopFlag},
+        driver::RunError,
         feed::FeedError,
-        log::{Applied, Commit, Committed, LogError, LogErrorKind, OwnerId, Pos},
+        log::{Applied, Commit, Committed, LogError, LogErrorKind, OwnerId},
+        pos::Pos,
         recovery::ReplayError,
+        stop::StopFlag,
         text::Name,
     },
     scenarios::{

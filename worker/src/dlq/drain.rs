@@ -6,10 +6,7 @@
 use std::{collections::VecDeque, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use silvertine_engine::{
-    log::{LogError, Pos},
-    time::Nanos,
-};
+use silvertine_engine::{log::LogError, pos::Pos, time::Nanos};
 use silvertine_streams::{Class, DeadLetter, GroupName, Status, Streams};
 
 use super::{Act, DeadLetters, Filter};

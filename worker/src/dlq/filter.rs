@@ -1,6 +1,6 @@
 //! Which letters are meant.
 
-use silvertine_engine::{log::Pos, span::Span, time::Nanos};
+use silvertine_engine::{pos::Pos, span::Span, time::Nanos};
 use silvertine_streams::{Class, DeadLetter, GroupName, Reason, Status};
 
 use super::age_ns;

@@ -11,10 +11,7 @@ mod transfer;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use silvertine_engine::{
-    log::{LogError, Pos},
-    time::Nanos,
-};
+use silvertine_engine::{log::LogError, pos::Pos, time::Nanos};
 use silvertine_streams::{
     Amendment, DeadChange, DeadLetter, DeadState, Message, Publication, Status, StreamName, Streams,
 };

@@ -3,11 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use silvertine_engine::{
-    log::{LogError, Pos},
-    span::Span,
-    time::Nanos,
-};
+use silvertine_engine::{log::LogError, pos::Pos, span::Span, time::Nanos};
 use silvertine_streams::{Alerts, DeadLetter, Status, Streams};
 
 use super::{DeadLetters, Filter, PAGE, age_ns};

@@ -1,10 +1,7 @@
 //! Dead letters as lines of JSON, out of one system and into another.
 
 use serde::{Deserialize, Serialize};
-use silvertine_engine::{
-    log::{LogError, Pos},
-    text::one_line,
-};
+use silvertine_engine::{log::LogError, pos::Pos, text::one_line};
 use silvertine_streams::{DeadLetter, DeadState, Message, Story, Streams};
 
 use super::{DeadLetters, Filter, PAGE};

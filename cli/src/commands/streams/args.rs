@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use silvertine_engine::{log::Pos, span::Span};
+use silvertine_engine::{pos::Pos, span::Span};
 use silvertine_storage::LogAddress;
 use silvertine_streams::{Class, ConsumerName, GroupName, Reason, Status, StreamName};
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use serde::Serialize;
-use silvertine_engine::log::{LogError, Pos};
+use silvertine_engine::{log::LogError, pos::Pos};
 use silvertine_storage::streams::AnyStreams;
 use silvertine_streams::{Alerts, DeadLetter, StreamName, Streams};
 use silvertine_worker::dlq::{

@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, Write};
 
-use silvertine_engine::log::Pos;
+use silvertine_engine::pos::Pos;
 use silvertine_storage::streams::AnyStreams;
 use silvertine_streams::{Message, Publication, StreamName, Streams, message};
 use silvertine_worker::{REFERENCE_TOPOLOGY, now};

@@ -2,7 +2,7 @@
 
 use std::{os::unix::fs::PermissionsExt, path::Path};
 
-use silvertine_engine::{driver::StopFlag, log::LogError};
+use silvertine_engine::{log::LogError, stop::StopFlag};
 use silvertine_storage::streams::AnyStreams;
 use silvertine_streams::{ConsumerName, CoreStats, Streams};
 use silvertine_worker::{Exec, Router, Worker, WorkerError, notice, now};

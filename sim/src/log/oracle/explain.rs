@@ -5,7 +5,8 @@ use std::time::Duration;
 use silvertine_engine::{
     driver::{RetryConfig, RunError},
     feed::FeedError,
-    log::{Advice, LogError, LogErrorKind, Pos},
+    log::{Advice, LogError, LogErrorKind},
+    pos::Pos,
     recovery::ReplayError,
 };
 

@@ -9,8 +9,9 @@ use silvertine_engine::{
     event::Topic,
     log::{
         Acquired, Committed, Head, IngressCursor, Lease, LogError, LogErrorKind, Message, Page,
-        Pos, Published, RangeQuery,
+        Published, RangeQuery,
     },
+    pos::Pos,
     text::Name,
 };
 

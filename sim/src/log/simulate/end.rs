@@ -6,7 +6,8 @@ use silvertine_engine::{
     driver::{DriverConfig, Outcome},
     engine::Engine,
     executor::block_on,
-    log::{EventLog, LogError, LogErrorKind, Pos, RangeQuery},
+    log::{EventLog, LogError, LogErrorKind, RangeQuery},
+    pos::Pos,
 };
 
 use crate::log::{

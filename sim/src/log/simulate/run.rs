@@ -16,7 +16,8 @@ use silvertine_engine::{
     driver::{Driver, DriverConfig, End, Outcome, RunError, RunRequest},
     engine::Engine,
     feed::{IngressFeed, Merge},
-    log::{OwnerId, Pos},
+    log::OwnerId,
+    pos::Pos,
 };
 
 use super::{
@@ -281,9 +282,9 @@ impl<'a, S: Subject> Run<'a, S> {
             config: self.config,
         };
         let stop = world.lock().processes[process].stop.clone();
-        let manifest = self.manifest.clone();
-        let (past_halt, releases) = (self.past_halt, Vec::new());
-        let request = RunRequest { owner, manifest, resume: true, past_halt, releases };
+        let mut request = RunRequest::new(owner, self.manifest.clone());
+        request.resume = true;
+        request.past_halt = self.past_halt;
         self.futures.push(Some(Box::pin(async move {
             let result = driver.run(&request, &stop).await;
             Ended::Owner(Box::new((result, driver.engine)))

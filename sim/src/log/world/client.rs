@@ -17,8 +17,9 @@ use silvertine_engine::{
     feed::{Feed, FeedError, IngressFeed, Merge, Polled},
     log::{
         Acquired, Commit, Committed, EventLog, Head, IngressCursor, Lease, LogError, Message,
-        OwnerId, Page, Pos, Published, RangeQuery, Stats,
+        OwnerId, Page, Published, RangeQuery, Stats,
     },
+    pos::Pos,
     source::Input,
     time::Nanos,
 };

@@ -6,8 +6,9 @@ use std::{
 };
 
 use silvertine_engine::{
-    driver::StopFlag,
-    log::{IngressCursor, Lease, LogError, LogErrorKind, Pos},
+    log::{IngressCursor, Lease, LogError, LogErrorKind},
+    pos::Pos,
+    stop::StopFlag,
 };
 
 use crate::log::coverage::Phase;

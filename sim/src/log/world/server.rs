@@ -6,7 +6,10 @@ use std::{
     sync::Arc,
 };
 
-use silvertine_engine::log::{Applied, EventLog, LogError, LogErrorKind, Pos};
+use silvertine_engine::{
+    log::{Applied, EventLog, LogError, LogErrorKind},
+    pos::Pos,
+};
 
 use crate::log::op::{Answer, Request, execute};
 use crate::{

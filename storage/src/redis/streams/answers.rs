@@ -1,7 +1,7 @@
 //! Reading what Redis answers.
 
 use redis::Value;
-use silvertine_engine::log::Pos;
+use silvertine_engine::pos::Pos;
 use silvertine_streams::Message;
 
 pub(super) use super::super::read::{bytes, text};

@@ -4,7 +4,10 @@
 //! have done about it since stands beside it, because an entry never changes.
 
 use redis::Value;
-use silvertine_engine::log::{Applied, LogError, LogErrorKind, Pos};
+use silvertine_engine::{
+    log::{Applied, LogError, LogErrorKind},
+    pos::Pos,
+};
 use silvertine_streams::{
     Amendment, DeadChange, DeadLetter, DeadState, Message, Publication, Story, StreamName,
 };

@@ -1,6 +1,6 @@
 //! Creating streams and groups, and creating groups again that somebody removed.
 
-use silvertine_engine::log::{LogError, Pos};
+use silvertine_engine::{log::LogError, pos::Pos};
 use silvertine_streams::{MessageId, Regrouped, Start, StreamName, StreamSpec};
 
 use super::{Call, Place, RedisStreams, StreamKeys, answers};

@@ -26,7 +26,8 @@ use std::{
 
 use redis::{Cmd, Value};
 use silvertine_engine::{
-    log::{Applied, LogError, LogErrorKind, Pos},
+    log::{Applied, LogError, LogErrorKind},
+    pos::Pos,
     time::Nanos,
 };
 use silvertine_streams::{

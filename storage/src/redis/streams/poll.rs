@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use redis::{Cmd, Value};
 use silvertine_engine::{
-    log::{Applied, LogError, Pos},
+    log::{Applied, LogError},
+    pos::Pos,
     span::Span,
 };
 use silvertine_streams::{Delivery, MessageId, Poll, Polled, Tries, Why, message};

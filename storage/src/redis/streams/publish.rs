@@ -3,7 +3,10 @@
 //! Several messages for one stream that never refuses any go there as plain `XADD`s in a transaction, which costs
 //! Redis half of what the same costs in a script.
 
-use silvertine_engine::log::{Applied, LogError, Pos};
+use silvertine_engine::{
+    log::{Applied, LogError},
+    pos::Pos,
+};
 use silvertine_streams::{Message, Publication, StreamName};
 
 use super::{

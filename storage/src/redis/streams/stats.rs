@@ -2,7 +2,8 @@
 
 use redis::Value;
 use silvertine_engine::{
-    log::{Applied, LogError, Pos},
+    log::{Applied, LogError},
+    pos::Pos,
     span::Span,
 };
 use silvertine_streams::{GroupName, GroupStats, StreamName, StreamSpec, StreamStats};

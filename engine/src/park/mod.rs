@@ -1,72 +1,35 @@
 //! Parking: a failure on an event whose topic parks holds back the later events of its key, for that handler.
 //!
-//! A handler that missed a fill must not be handed the next one as if nothing had happened, and stopping everything for
-//! one instrument may be worse than the failure. So the failed event stays first in a queue of its handler and
-//! key, and what comes for them later queues up behind it, in the order of positions. Other handlers and other
-//! keys go on. An operator's [`Release`] tries the first again and then hands out the rest.
+//! A handler that failed on a fill must not receive the next fill of the instrument, or its position is wrong. To halt
+//! everything for one instrument may be worse than the failure. Therefore the failed event stays first in a queue of its
+//! handler and key, and later events for them join the queue, in the order of positions. Other handlers and other keys
+//! continue. An operator's [`Release`] delivers the failed event again and then the rest of the queue.
 //!
-//! The events themselves are kept, and saved with every snapshot: trimming need not wait for an operator. The failed
-//! call left no trace in the handler's state (its slot on the bus takes it back), so that trying again counts nothing
-//! twice, and replay need not repeat a failure that the log holds.
+//! The queue holds the events themselves and every snapshot contains it, so that trimming need not wait for an operator. The
+//! handler's state is restored after the failed call (see the slot on the bus). A retry therefore counts nothing twice, and
+//! replay need not repeat a failure that the log holds.
+
+mod key;
 
 use std::{
     collections::{BTreeMap, VecDeque},
     fmt,
-    str::FromStr,
 };
 
 use serde::{Deserialize, Serialize};
 
+pub use self::key::{ParkedKey, Release};
 use crate::{
     codec::{decode_entry, encode_entry},
     event::{Body, Event, System, Topic},
-    log::Pos,
-    text::{Name, Symbol, TextError},
+    pos::Pos,
+    text::Name,
     time::Nanos,
 };
 
-/// Sequence numbers of parked events lie below; see the ids of their failures in `docs/wire-format.md`.
-pub(crate) const SEQ_LIMIT: u64 = 1 << 62;
-
-/// What is parked together: the events of one instrument for one handler.
-///
-/// The instrument, and not the order, because positions, limits and books are kept by instrument: a handler that missed
-/// one order's fill would take the fill of the next for more than it is. Events without an instrument share one key.
-///
-/// Written `HANDLER:SYMBOL`, or `HANDLER` for events without an instrument. The handler's name ends at the first colon.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct ParkedKey {
-    /// For whom they are parked.
-    pub handler: Name,
-    /// What they are about.
-    pub symbol: Option<Symbol>,
-}
-
-impl fmt::Display for ParkedKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.symbol {
-            None => write!(f, "{}", self.handler),
-            Some(symbol) => write!(f, "{}:{symbol}", self.handler),
-        }
-    }
-}
-
-impl FromStr for ParkedKey {
-    type Err = TextError;
-
-    fn from_str(text: &str) -> Result<Self, TextError> {
-        Ok(match text.split_once(':') {
-            None => Self { handler: text.parse()?, symbol: None },
-            Some((handler, symbol)) => {
-                Self { handler: handler.parse()?, symbol: Some(symbol.parse()?) }
-            }
-        })
-    }
-}
-
 impl ParkedKey {
-    /// Where `event` is parked for `handler`, or `None` when it never is: what operators do must reach handlers
-    /// whatever waits, the kill switch above all.
+    /// The key under which `event` is parked for `handler`, or `None` when it is never parked: operators' actions, above all
+    /// the kill switch, must reach every handler.
     pub(crate) fn of(handler: Name, event: &Event) -> Option<Self> {
         let symbol = match &event.body {
             Body::MarketData(data) => Some(data.symbol()),
@@ -81,27 +44,18 @@ impl ParkedKey {
     }
 }
 
-/// An operator's order to hand out what is parked under a key. Where nothing is, it changes nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Release {
-    /// What to release.
-    pub key: ParkedKey,
-    /// Give the first event up for this handler and begin with the one behind it.
-    pub past: bool,
-}
-
-/// What is parked under one key.
+/// The events that are parked under one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parked {
     /// The key.
     pub key: ParkedKey,
     /// How many events.
     pub events: usize,
-    /// The first of them, on which the handler failed.
+    /// The position of the first, on which the handler failed.
     pub first: Pos,
     /// Its topic.
     pub topic: Topic,
-    /// Why it failed, the last time that it was tried.
+    /// Why it failed the last time.
     pub reason: String,
 }
 
@@ -117,16 +71,16 @@ impl fmt::Display for Parked {
     }
 }
 
-/// Everything that is parked; part of the snapshot where a topic parks.
+/// All parked events; part of the snapshot if any topic parks.
 #[derive(Debug, Default)]
 pub(crate) struct Parking {
-    /// None of them is empty.
+    /// No queue is empty.
     queues: BTreeMap<ParkedKey, Queue>,
     /// Events in all of them.
     len: usize,
-    /// Events that operators gave up.
+    /// Events that operators skipped.
     pub(crate) given_up: u64,
-    /// Failures after which the event was still to be tried again.
+    /// Failures on parked events.
     pub(crate) failures: u64,
 }
 
@@ -167,7 +121,7 @@ impl Parking {
         self.queues.get(key).into_iter().flat_map(|queue| &queue.events)
     }
 
-    /// Parks the event that a handler failed on, the first of its key.
+    /// Parks the event that a handler failed on, as the first of its key.
     pub(crate) fn begin(&mut self, key: ParkedKey, failed: &Event, reason: String) {
         let queue = Queue { events: VecDeque::from([failed.clone()]), reason };
         let before = self.queues.insert(key, queue);
@@ -176,7 +130,7 @@ impl Parking {
         self.failures += 1;
     }
 
-    /// Parks an event behind those of its key.
+    /// Parks an event after those of its key.
     pub(crate) fn push(&mut self, key: ParkedKey, event: &Event) {
         let queue = self.queues.get_mut(&key).expect("the key is parked");
         queue.events.push_back(event.clone());
@@ -193,7 +147,7 @@ impl Parking {
         self.failures += 1;
     }
 
-    /// Takes the first event of a key off, if there is one; with the last one the key is free.
+    /// Removes the first event of a key, if there is one. The key is free once its last event is removed.
     pub(crate) fn pop(&mut self, key: &ParkedKey) -> Option<Event> {
         let queue = self.queues.get_mut(key)?;
         let event = queue.events.pop_front();
@@ -204,8 +158,10 @@ impl Parking {
         event
     }
 
-    /// What a snapshot keeps.
+    /// The state for a snapshot.
     pub(crate) fn save(&self) -> SavedParking {
+        // What `load` recomputes.
+        debug_assert_eq!(self.len, self.queues.values().map(|q| q.events.len()).sum::<usize>());
         let save = |(&key, queue): (&ParkedKey, &Queue)| {
             let bytes = |event: &Event| {
                 let mut bytes = Vec::new();
@@ -219,7 +175,7 @@ impl Parking {
         SavedParking { queues, given_up: self.given_up, failures: self.failures }
     }
 
-    /// Becomes what was saved. `None` when no engine with these handlers can have saved it, up to this position.
+    /// The state that was saved. `None` when an engine with these handlers cannot have saved it at this position.
     pub(crate) fn load(
         saved: SavedParking,
         handlers: &[Name],
@@ -234,7 +190,6 @@ impl Parking {
             let fits = |event: &Event| {
                 ParkedKey::of(key.handler, event) == Some(key)
                     && event.pos.seq <= head.seq
-                    && event.pos.seq < SEQ_LIMIT
                     && event.time <= now
             };
             let in_order = events.iter().is_sorted_by(|a, b| a.pos.seq < b.pos.seq);
@@ -251,7 +206,7 @@ impl Parking {
     }
 }
 
-/// [`Parking`] as written.
+/// [`Parking`] as stored.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct SavedParking {
     queues: Vec<SavedQueue>,
@@ -273,7 +228,10 @@ struct SavedEvent(#[serde(with = "crate::bytes")] Vec<u8>);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{EventId, Header, Origin};
+    use crate::{
+        event::{EventId, Header, Origin},
+        text::Symbol,
+    };
 
     const HEAD: Pos = Pos { ms: 0, seq: 9 };
 
