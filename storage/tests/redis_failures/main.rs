@@ -5,12 +5,6 @@
 
 #![cfg(feature = "redis")]
 
-// The fixtures of the conformance suite name the engine through the root package.
-extern crate self as silvertine;
-pub use silvertine_engine as engine;
-
-#[path = "../../../tests/conformance/fixtures.rs"]
-mod fixtures;
 mod ingress;
 mod outages;
 #[path = "../../../tests/support/redis_server.rs"]
@@ -27,6 +21,8 @@ use silvertine_engine::{
     pos::Pos,
 };
 use silvertine_storage::redis::{RedisConfig, RedisLog};
+
+use silvertine_conformance::log::draft as fixtures;
 
 use crate::{
     fixtures::{ALICE, Draft, name},

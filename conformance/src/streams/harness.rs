@@ -1,23 +1,28 @@
-//! A bed with declared streams, and short ways to work on them.
+//! A fixture with declared streams, short ways to work on them, and the clock that all go by.
 
 use std::time::Duration;
 
-use silvertine::{
-    engine::{
-        log::{LogError, LogErrorKind},
-        pos::Pos,
-        span::Span,
-        time::Nanos,
-    },
-    streams::{
-        Class, ConsumerName, DeadLetter, DeadState, Delivery, Failure, GroupName, GroupSpec,
-        GroupStats, Member, Message, MessageId, Poll, Polled, Publication, Reason, Settled,
-        Settlement, Story, StreamName, StreamSpec, StreamStats, Streams, Topology, Tries, Verdict,
-        Why,
-    },
+use silvertine_engine::{
+    log::{LogError, LogErrorKind, Pos},
+    span::Span,
+    time::Nanos,
+};
+use silvertine_streams::{
+    Class, ConsumerName, DeadLetter, DeadState, Delivery, Failure, GroupName, GroupSpec,
+    GroupStats, Member, Message, MessageId, Poll, Polled, Publication, Reason, Settled, Settlement,
+    Story, StreamName, StreamSpec, StreamStats, Streams, Topology, Tries, Verdict, Why,
 };
 
-use crate::beds::Bed;
+use super::{StreamsFixture, recorded::Recorded};
+use crate::{
+    breach::{Must, ensure_eq, refused},
+    journal::Journal,
+};
+
+pub const NANOS_PER_MS: u64 = 1_000_000;
+
+/// Where the suite's own clock begins.
+const BEGINNING: Nanos = Nanos(1_700_000_000_000_000_000);
 
 /// A pause before a retry.
 pub const PAUSE: Span = Span::from_millis(150);
@@ -36,11 +41,11 @@ pub fn outputs() -> StreamName {
 }
 
 pub fn name(text: &str) -> StreamName {
-    StreamName::new(text).expect("a name")
+    StreamName::new(text).must("a name")
 }
 
 pub fn group(text: &str) -> GroupName {
-    GroupName::new(text).expect("a name")
+    GroupName::new(text).must("a name")
 }
 
 /// A group with the defaults.
@@ -103,7 +108,7 @@ pub fn letter(id: &MessageId, said: &str) -> DeadLetter {
         failure: Failure::new(Class::Permanent, "refused", "no such account"),
         fingerprint: 7,
         handler: "handler".to_owned(),
-        consumer: ConsumerName::new("a").expect("a name"),
+        consumer: ConsumerName::new("a").must("a name"),
         build: "1".to_owned(),
         replays: 8,
     };
@@ -114,8 +119,14 @@ pub fn dead(id: &MessageId) -> Verdict {
     Verdict::Dead(Box::new(letter(id, "dead")))
 }
 
+/// This machine's clock.
+fn system_time() -> Nanos {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    Nanos(since.must("a clock after 1970").as_nanos() as u64)
+}
+
 pub fn kind<T: std::fmt::Debug>(result: Result<T, LogError>) -> LogErrorKind {
-    result.expect_err("must be refused").kind
+    refused(result, "it is refused").kind
 }
 
 /// How a member asks.
@@ -134,46 +145,83 @@ pub const STARTED: Ask = Ask { own: true, ..ANY };
 /// New messages alone.
 pub const NEW: Ask = Ask { tend: false, ..ANY };
 
-/// A bed with declared streams.
-pub struct Desk<B> {
-    pub bed: B,
-    pub member_of: GroupName,
+/// Makes fixtures, each for the topology that a law needs.
+pub struct Setup<'a, F> {
+    fresh: &'a dyn Fn(Topology) -> F,
+    journal: &'a Journal,
 }
 
-impl<B: Bed> Desk<B> {
+impl<'a, F: StreamsFixture> Setup<'a, F> {
+    pub fn new(fresh: &'a dyn Fn(Topology) -> F, journal: &'a Journal) -> Self {
+        Self { fresh, journal }
+    }
+
     /// This stream and one for outputs.
-    pub async fn open(spec: StreamSpec) -> Self {
-        Self::open_all(vec![spec, StreamSpec::new(outputs())]).await
+    pub async fn open(&self, spec: StreamSpec) -> Harness<F> {
+        self.open_all(vec![spec, StreamSpec::new(outputs())]).await
     }
 
-    pub async fn open_all(streams: Vec<StreamSpec>) -> Self {
-        let bed = B::new(Topology { streams, ..Topology::default() });
-        let desk = Self { bed, member_of: group("workers") };
-        desk.streams().declare(desk.now()).await.expect("declares");
-        desk
+    pub async fn open_all(&self, streams: Vec<StreamSpec>) -> Harness<F> {
+        let fixture = (self.fresh)(Topology { streams, ..Topology::default() });
+        let clock = fixture.own_time().is_none().then_some(BEGINNING);
+        let journal = self.journal.clone();
+        let harness = Harness { fixture, member_of: group("workers"), clock, journal };
+        harness.streams().declare(harness.now()).await.must("declares");
+        harness
+    }
+}
+
+/// A fixture with declared streams.
+pub struct Harness<F> {
+    fixture: F,
+    pub member_of: GroupName,
+    /// The suite's clock, where the store has none of its own.
+    clock: Option<Nanos>,
+    journal: Journal,
+}
+
+impl<F: StreamsFixture> Harness<F> {
+    pub fn streams(&self) -> Recorded<F::Streams> {
+        Recorded::new(self.fixture.streams().clone(), self.journal.clone())
     }
 
-    pub fn streams(&self) -> &B::Streams {
-        self.bed.streams()
+    /// What a restarted process sees.
+    pub fn restart(&mut self) {
+        if F::SURVIVES_RESTART {
+            self.journal.note(format_args!("restart"));
+            self.fixture.restart();
+        }
     }
 
+    /// The caller's time.
     pub fn now(&self) -> Nanos {
-        self.bed.now()
+        self.clock.unwrap_or_else(system_time)
     }
 
+    /// The time by which the store decides.
+    pub fn store_time(&self) -> Nanos {
+        self.clock.or_else(|| self.fixture.own_time()).must("a time of its own, as before")
+    }
+
+    /// Lets at least so much time pass.
     pub async fn pass(&mut self, span: Span) {
-        self.bed.pass(span).await;
+        self.journal.note(format_args!("{span} pass"));
+        match &mut self.clock {
+            Some(clock) => *clock = clock.saturating_add(span.duration()),
+            // It may count whole milliseconds.
+            None => tokio::time::sleep(span.duration() + Duration::from_millis(3)).await,
+        }
     }
 
     pub fn member(&self, name: &str) -> Member {
-        let consumer = ConsumerName::new(name).expect("a name");
+        let consumer = ConsumerName::new(name).must("a name");
         Member { stream: stream(), group: self.member_of.clone(), consumer }
     }
 
     pub async fn publish_to(&self, to: &StreamName, messages: &[Message]) -> Vec<Pos> {
         let publications: Vec<Publication> =
             messages.iter().map(|one| Publication::new(to.clone(), one.clone())).collect();
-        self.streams().publish(&publications, self.now()).await.expect("publishes")
+        self.streams().publish(&publications, self.now()).await.must("publishes")
     }
 
     pub async fn publish(&self, said: &[&str]) -> Vec<MessageId> {
@@ -186,7 +234,7 @@ impl<B: Bed> Desk<B> {
         let Ask { limit, own, tend, reverse } = ask;
         let (member, wait, now) = (&self.member(name), Duration::ZERO, self.now());
         let poll = Poll { member, limit, wait, own, tend, reverse, reclaim_after: DEAD_AFTER, now };
-        self.streams().poll(&poll).await.expect("polls")
+        self.streams().poll(&poll).await.must("polls")
     }
 
     pub async fn poll(&self, name: &str, ask: Ask) -> Vec<Delivery> {
@@ -212,8 +260,8 @@ impl<B: Bed> Desk<B> {
     }
 
     pub async fn settle(&self, name: &str, id: &MessageId, verdict: Verdict) -> Settled {
-        let settled = self.try_settle(name, &[(id.clone(), verdict)]).await.expect("settles");
-        assert_eq!(settled.len(), 1);
+        let settled = self.try_settle(name, &[(id.clone(), verdict)]).await.must("settles");
+        ensure_eq!(settled.len(), 1);
         settled[0]
     }
 
@@ -221,26 +269,26 @@ impl<B: Bed> Desk<B> {
     pub async fn done(&self, name: &str, deliveries: &[Delivery]) {
         for delivery in deliveries {
             let settled = self.settle(name, &delivery.id, plainly_done()).await;
-            assert_eq!(settled, Settled::Applied, "{}", delivery.id);
+            ensure_eq!(settled, Settled::Applied, "{}", delivery.id);
         }
     }
 
     pub async fn extend(&self, name: &str, held: &[MessageId]) -> Vec<MessageId> {
-        self.streams().extend(&self.member(name), held, self.now()).await.expect("extends")
+        self.streams().extend(&self.member(name), held, self.now()).await.must("extends")
     }
 
     pub async fn begin(&self, name: &str, id: &MessageId, starts: u32) -> bool {
         let tries = [(id.clone(), Tries { starts, ..Tries::default() })];
-        self.streams().begin(&self.member(name), &tries, self.now()).await.expect("begins")[0]
+        self.streams().begin(&self.member(name), &tries, self.now()).await.must("begins")[0]
     }
 
     pub async fn leave(&self, name: &str) {
-        self.streams().leave(&self.member(name), self.now()).await.expect("leaves");
+        self.streams().leave(&self.member(name), self.now()).await.must("leaves");
     }
 
     pub async fn stats_of(&self, stream: &StreamName) -> StreamStats {
         let stats = self.streams().stream_stats(stream, self.now()).await;
-        stats.expect("reads").expect("is there")
+        stats.must("reads").must("is there")
     }
 
     pub async fn stats(&self) -> StreamStats {
@@ -257,16 +305,16 @@ impl<B: Bed> Desk<B> {
     /// Counts of the group on the stream itself.
     pub async fn counts(&self) -> GroupStats {
         let groups = self.stats().await.groups;
-        groups.into_iter().find(|stats| stats.group == self.member_of).expect("is there")
+        groups.into_iter().find(|stats| stats.group == self.member_of).must("is there")
     }
 
     /// What lies on a stream.
     pub async fn read(&self, stream: &StreamName) -> Vec<String> {
-        let read = self.streams().read(stream, Pos::ZERO, 10_000).await.expect("reads");
+        let read = self.streams().read(stream, Pos::ZERO, 10_000).await.must("reads");
         read.iter().map(|(_, message)| spoken(message)).collect()
     }
 
     pub async fn letters(&self) -> Vec<(Pos, DeadLetter)> {
-        self.streams().dead_letters(&stream(), Pos::ZERO, 1_000).await.expect("reads")
+        self.streams().dead_letters(&stream(), Pos::ZERO, 1_000).await.must("reads")
     }
 }

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use silvertine::engine::{event::Topic, log::IngressCursor, pos::Pos};
+use silvertine_engine::{
+    event::Topic,
+    log::{IngressCursor, Pos},
+};
 
 /// What an operation came to, reduced to what every backend must agree on.
 #[derive(Clone, Debug, PartialEq, Eq)]

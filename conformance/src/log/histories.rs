@@ -2,18 +2,25 @@
 
 use std::time::Duration;
 
-use proptest::{prelude::*, test_runner::TestRunner};
-use silvertine::engine::{
+use proptest::prelude::*;
+use silvertine_engine::{
     digest::Digest,
     event::{Topic, TopicSet},
     log::{EventLog, IngressCursor, Lease, LogError, LogErrorKind, OwnerId, Published, RangeQuery},
     pos::Pos,
 };
 
-use crate::{
-    beds::{Bed, run},
-    fixtures::{ALICE, BOB, CAROL, Draft, message, name},
+use super::{
+    LogFixture,
+    draft::{ALICE, BOB, CAROL, Draft, message, name},
+    harness::Harness,
     model::{Answer, Model, ModelCommit},
+};
+use crate::{
+    BrokenLaw,
+    breach::{Must, broken, ensure, ensure_eq},
+    random,
+    runtime::run,
 };
 
 const OWNERS: [OwnerId; 3] = [ALICE, BOB, CAROL];
@@ -62,21 +69,12 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// Runs random histories on fresh beds.
-pub fn check<B: Bed>(fresh: impl Fn() -> B, cases: u32, backend: &str) {
-    let mut runner = TestRunner::new(ProptestConfig {
-        cases,
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    });
+/// Plays random histories, each on a fresh log.
+pub fn check<F: LogFixture>(fresh: impl Fn() -> F, cases: u32) -> Result<(), BrokenLaw> {
     let histories = prop::collection::vec(op(), 1..40);
-    let result = runner.run(&histories, |history| {
-        run(play(&mut fresh(), &history));
-        Ok(())
-    });
-    if let Err(failure) = result {
-        panic!("{backend} differs from the model: {failure}");
-    }
+    random::check(cases, histories, |history, journal| {
+        run(play(&mut Harness::new(fresh(), journal.clone()), history));
+    })
 }
 
 /// What both sides have been through.
@@ -89,7 +87,7 @@ struct Player {
     positions: Vec<Pos>,
 }
 
-async fn play<B: Bed>(bed: &mut B, history: &[Op]) {
+async fn play(harness: &mut Harness<impl LogFixture>, history: &[Op]) {
     let mut player = Player {
         model: Model::default(),
         leases: Vec::new(),
@@ -97,17 +95,17 @@ async fn play<B: Bed>(bed: &mut B, history: &[Op]) {
         last: None,
         positions: vec![Pos::ZERO],
     };
-    player.acquire(&bed.log(), ALICE).await;
+    player.acquire(&harness.log(), ALICE).await;
     for op in history {
         if matches!(op, Op::Reopen) {
-            bed.reopen();
+            harness.reopen();
             continue;
         }
-        player.step(&bed.log(), op).await;
-        player.compare_heads(&bed.log()).await;
+        player.step(&harness.log(), op).await;
+        player.compare_heads(&harness.log()).await;
     }
-    bed.reopen();
-    player.compare_all(&bed.log()).await;
+    harness.reopen();
+    player.compare_all(&harness.log()).await;
 }
 
 /// The content of the snapshot at a position.
@@ -154,7 +152,7 @@ impl Player {
                 let actual = log.trim(&lease, at).await.map_or_else(refusal, Answer::Removed);
                 // Which of two good reasons a stale owner is given first is not laid down.
                 let either = expected == Answer::Fenced && actual == Answer::Invalid;
-                assert!(either || actual == expected, "trim {at}: {actual:?} {expected:?}");
+                ensure!(either || actual == expected, "trim {at}: {actual:?} {expected:?}");
             }
             Op::Publish { messages } => {
                 let named = |first: bool| if first { "p" } else { "q" };
@@ -163,9 +161,9 @@ impl Player {
                 let sent: Vec<_> =
                     messages.iter().map(|&(first, seq)| message(named(first), seq)).collect();
                 let expected = self.model.publish(&plain);
-                let answers = log.publish(&sent).await.expect("publishes");
+                let answers = log.publish(&sent).await.must("publishes");
                 let stored = answers.iter().map(|&answer| answer == Published::Stored).collect();
-                assert_eq!(Answer::Published(stored), expected);
+                ensure_eq!(Answer::Published(stored), expected);
             }
             Op::Ingress { consumed: (p, q), limit } => {
                 let mut cursor = IngressCursor::from([(name("p"), *p), (name("q"), *q)]);
@@ -173,20 +171,20 @@ impl Player {
                 let mut read = Vec::new();
                 loop {
                     let page =
-                        log.ingress(None, &cursor, *limit, Duration::ZERO).await.expect("reads");
-                    assert!(page.len() <= *limit, "a page keeps its limit");
+                        log.ingress(None, &cursor, *limit, Duration::ZERO).await.must("reads");
+                    ensure!(page.len() <= *limit, "a page keeps its limit");
                     if page.is_empty() {
                         break;
                     }
                     for got in page {
-                        assert_eq!(got, message(got.producer.as_str(), got.seq));
+                        ensure_eq!(got, message(got.producer.as_str(), got.seq));
                         let last = cursor.insert(got.producer, got.seq);
-                        assert!(last < Some(got.seq), "in the producer's order");
+                        ensure!(last < Some(got.seq), "in the producer's order");
                         read.push((got.producer.to_string(), got.seq));
                     }
                 }
                 read.sort();
-                assert_eq!(Answer::Messages(read), expected);
+                ensure_eq!(Answer::Messages(read), expected);
             }
             Op::Range { after, topics, limit } => {
                 let after = self.positions[after % self.positions.len()];
@@ -198,18 +196,18 @@ impl Player {
                     Err(error) => refusal(error),
                     Ok(page) => self.page(log, page, query).await,
                 };
-                assert_eq!(actual, expected, "{query:?}");
+                ensure_eq!(actual, expected, "{query:?}");
             }
             Op::Reopen => unreachable!("handled by the caller"),
         }
     }
 
     async fn compare_heads<L: EventLog>(&self, log: &L) {
-        let head = log.head().await.expect("reads").expect("exists");
+        let head = log.head().await.must("reads").must("exists");
         let found = (head.pos, head.trimmed, head.commit.0, head.digest);
         let expected =
             (self.model.head(), self.model.trimmed(), self.model.last_commit(), self.digest);
-        assert_eq!(found, expected, "position, trimmed, commit, digest");
+        ensure_eq!(found, expected, "position, trimmed, commit, digest");
     }
 
     /// At the end of a history: everything that a recovering owner would read.
@@ -217,21 +215,21 @@ impl Player {
         self.compare_heads(log).await;
         self.acquire(log, CAROL).await;
         for &pos in self.model.snapshots() {
-            let snapshot = log.snapshot(pos).await.expect("reads");
-            assert_eq!(snapshot, Some(state_at(pos)), "snapshot {pos}");
+            let snapshot = log.snapshot(pos).await.must("reads");
+            ensure_eq!(snapshot, Some(state_at(pos)), "snapshot {pos}");
         }
         let after = self.model.trimmed();
         let query = RangeQuery { limit: 1_000, ..RangeQuery::all_after(after) };
-        let page = log.range(query).await.expect("reads");
+        let page = log.range(query).await.must("reads");
         let all = self.page(log, page, query).await;
-        assert_eq!(all, self.model.range(after, &Topic::ALL, query.limit));
+        ensure_eq!(all, self.model.range(after, &Topic::ALL, query.limit));
     }
 
     /// A page may end early as long as it says so; what it says must then be true.
     async fn page<L: EventLog>(
         &self,
         log: &L,
-        page: silvertine::engine::log::Page,
+        page: silvertine_engine::log::Page,
         query: RangeQuery,
     ) -> Answer {
         let mut entries: Vec<Vec<u8>> =
@@ -241,14 +239,14 @@ impl Player {
             && entries.len() < query.limit
         {
             let limit = query.limit - entries.len();
-            let more = log.range(RangeQuery { after, limit, ..query }).await.expect("goes on");
+            let more = log.range(RangeQuery { after, limit, ..query }).await.must("goes on");
             entries.extend(more.entries.iter().map(|entry| entry.bytes.to_vec()));
             next = more.next;
         }
         let more = match next {
             None => false,
             Some(after) => {
-                let rest = log.range(RangeQuery { after, ..query }).await.expect("goes on");
+                let rest = log.range(RangeQuery { after, ..query }).await.must("goes on");
                 !rest.entries.is_empty()
             }
         };
@@ -262,7 +260,7 @@ impl Player {
 
     async fn acquire<L: EventLog>(&mut self, log: &L, owner: OwnerId) {
         let expected = self.model.acquire(owner.0);
-        let acquired = log.acquire(owner, b"m").await.expect("acquires");
+        let acquired = log.acquire(owner, b"m").await.must("acquires");
         self.leases.push(acquired.lease);
         let actual = Answer::Acquired {
             epoch: acquired.lease.epoch.0,
@@ -270,7 +268,7 @@ impl Player {
             checkpoint: acquired.checkpoint,
             snapshots: acquired.snapshots,
         };
-        assert_eq!(actual, expected);
+        ensure_eq!(actual, expected);
     }
 
     async fn commit<L: EventLog>(&mut self, log: &L, lease: Lease, draft: Draft) {
@@ -292,7 +290,7 @@ impl Player {
             Ok(done) => Answer::Committed { head: done.head, duplicate: done.duplicate },
             Err(error) => refusal(error),
         };
-        assert_eq!(actual, expected);
+        ensure_eq!(actual, expected);
         if let Answer::Committed { duplicate: false, .. } = actual {
             self.digest = draft.digest;
             self.positions.extend(draft.entries.iter().map(|entry| entry.pos));
@@ -307,6 +305,6 @@ fn refusal(error: LogError) -> Answer {
         LogErrorKind::Conflict { head, .. } => Answer::Conflict { head },
         LogErrorKind::Invalid { .. } => Answer::Invalid,
         LogErrorKind::Trimmed { through } => Answer::Trimmed { through },
-        other => panic!("no operation of a history may fail so: {other}"),
+        other => broken!("no operation of a history may fail so: {other}"),
     }
 }

@@ -5,10 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use silvertine::{
-    engine::{pos::Pos, span::Span, time::Nanos},
-    streams::{Settled, Tries, Why},
-};
+use silvertine_engine::{log::Pos, span::Span, time::Nanos};
+use silvertine_streams::{Settled, Tries, Why};
+
+use crate::breach::ensure;
 
 /// A message of the one stream, under a number of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,7 +73,7 @@ pub struct Model {
 impl Model {
     pub fn publish(&mut self, id: Pos, key: Option<String>, account: Option<u8>) {
         let last = self.messages.last().map(|last| last.id);
-        assert!(last.is_none_or(|last| last < id), "ids rise");
+        ensure!(last.is_none_or(|last| last < id), "ids rise");
         let (tries, deliveries, place) = (Tries::default(), 0, Place::Waiting);
         self.messages.push(ModelMessage { id, key, account, tries, deliveries, place });
     }

@@ -5,16 +5,23 @@
 
 use std::{collections::BTreeSet, fmt::Debug};
 
-use proptest::{prelude::*, test_runner::TestRunner};
-use silvertine::{
-    engine::{pos::Pos, span::Span, time::Nanos},
-    streams::{Delivery, Message, MessageId, StreamSpec, Streams, Tries, Verdict},
-};
+use proptest::prelude::*;
+use silvertine_engine::{log::Pos, span::Span, time::Nanos};
+use silvertine_streams::{Delivery, Message, MessageId, StreamSpec, Streams, Tries, Verdict};
 
-use crate::{
-    beds::{Bed, NANOS_PER_MS, run},
-    desk::{Ask, DEAD_AFTER, Desk, STARTED, letter, plainly_done, stream, text, workers},
+use super::{
+    StreamsFixture,
+    harness::{
+        Ask, DEAD_AFTER, Harness, NANOS_PER_MS, STARTED, Setup, letter, plainly_done, stream, text,
+        workers,
+    },
     model::{Asked, End, Handed, Model, ModelMessage},
+};
+use crate::{
+    BrokenLaw,
+    breach::{Must, ensure, ensure_eq},
+    random,
+    runtime::run,
 };
 
 /// More models than these are not told apart any more.
@@ -70,23 +77,22 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-pub fn check<B: Bed>(cases: u32, store: &str) {
-    let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
+/// Plays random histories, each on fresh streams.
+pub fn check<F: StreamsFixture>(
+    fresh: &dyn Fn(silvertine_streams::Topology) -> F,
+    cases: u32,
+) -> Result<(), BrokenLaw> {
     let histories = prop::collection::vec(op(), 1..60);
-    let result = TestRunner::new(config).run(&histories, |history| {
-        run(play::<B>(&history));
-        Ok(())
-    });
-    if let Err(failure) = result {
-        panic!("{store} differs from the model: {failure}");
-    }
+    random::check(cases, histories, |history, journal| {
+        run(play(&Setup::new(fresh, journal), history));
+    })
 }
 
-async fn play<B: Bed>(history: &[Op]) {
+async fn play<F: StreamsFixture>(setup: &Setup<'_, F>, history: &[Op]) {
     let mut workers = workers();
     workers.order_by = Some("account".to_owned());
-    let desk = Desk::<B>::open(StreamSpec::new(stream()).with_group(workers)).await;
-    let mut player = Player { desk, models: vec![Model::default()] };
+    let harness = setup.open(StreamSpec::new(stream()).with_group(workers)).await;
+    let mut player = Player { harness, models: vec![Model::default()] };
     for op in history {
         player.step(op).await;
         player.compare().await;
@@ -98,8 +104,8 @@ async fn play<B: Bed>(history: &[Op]) {
     player.audit().await;
 }
 
-struct Player<B> {
-    desk: Desk<B>,
+struct Player<F> {
+    harness: Harness<F>,
     /// What the store may look like by all that it has answered; never none.
     models: Vec<Model>,
 }
@@ -110,12 +116,12 @@ fn moments(from: Nanos, to: Nanos) -> impl Iterator<Item = Nanos> {
 }
 
 fn handed(delivery: &Delivery) -> Handed {
-    assert!(delivery.message.is_some(), "nothing is trimmed");
+    ensure!(delivery.message.is_some(), "nothing is trimmed");
     let Delivery { why, tries, deliveries, done, .. } = *delivery;
     Handed { id: delivery.id.id, why, tries, deliveries, done }
 }
 
-impl<B: Bed> Player<B> {
+impl<F: StreamsFixture> Player<F> {
     /// Keeps the models that give the answer which was found to what began at `from`.
     fn judge<T: PartialEq + Debug>(
         &mut self,
@@ -123,10 +129,11 @@ impl<B: Bed> Player<B> {
         found: &T,
         answer: impl Fn(&mut Model, Nanos, bool) -> T,
     ) {
-        let to = self.desk.bed.clock();
+        let to = self.harness.store_time();
+        let looks: &[bool] = if F::LOOKS_AT_EVERY_POLL { &[true] } else { &[true, false] };
         let (mut kept, mut expected) = (Vec::new(), Vec::new());
         for model in &self.models {
-            let looks = |now| B::LOOKS.iter().map(move |&look| (now, look));
+            let looks = |now| looks.iter().map(move |&look| (now, look));
             for (now, look) in moments(from, to).flat_map(looks) {
                 let mut model = model.clone();
                 let answer = answer(&mut model, now, look);
@@ -137,7 +144,7 @@ impl<B: Bed> Player<B> {
                 }
             }
         }
-        assert!(!kept.is_empty(), "found {found:?}, expected one of {expected:?}");
+        ensure!(!kept.is_empty(), "found {found:?}, expected one of {expected:?}");
         self.models = kept;
     }
 
@@ -147,12 +154,12 @@ impl<B: Bed> Player<B> {
     }
 
     async fn step(&mut self, op: &Op) {
-        let from = self.desk.bed.clock();
+        let from = self.harness.store_time();
         match op {
             Op::Publish(messages) => self.publish(messages).await,
             &Op::Poll { member, limit, own, tend } => {
                 let ask = Ask { limit, own, tend, reverse: false };
-                let polled = self.desk.poll(MEMBERS[usize::from(member)], ask).await;
+                let polled = self.harness.poll(MEMBERS[usize::from(member)], ask).await;
                 let polled: Vec<Handed> = polled.iter().map(handed).collect();
                 let asked = |look| Asked { limit, own, tend, dead_after: DEAD_AFTER, look };
                 self.judge(from, &polled, |model, now, look| model.poll(member, asked(look), now));
@@ -167,8 +174,8 @@ impl<B: Bed> Player<B> {
                 let tries = Tries { starts, ..self.messages()[at].tries };
                 let begun = [(self.id(at), tries)];
                 let (member_name, now) =
-                    (self.desk.member(MEMBERS[usize::from(member)]), self.desk.now());
-                let ours = self.desk.streams().begin(&member_name, &begun, now).await;
+                    (self.harness.member(MEMBERS[usize::from(member)]), self.harness.now());
+                let ours = self.harness.streams().begin(&member_name, &begun, now).await;
                 let begin =
                     |model: &mut Model, now, _| Ok(vec![model.begin(member, at, tries, now)]);
                 self.judge(from, &ours, begin);
@@ -176,20 +183,20 @@ impl<B: Bed> Player<B> {
             &Op::Extend(member) => {
                 let all: Vec<MessageId> =
                     (0..self.messages().len()).map(|at| self.id(at)).collect();
-                let lost = self.desk.extend(MEMBERS[usize::from(member)], &all).await;
+                let lost = self.harness.extend(MEMBERS[usize::from(member)], &all).await;
                 self.judge(from, &lost, |model, now, _| {
                     let lost = model.extend(member, now);
                     lost.into_iter().map(|at| all[at].clone()).collect()
                 });
             }
             &Op::Leave(member) => {
-                self.desk.leave(MEMBERS[usize::from(member)]).await;
+                self.harness.leave(MEMBERS[usize::from(member)]).await;
                 self.judge(from, &(), |model, now, _| model.leave(member, now));
             }
             &Op::Pass(hundreds) => {
-                self.desk.pass(Span::from_millis(u64::from(hundreds) * 100)).await;
+                self.harness.pass(Span::from_millis(u64::from(hundreds) * 100)).await;
             }
-            Op::Reopen => self.desk.bed.reopen(),
+            Op::Reopen => self.harness.restart(),
         }
     }
 
@@ -213,7 +220,7 @@ impl<B: Bed> Player<B> {
                 message
             })
             .collect();
-        let ids = self.desk.publish_to(&stream(), &drafts).await;
+        let ids = self.harness.publish_to(&stream(), &drafts).await;
         for ((id, key), (_, account)) in ids.into_iter().zip(keys).zip(messages) {
             self.models.iter_mut().for_each(|model| model.publish(id, key.clone(), *account));
         }
@@ -239,16 +246,16 @@ impl<B: Bed> Player<B> {
             settlements.push((id, verdict));
             modelled.push((at, end));
         }
-        let from = self.desk.bed.clock();
+        let from = self.harness.store_time();
         let name = MEMBERS[usize::from(member)];
-        let settled = self.desk.try_settle(name, &settlements).await.expect("settles");
+        let settled = self.harness.try_settle(name, &settlements).await.must("settles");
         self.judge(from, &settled, |model, now, _| {
             modelled.iter().map(|&(at, end)| model.settle(member, at, end, now)).collect()
         });
     }
 
     async fn compare(&mut self) {
-        let (stats, counts) = (self.desk.stats().await, self.desk.counts().await);
+        let (stats, counts) = (self.harness.stats().await, self.harness.counts().await);
         let found = [
             counts.waiting,
             counts.held,
@@ -259,33 +266,33 @@ impl<B: Bed> Player<B> {
             counts.dead,
         ];
         let fits = |model: &Model| model.counts() == found;
-        assert!(self.models.iter().any(fits), "{found:?}, not {:?}", self.models[0].counts());
+        ensure!(self.models.iter().any(fits), "{found:?}, not {:?}", self.models[0].counts());
         self.models.retain(fits);
-        assert_eq!(counts.accounted(), stats.added, "every message is in one place");
-        assert_eq!((stats.added, stats.dead), (self.messages().len() as u64, counts.dead));
+        ensure_eq!(counts.accounted(), stats.added, "every message is in one place");
+        ensure_eq!((stats.added, stats.dead), (self.messages().len() as u64, counts.dead));
     }
 
     /// Takes over everything that is left: each message comes once, and none that was settled.
     async fn audit(&mut self) {
-        self.desk.bed.reopen();
+        self.harness.restart();
         let open = self.models[0].open();
         let mut seen: BTreeSet<Pos> = BTreeSet::new();
         loop {
-            self.desk.pass(Span::from_secs(1)).await;
-            let left = self.desk.poll("undertaker", Ask { limit: 1_000, ..STARTED }).await;
+            self.harness.pass(Span::from_secs(1)).await;
+            let left = self.harness.poll("undertaker", Ask { limit: 1_000, ..STARTED }).await;
             if left.is_empty() {
                 break;
             }
             for delivery in left {
-                assert!(seen.insert(delivery.id.id), "{} came twice", delivery.id);
+                ensure!(seen.insert(delivery.id.id), "{} came twice", delivery.id);
                 let id = delivery.id.clone();
-                self.desk.settle("undertaker", &id, plainly_done()).await;
+                self.harness.settle("undertaker", &id, plainly_done()).await;
             }
         }
-        assert_eq!(seen, open);
-        let (stats, counts) = (self.desk.stats().await, self.desk.counts().await);
-        assert_eq!(counts.done + counts.duplicates + counts.dead, stats.added);
-        assert_eq!(counts.accounted(), stats.added);
-        assert_eq!(self.desk.letters().await.len() as u64, counts.dead);
+        ensure_eq!(seen, open);
+        let (stats, counts) = (self.harness.stats().await, self.harness.counts().await);
+        ensure_eq!(counts.done + counts.duplicates + counts.dead, stats.added);
+        ensure_eq!(counts.accounted(), stats.added);
+        ensure_eq!(self.harness.letters().await.len() as u64, counts.dead);
     }
 }
