@@ -64,7 +64,9 @@ impl<T, E: Display> Must<T> for Result<T, E> {
     fn must(self, what: &str) -> T {
         match self {
             Ok(value) => value,
-            Err(error) => breach(format_args!("expected: {what}\n    came: error: {error}")),
+            Err(error) => {
+                breach(format_args!("expected: no error ({what})\n    came: error: {error}"))
+            }
         }
     }
 }
@@ -74,7 +76,7 @@ impl<T> Must<T> for Option<T> {
     fn must(self, what: &str) -> T {
         match self {
             Some(value) => value,
-            None => breach(format_args!("expected: {what}\n    came: nothing")),
+            None => breach(format_args!("expected: something ({what})\n    came: nothing")),
         }
     }
 }
@@ -84,7 +86,7 @@ impl<T> Must<T> for Option<T> {
 pub(crate) fn refused<T: Debug, E>(answer: Result<T, E>, what: &str) -> E {
     match answer {
         Err(error) => error,
-        Ok(value) => breach(format_args!("expected: an error: {what}\n    came: {value:?}")),
+        Ok(value) => breach(format_args!("expected: an error ({what})\n    came: {value:?}")),
     }
 }
 
