@@ -10,11 +10,15 @@
 //! A law ends by unwinding where it is broken: the suites need `panic = "unwind"`, which tests have.
 
 mod breach;
+mod forward;
 mod journal;
 pub mod log;
 mod random;
 mod report;
 mod runtime;
 pub mod streams;
+
+#[doc(hidden)]
+pub use silvertine_engine as engine;
 
 pub use report::{BrokenLaw, Checked};

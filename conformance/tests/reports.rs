@@ -1,14 +1,13 @@
 //! What a check says about a log that breaks a law.
 
-use std::{sync::atomic::AtomicUsize, time::Duration};
+use std::sync::atomic::AtomicUsize;
 
 use silvertine_conformance::{
     BrokenLaw,
     log::{LogFixture, check, check_histories, check_law},
 };
 use silvertine_engine::log::{
-    Acquired, Commit, Committed, EventLog, Head, IngressCursor, Lease, LogError, Message, OwnerId,
-    Page, Pos, Published, RangeQuery, Stats,
+    Commit, Committed, EventLog, Lease, LogError, Message, Published, Stats,
 };
 use silvertine_storage::memory::MemoryLog;
 
@@ -38,28 +37,10 @@ impl LogFixture for Broken {
 }
 
 impl EventLog for Broken {
-    async fn acquire(&self, owner: OwnerId, manifest: &[u8]) -> Result<Acquired, LogError> {
-        self.0.acquire(owner, manifest).await
-    }
     async fn commit(&self, lease: &Lease, commit: &Commit<'_>) -> Result<Committed, LogError> {
         let mut committed = self.0.commit(lease, commit).await?;
         committed.duplicate &= self.1 != Bug::NoDuplicate;
         Ok(committed)
-    }
-    async fn head(&self) -> Result<Option<Head>, LogError> {
-        self.0.head().await
-    }
-    async fn range(&self, query: RangeQuery) -> Result<Page, LogError> {
-        self.0.range(query).await
-    }
-    async fn manifest(&self) -> Result<Option<Vec<u8>>, LogError> {
-        self.0.manifest().await
-    }
-    async fn snapshots(&self) -> Result<Vec<Pos>, LogError> {
-        self.0.snapshots().await
-    }
-    async fn snapshot(&self, pos: Pos) -> Result<Option<Vec<u8>>, LogError> {
-        self.0.snapshot(pos).await
     }
     async fn publish(&self, messages: &[Message]) -> Result<Vec<Published>, LogError> {
         let mut published = self.0.publish(messages).await?;
@@ -68,25 +49,12 @@ impl EventLog for Broken {
         }
         Ok(published)
     }
-    async fn ingress(
-        &self,
-        lease: Option<&Lease>,
-        cursor: &IngressCursor,
-        limit: usize,
-        wait: Duration,
-    ) -> Result<Vec<Message>, LogError> {
-        self.0.ingress(lease, cursor, limit, wait).await
-    }
-    async fn trim(&self, lease: &Lease, at: Pos) -> Result<u64, LogError> {
-        self.0.trim(lease, at).await
-    }
     async fn stats(&self) -> Result<Stats, LogError> {
         assert!(self.1 != Bug::Panics, "no statistics today");
         self.0.stats().await
     }
-    async fn durability_note(&self) -> Result<String, LogError> {
-        self.0.durability_note().await
-    }
+
+    silvertine_conformance::forward_log!(0: acquire, head, range, manifest, snapshots, snapshot, ingress, trim, durability_note);
 }
 
 fn broken(bug: Bug) -> BrokenLaw {

@@ -2,15 +2,15 @@
 
 mod support;
 
-use std::{sync::Arc, sync::Mutex, time::Duration};
+use std::sync::{Arc, Mutex};
 
 use custom_log::FileLog;
 use silvertine_conformance::log::{LogFixture, check, check_law};
 use silvertine_engine::{
     digest::Digest,
     log::{
-        Acquired, Batch, Commit, CommitId, Committed, EventLog, Head, IngressCursor, Lease,
-        LogError, LogErrorKind, Message, OwnerId, Page, Pos, Published, RangeQuery, Stats,
+        Acquired, Batch, Commit, CommitId, Committed, EventLog, Head, Lease, LogError,
+        LogErrorKind, OwnerId, Page, RangeQuery,
     },
 };
 use support::TempPath;
@@ -141,43 +141,7 @@ impl EventLog for Broken {
         Ok(Page { entries, ..page })
     }
 
-    async fn manifest(&self) -> Result<Option<Vec<u8>>, LogError> {
-        self.log.manifest().await
-    }
-
-    async fn snapshots(&self) -> Result<Vec<Pos>, LogError> {
-        self.log.snapshots().await
-    }
-
-    async fn snapshot(&self, pos: Pos) -> Result<Option<Vec<u8>>, LogError> {
-        self.log.snapshot(pos).await
-    }
-
-    async fn publish(&self, messages: &[Message]) -> Result<Vec<Published>, LogError> {
-        self.log.publish(messages).await
-    }
-
-    async fn ingress(
-        &self,
-        lease: Option<&Lease>,
-        cursor: &IngressCursor,
-        limit: usize,
-        wait: Duration,
-    ) -> Result<Vec<Message>, LogError> {
-        self.log.ingress(lease, cursor, limit, wait).await
-    }
-
-    async fn trim(&self, lease: &Lease, at: Pos) -> Result<u64, LogError> {
-        self.log.trim(lease, at).await
-    }
-
-    async fn stats(&self) -> Result<Stats, LogError> {
-        self.log.stats().await
-    }
-
-    async fn durability_note(&self) -> Result<String, LogError> {
-        self.log.durability_note().await
-    }
+    silvertine_conformance::forward_log!(log: manifest, snapshots, snapshot, publish, ingress, trim, stats, durability_note);
 }
 
 /// Checks everything; the first law that is broken must be this one.
