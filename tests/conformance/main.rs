@@ -3,11 +3,10 @@
 //! Each backend runs every law under its own name, and so many random histories.
 
 mod fixtures;
-#[cfg(feature = "redis")]
-#[path = "../support/redis_server.rs"]
-mod redis_server;
 
 use silvertine_conformance::log_laws;
+#[cfg(feature = "redis")]
+use silvertine_testkit::redis_server;
 
 mod memory {
     super::log_laws!(crate::fixtures::MemoryFixture::new(), histories: 512);

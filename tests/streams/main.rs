@@ -6,11 +6,10 @@
 #[cfg(all(feature = "redb", feature = "sled"))]
 mod files;
 mod fixtures;
-#[cfg(feature = "redis")]
-#[path = "../support/redis_server.rs"]
-mod redis_server;
 
 use silvertine_conformance::streams_laws;
+#[cfg(feature = "redis")]
+use silvertine_testkit::redis_server;
 
 mod memory {
     super::streams_laws!(crate::fixtures::MemoryFixture::new, histories: 512);

@@ -7,8 +7,6 @@
 
 mod ingress;
 mod outages;
-#[path = "../../../tests/support/redis_server.rs"]
-mod redis_server;
 mod refusals;
 mod scripts;
 
@@ -22,12 +20,8 @@ use silvertine_engine::{
 };
 use silvertine_storage::redis::{RedisConfig, RedisLog};
 
-use silvertine_conformance::log::draft as fixtures;
-
-use crate::{
-    fixtures::{ALICE, Draft, name},
-    redis_server::RedisServer,
-};
+use silvertine_conformance::log::draft::{ALICE, Draft, name};
+use silvertine_testkit::redis_server::RedisServer;
 
 /// Far longer than any test takes on the slowest machine: what hangs fails instead.
 const PATIENCE: Duration = Duration::from_secs(300);

@@ -1,8 +1,6 @@
 //! Real `redis-server` processes on free ports, started, killed and restarted by the tests themselves.
 //! `SILVERTINE_REDIS_SERVER` names another binary than the one in `PATH`.
 
-#![allow(dead_code, reason = "each test binary uses a part of it")]
-
 use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},

@@ -4,8 +4,6 @@
 //! a request is and which reply answers it, so a fault meets a stated request and not whatever the
 //! network happened to deliver at once.
 
-#![allow(dead_code, reason = "each test binary uses a part of it")]
-
 use std::{
     collections::{BTreeMap, VecDeque},
     io::{Read, Write},
