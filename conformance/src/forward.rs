@@ -71,14 +71,14 @@ macro_rules! forward_log {
     (@snapshots $inner:tt) => {
         async fn snapshots(
             &self,
-        ) -> Result<Vec<$crate::engine::log::Pos>, $crate::engine::log::LogError> {
+        ) -> Result<Vec<$crate::engine::pos::Pos>, $crate::engine::log::LogError> {
             $crate::engine::log::EventLog::snapshots(&self.$inner).await
         }
     };
     (@snapshot $inner:tt) => {
         async fn snapshot(
             &self,
-            pos: $crate::engine::log::Pos,
+            pos: $crate::engine::pos::Pos,
         ) -> Result<Option<Vec<u8>>, $crate::engine::log::LogError> {
             $crate::engine::log::EventLog::snapshot(&self.$inner, pos).await
         }
@@ -107,7 +107,7 @@ macro_rules! forward_log {
         async fn trim(
             &self,
             lease: &$crate::engine::log::Lease,
-            at: $crate::engine::log::Pos,
+            at: $crate::engine::pos::Pos,
         ) -> Result<u64, $crate::engine::log::LogError> {
             $crate::engine::log::EventLog::trim(&self.$inner, lease, at).await
         }

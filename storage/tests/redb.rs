@@ -15,8 +15,9 @@ use silvertine_engine::{
     digest::Digest,
     log::{
         Applied, Batch, Commit, CommitId, EventLog, IngressCursor, Lease, LogError, LogErrorKind,
-        Message, OwnerId, Pos, RangeQuery, Snapshot,
+        Message, OwnerId, RangeQuery, Snapshot,
     },
+    pos::Pos,
 };
 use silvertine_storage::redb::{RedbLog, RedbOptions};
 use silvertine_testkit::{

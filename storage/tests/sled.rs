@@ -10,8 +10,9 @@ use silvertine_engine::{
     digest::Digest,
     log::{
         Acquired, Applied, Batch, Commit, CommitId, Committed, Epoch, EventLog, IngressCursor,
-        Lease, LogError, LogErrorKind, Message, OwnerId, Pos, Published, RangeQuery, Snapshot,
+        Lease, LogError, LogErrorKind, Message, OwnerId, Published, RangeQuery, Snapshot,
     },
+    pos::Pos,
 };
 use silvertine_storage::sled::{SledLog, SledOptions};
 use silvertine_testkit::{

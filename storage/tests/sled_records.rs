@@ -9,8 +9,9 @@ use silvertine_engine::{
     digest::Digest,
     log::{
         Applied, Batch, Commit, CommitId, EventLog, IngressCursor, Lease, LogError, LogErrorKind,
-        Message, OwnerId, Pos, RangeQuery, Snapshot,
+        Message, OwnerId, RangeQuery, Snapshot,
     },
+    pos::Pos,
 };
 use silvertine_storage::sled::{Durability, SledLog, SledOptions};
 use silvertine_testkit::{

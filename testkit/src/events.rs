@@ -5,7 +5,8 @@ use std::ops::RangeInclusive;
 use silvertine_engine::{
     codec::decode_entry,
     event::{Body, Event, EventId, Header, Origin, System},
-    log::{Batch, Pos},
+    log::Batch,
+    pos::Pos,
     source::Input,
     text::Name,
     time::Nanos,

@@ -1,7 +1,10 @@
 //! A log on Redis that lets the bed strike before commits and trims and see what becomes of them.
 
 use silvertine::{
-    engine::log::{Acquired, Commit, Committed, EventLog, Lease, LogError, OwnerId, Pos},
+    engine::{
+        log::{Acquired, Commit, Committed, EventLog, Lease, LogError, OwnerId},
+        pos::Pos,
+    },
     storage::redis::RedisLog,
 };
 

@@ -5,8 +5,9 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use silvertine::engine::log::{
-    Applied, Commit, Committed, EventLog, Head, Lease, LogError, LogErrorKind, Pos,
+use silvertine::engine::{
+    log::{Applied, Commit, Committed, EventLog, Head, Lease, LogError, LogErrorKind},
+    pos::Pos,
 };
 
 /// What becomes of a commit.

@@ -4,8 +4,9 @@ use silvertine_engine::{
     codec::Codec,
     digest::Digest,
     event::{Event, EventId, Header, Liquidity, Origin, Side, System, Topic},
-    log::{Batch, Commit, CommitId, Lease, Message, OwnerId, Pos, Snapshot},
+    log::{Batch, Commit, CommitId, Lease, Message, OwnerId, Snapshot},
     numbers::{Money, Price, Qty, Ratio},
+    pos::Pos,
     text::{Name, Symbol},
     time::Nanos,
 };

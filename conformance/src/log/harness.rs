@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use silvertine_engine::log::{
-    Acquired, Commit, Committed, EventLog, Head, IngressCursor, Lease, LogError, Message, OwnerId,
-    Page, Pos, Published, RangeQuery, Stats,
+use silvertine_engine::{
+    log::{
+        Acquired, Commit, Committed, EventLog, Head, IngressCursor, Lease, LogError, Message,
+        OwnerId, Page, Published, RangeQuery, Stats,
+    },
+    pos::Pos,
 };
 
 use super::LogFixture;

@@ -6,9 +6,10 @@ use silvertine_engine::{
     digest::Digest,
     event::{Topic, TopicSet},
     log::{
-        Applied, Batch, EventLog, IngressCursor, Lease, LogError, LogErrorKind, Page, Pos,
-        Published, RangeQuery,
+        Applied, Batch, EventLog, IngressCursor, Lease, LogError, LogErrorKind, Page, Published,
+        RangeQuery,
     },
+    pos::Pos,
 };
 
 use super::{

@@ -37,10 +37,7 @@ mod model;
 
 use std::{future::Future, pin::Pin};
 
-use silvertine_engine::{
-    digest::Digest,
-    log::{Batch, Pos},
-};
+use silvertine_engine::{digest::Digest, log::Batch, pos::Pos};
 
 pub use self::fixture::LogFixture;
 use self::harness::Harness;

@@ -2,10 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use silvertine_engine::{
-    event::Topic,
-    log::{IngressCursor, Pos},
-};
+use silvertine_engine::{event::Topic, log::IngressCursor, pos::Pos};
 
 /// What an operation came to, reduced to what every backend must agree on.
 #[derive(Clone, Debug, PartialEq, Eq)]

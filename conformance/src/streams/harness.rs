@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use silvertine_engine::{
-    log::{LogError, LogErrorKind, Pos},
+    log::{LogError, LogErrorKind},
+    pos::Pos,
     span::Span,
     time::Nanos,
 };

@@ -6,7 +6,7 @@
 use std::{collections::BTreeSet, fmt::Debug};
 
 use proptest::prelude::*;
-use silvertine_engine::{log::Pos, span::Span, time::Nanos};
+use silvertine_engine::{pos::Pos, span::Span, time::Nanos};
 use silvertine_streams::{Delivery, Message, MessageId, StreamSpec, Streams, Tries, Verdict};
 
 use super::{

@@ -1,6 +1,6 @@
 //! Dead letters, and what people do about them.
 
-use silvertine_engine::{log::Pos, span::Span};
+use silvertine_engine::{pos::Pos, span::Span};
 use silvertine_streams::{
     Amendment, DeadChange, DeadLetter, DeadState, GroupSpec, MessageId, Publication, Status,
     Streams, Why,

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use silvertine_engine::{log::Pos, span::Span, time::Nanos};
+use silvertine_engine::{pos::Pos, span::Span, time::Nanos};
 use silvertine_streams::{Settled, Tries, Why};
 
 use crate::breach::ensure;

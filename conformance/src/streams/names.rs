@@ -1,6 +1,9 @@
 //! Streams and their edges: declaring, publishing, relaying, reading, small records, what is refused.
 
-use silvertine_engine::log::{Applied, LogError, LogErrorKind, Pos};
+use silvertine_engine::{
+    log::{Applied, LogError, LogErrorKind},
+    pos::Pos,
+};
 use silvertine_streams::{
     Member, Message, Publication, Streams,
     message::{BYTES_MAX, FIELDS_MAX},

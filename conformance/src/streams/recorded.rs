@@ -1,9 +1,6 @@
 //! A store that notes in the journal what it is asked and what it answers.
 
-use silvertine_engine::{
-    log::{LogError, Pos},
-    time::Nanos,
-};
+use silvertine_engine::{log::LogError, pos::Pos, time::Nanos};
 use silvertine_streams::{
     Amendment, DeadLetter, Delivery, Member, Message, MessageId, Poll, Polled, Publication,
     Settled, Settlement, StreamName, StreamStats, Streams, Topology, Tries,

@@ -13,9 +13,12 @@ use std::{
     time::Duration,
 };
 
-use silvertine_engine::log::{
-    Acquired, Applied, Commit, Committed, Epoch, EventLog, Head, IngressCursor, Lease, LogError,
-    LogErrorKind, Message, OwnerId, Page, Pos, Published, RangeQuery, Stats,
+use silvertine_engine::{
+    log::{
+        Acquired, Applied, Commit, Committed, Epoch, EventLog, Head, IngressCursor, Lease,
+        LogError, LogErrorKind, Message, OwnerId, Page, Published, RangeQuery, Stats,
+    },
+    pos::Pos,
 };
 
 use self::{

@@ -11,8 +11,9 @@ use silvertine_engine::{
     digest::Digest,
     log::{
         Batch, Commit, CommitId, Epoch, Head, IngressCursor, Lease, LogErrorKind, Message, OwnerId,
-        Page, Pos, Published, RangeQuery,
+        Page, Published, RangeQuery,
     },
+    pos::Pos,
     text::Name,
 };
 

@@ -1,8 +1,9 @@
 //! Servers that refuse: what the error says, whether it took effect, and that nothing half-done remains.
 
 use silvertine_conformance::log::draft::{ALICE, message, name};
-use silvertine_engine::log::{
-    Advice, Applied, EventLog, IngressCursor, LogErrorKind, Pos, RangeQuery,
+use silvertine_engine::{
+    log::{Advice, Applied, EventLog, IngressCursor, LogErrorKind, RangeQuery},
+    pos::Pos,
 };
 use silvertine_testkit::redis_server::RedisServer;
 
