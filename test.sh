@@ -34,5 +34,7 @@ if ! "$python/bin/python" -c "import redis" 2>/dev/null; then
 fi
 
 cargo test --workspace --locked "$@"
+echo "test.sh: the example of a log of one's own, a crate outside the workspace"
+cargo test --locked --manifest-path examples/custom-log/Cargo.toml --target-dir target/examples
 echo "test.sh: the tests that need Python"
 cargo test --locked --test processes python -- --ignored

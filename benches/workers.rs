@@ -24,12 +24,8 @@ use silvertine::{
     },
     worker::{Context, Handled, Worker, handler_with, now},
 };
+use silvertine_testkit::redis_server::RedisServer;
 use tokio::runtime::Builder;
-
-#[path = "../tests/support/redis_server.rs"]
-mod redis_server;
-
-use redis_server::RedisServer;
 
 /// What another system reports for publish, group read and acknowledgement of one message after the other.
 const REFERENCE_PER_SECOND: f64 = 757.0;

@@ -6,39 +6,29 @@ use std::{
 };
 
 use silvertine_engine::{
-    bus::{
-        Context, FailurePolicy, Handler, HandlerError, OnFailure, Priority, decode_state,
-        encode_state,
-    },
+    bus::{FailurePolicy, HandlerError, OnFailure, Priority},
     circuit::CircuitConfig,
-    codec::decode_entry,
     engine::{Engine, EngineConfig, EngineError, Stepped},
     event::{
         Body, Event, EventId, Fill, Liquidity, OperatorAction, Order, OrderKind, OrderStatus,
-        Origin, Side, Signal, System, Topic, TopicSet, Trade,
+        Origin, Side, Signal, System, Topic, Trade,
     },
     log::{Batch, Head, Page},
     numbers::{Money, Price, Qty, Ratio},
     recovery::{Replay, ReplayError},
-    source::Input,
-    text::{Name, Symbol},
+    text::Symbol,
     time::Nanos,
+};
+use silvertine_testkit::{
+    events::{entries, input, name},
+    probe::{Reaction, probe},
 };
 
 const HALT_ON_SIGNALS: FailurePolicy =
     FailurePolicy { signal: OnFailure::Halt, ..FailurePolicy::DEAD_LETTER };
 
-fn name(text: &str) -> Name {
-    Name::new(text).expect("valid name")
-}
-
 fn symbol() -> Symbol {
     Symbol::new("X").expect("valid")
-}
-
-fn input(source_seq: u64, body: Body) -> Input {
-    let at = Nanos(source_seq * 10);
-    Input { source: name("feed"), source_seq, id: None, event_time: at, recv_time: at, body }
 }
 
 fn body_of(topic: Topic) -> Body {
@@ -59,10 +49,6 @@ fn body_of(topic: Topic) -> Body {
     }
 }
 
-fn entries(batch: &Batch) -> Vec<Event> {
-    batch.iter().map(|entry| decode_entry(entry.bytes).expect("decodes")).collect()
-}
-
 /// What an entry is, in a word.
 fn word(event: &Event) -> String {
     match &event.body {
@@ -76,39 +62,6 @@ fn word(event: &Event) -> String {
 
 fn words(batch: &Batch) -> Vec<String> {
     entries(batch).iter().map(word).collect()
-}
-
-type Reaction = Box<dyn FnMut(&Event, &mut Context<'_>) -> Result<(), HandlerError> + Send>;
-
-/// A handler made of a closure. Its state changes before it can fail.
-struct Probe {
-    topics: TopicSet,
-    called: u64,
-    react: Reaction,
-}
-
-impl Handler for Probe {
-    fn topics(&self) -> TopicSet {
-        self.topics
-    }
-    fn handle(&mut self, event: &Event, ctx: &mut Context<'_>) -> Result<(), HandlerError> {
-        self.called += 1;
-        (self.react)(event, ctx)
-    }
-    fn save(&self) -> Result<Vec<u8>, HandlerError> {
-        encode_state(&self.called)
-    }
-    fn load(&mut self, state: &[u8]) -> Result<(), HandlerError> {
-        self.called = decode_state(state)?;
-        Ok(())
-    }
-}
-
-fn probe(
-    topics: &[Topic],
-    react: impl FnMut(&Event, &mut Context<'_>) -> Result<(), HandlerError> + Send + 'static,
-) -> Probe {
-    Probe { topics: TopicSet::of(topics), called: 0, react: Box::new(react) }
 }
 
 fn config(on_failure: FailurePolicy) -> EngineConfig {

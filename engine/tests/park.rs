@@ -8,29 +8,24 @@ use std::{
 
 use proptest::prelude::*;
 use silvertine_engine::{
-    bus::{
-        Context, FailurePolicy, Handler, HandlerError, OnFailure, Priority, decode_state,
-        encode_state,
-    },
+    bus::{FailurePolicy, HandlerError, OnFailure, Priority},
     circuit::CircuitConfig,
-    codec::decode_entry,
     engine::{Engine, EngineConfig},
-    event::{Body, Event, OperatorAction, Origin, Side, Signal, System, Topic, TopicSet, Trade},
+    event::{Body, Event, OperatorAction, Origin, Side, Signal, System, Topic, Trade},
     log::{Batch, Head, Page},
     numbers::{Price, Qty, Ratio},
     park::{ParkedKey, Release},
     recovery::{Replay, ReplayError},
-    source::Input,
-    text::{Name, Symbol},
+    text::Symbol,
     time::Nanos,
+};
+use silvertine_testkit::{
+    events::{entries, input, name},
+    probe::probe,
 };
 
 const PARK_TRADES: FailurePolicy =
     FailurePolicy { market_data: OnFailure::ParkKey, ..FailurePolicy::DEAD_LETTER };
-
-fn name(text: &str) -> Name {
-    Name::new(text).expect("valid name")
-}
 
 fn symbol(text: &str) -> Symbol {
     Symbol::new(text).expect("valid symbol")
@@ -48,18 +43,9 @@ fn release_past(text: &str) -> Release {
     Release { key: key(text), past: true }
 }
 
-fn input(source_seq: u64, body: Body) -> Input {
-    let at = Nanos(source_seq * 10);
-    Input { source: name("feed"), source_seq, id: None, event_time: at, recv_time: at, body }
-}
-
 fn trade(of: &str, trade_id: u64) -> Body {
     let (price, qty) = (Price::from_units(1), Qty::from_units(1));
     Trade { symbol: symbol(of), trade_id, price, qty, aggressor: Side::Buy }.into()
-}
-
-fn entries(batch: &Batch) -> Vec<Event> {
-    batch.iter().map(|entry| decode_entry(entry.bytes).expect("decodes")).collect()
 }
 
 /// What an entry is, in a word.
@@ -77,39 +63,6 @@ fn word(event: &Event) -> String {
 
 fn words(batch: &Batch) -> String {
     entries(batch).iter().map(word).collect::<Vec<_>>().join(" ")
-}
-
-type Reaction = Box<dyn FnMut(&Event, &mut Context<'_>) -> Result<(), HandlerError> + Send>;
-
-/// A handler made of a closure. Its state changes before it can fail.
-struct Probe {
-    topics: TopicSet,
-    called: u64,
-    react: Reaction,
-}
-
-impl Handler for Probe {
-    fn topics(&self) -> TopicSet {
-        self.topics
-    }
-    fn handle(&mut self, event: &Event, ctx: &mut Context<'_>) -> Result<(), HandlerError> {
-        self.called += 1;
-        (self.react)(event, ctx)
-    }
-    fn save(&self) -> Result<Vec<u8>, HandlerError> {
-        encode_state(&self.called)
-    }
-    fn load(&mut self, state: &[u8]) -> Result<(), HandlerError> {
-        self.called = decode_state(state)?;
-        Ok(())
-    }
-}
-
-fn probe(
-    topics: &[Topic],
-    react: impl FnMut(&Event, &mut Context<'_>) -> Result<(), HandlerError> + Send + 'static,
-) -> Probe {
-    Probe { topics: TopicSet::of(topics), called: 0, react: Box::new(react) }
 }
 
 fn config(on_failure: FailurePolicy) -> EngineConfig {
@@ -143,12 +96,7 @@ fn faults(of: impl IntoIterator<Item = u64>) -> Faults {
 /// `bad` signals each trade, with the number of its calls, and sets a timer; `good` watches trades.
 fn engine_with(config: EngineConfig, faults: &Faults, calls: &Calls) -> Engine {
     let (faults, noted) = (Arc::clone(faults), calls.clone());
-    let mut bad = Probe {
-        topics: TopicSet::of(&[Topic::MarketData]),
-        called: 0,
-        react: Box::new(|_, _| Ok(())),
-    };
-    bad.react = Box::new(move |event, ctx| {
+    let bad = probe(&[Topic::MarketData], move |event, ctx| {
         let strategy = ctx.handler();
         if let Body::MarketData(data) = &event.body {
             noted.note(format!("bad:{}", word(event)));

@@ -3,21 +3,20 @@
 use std::{sync::Arc, sync::Mutex, time::Duration};
 
 use silvertine_engine::{
-    bus::{Context, Handler, HandlerError, Priority, decode_state, encode_state},
+    bus::{HandlerError, Priority},
     circuit::CircuitConfig,
-    codec::decode_entry,
     engine::{Engine, EngineConfig, EngineError, Stepped},
-    event::{Body, Event, Origin, Side, Signal, System, Topic, TopicSet, Trade},
+    event::{Body, Event, Origin, Side, Signal, System, Topic, Trade},
     log::Batch,
     numbers::{Price, Qty, Ratio},
     source::Input,
-    text::{Name, Symbol},
+    text::Symbol,
     time::Nanos,
 };
-
-fn name(text: &str) -> Name {
-    Name::new(text).expect("valid name")
-}
+use silvertine_testkit::{
+    events::{entries, name},
+    probe::probe,
+};
 
 fn trade(source_seq: u64, at: u64) -> Input {
     let body = Trade {
@@ -40,43 +39,6 @@ fn trade(source_seq: u64, at: u64) -> Input {
 fn signal() -> Body {
     let symbol = Symbol::new("X").expect("valid");
     Signal { symbol, strategy: name("s"), strength: Ratio::ONE }.into()
-}
-
-fn entries(batch: &Batch) -> Vec<Event> {
-    batch.iter().map(|entry| decode_entry(entry.bytes).expect("decodes")).collect()
-}
-
-type Reaction = Box<dyn FnMut(&Event, &mut Context<'_>) -> Result<(), HandlerError> + Send>;
-
-/// A handler made of a closure, counting its events as state.
-struct Probe {
-    topics: TopicSet,
-    handled: u64,
-    react: Reaction,
-}
-
-impl Handler for Probe {
-    fn topics(&self) -> TopicSet {
-        self.topics
-    }
-    fn handle(&mut self, event: &Event, ctx: &mut Context<'_>) -> Result<(), HandlerError> {
-        self.handled += 1;
-        (self.react)(event, ctx)
-    }
-    fn save(&self) -> Result<Vec<u8>, HandlerError> {
-        encode_state(&self.handled)
-    }
-    fn load(&mut self, state: &[u8]) -> Result<(), HandlerError> {
-        self.handled = decode_state(state)?;
-        Ok(())
-    }
-}
-
-fn probe(
-    topics: &[Topic],
-    react: impl FnMut(&Event, &mut Context<'_>) -> Result<(), HandlerError> + Send + 'static,
-) -> Probe {
-    Probe { topics: TopicSet::of(topics), handled: 0, react: Box::new(react) }
 }
 
 fn config() -> EngineConfig {

@@ -21,11 +21,7 @@ use silvertine_streams::{
     ConsumerName, GroupName, GroupSpec, Member, Message, Poll, Publication, Settlement, StreamName,
     StreamSpec, Streams, Topology, Verdict,
 };
-
-#[path = "../../tests/support/redis_server.rs"]
-mod redis_server;
-
-use redis_server::RedisServer;
+use silvertine_testkit::redis_server::RedisServer;
 
 const MESSAGES: usize = 100_000;
 const PAYLOAD: usize = 200;

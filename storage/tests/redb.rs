@@ -5,10 +5,7 @@
 
 use std::{
     fs,
-    future::Future,
     path::{Path, PathBuf},
-    pin::pin,
-    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -16,16 +13,17 @@ use redb::{Database, TableDefinition};
 use silvertine_engine::{
     codec::Codec,
     digest::Digest,
-    event::{Event, EventId, Header, Origin, System},
     log::{
         Applied, Batch, Commit, CommitId, EventLog, IngressCursor, Lease, LogError, LogErrorKind,
         Message, OwnerId, RangeQuery, Snapshot,
     },
     pos::Pos,
-    text::Name,
-    time::Nanos,
 };
 use silvertine_storage::redb::{RedbLog, RedbOptions};
+use silvertine_testkit::{
+    events::{batch, name, pos},
+    ready::now,
+};
 use tempfile::TempDir;
 
 const PER_COMMIT: u64 = 10;
@@ -34,43 +32,8 @@ type Table = TableDefinition<'static, &'static [u8], &'static [u8]>;
 const LOG: Table = TableDefinition::new("silvertine log");
 const INGRESS: Table = TableDefinition::new("silvertine ingress");
 
-/// The result of a future that is ready at once, as those of an embedded log are.
-fn now<T>(future: impl Future<Output = T>) -> T {
-    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(result) => result,
-        Poll::Pending => panic!("an embedded log never waits"),
-    }
-}
-
-fn name(text: &str) -> Name {
-    Name::new(text).expect("a short name")
-}
-
-fn pos(seq: u64) -> Pos {
-    Pos { ms: 0, seq }
-}
-
-fn batch(first: u64, last: u64) -> Batch {
-    let mut batch = Batch::default();
-    for seq in first..=last {
-        let id = EventId(seq.into());
-        let header = Header {
-            id,
-            event_time: Nanos(0),
-            recv_time: Nanos(0),
-            source: name("fixture"),
-            source_seq: seq,
-            correlation: id,
-            causation: None,
-        };
-        let body = System::CircuitClosed { handler: name("h") }.into();
-        batch.push(&Event { pos: pos(seq), time: Nanos(0), origin: Origin::Input, header, body });
-    }
-    batch
-}
-
 fn commit(log: &RedbLog, lease: &Lease, expected: u64) -> Result<Pos, LogError> {
-    let entries = batch(expected + 1, expected + PER_COMMIT);
+    let entries = batch(expected + 1..=expected + PER_COMMIT);
     let digest = Digest::from_bytes(u128::from(expected).to_le_bytes());
     let commit = Commit {
         id: CommitId::derive(lease, pos(expected), digest),
@@ -165,7 +128,7 @@ fn a_flipped_byte_in_a_frame_is_named_by_position_and_other_frames_are_readable(
             let log = open(&path).expect("redb finds nothing wrong: its pages are as written");
             assert_eq!(corrupt_at(read(&log, first)), pos(first).to_string(), "byte {at}");
             // A reader begins with the frame that its position stands in.
-            assert!(read(&log, first + 10) == Ok(batch(first + 11, 30)), "byte {at}");
+            assert!(read(&log, first + 10) == Ok(batch(first + 11..=30)), "byte {at}");
         }
     }
 }
@@ -215,7 +178,7 @@ fn a_flipped_byte_in_any_other_record_is_named() {
 fn a_damaged_page_is_found_when_the_log_is_opened_and_named_by_its_record() {
     let Written { _folder, path, .. } = written();
     let mut image = fs::read(&path).expect("reads");
-    let frame = batch(11, 11);
+    let frame = batch(11..=11);
     let entry = frame.get(0).bytes;
     let at = image.windows(entry.len()).position(|bytes| bytes == entry).expect("is in there");
     image[at + 20] ^= 1;
@@ -224,7 +187,7 @@ fn a_damaged_page_is_found_when_the_log_is_opened_and_named_by_its_record() {
     let unchecked = RedbOptions { check_pages: false, ..RedbOptions::default() };
     let log = RedbLog::open(&path, &unchecked).expect("nobody has looked");
     assert_eq!(corrupt_at(read(&log, 0)), "0-11");
-    assert!(read(&log, 21) == Ok(batch(22, 30)), "the frame behind it");
+    assert!(read(&log, 21) == Ok(batch(22..=30)), "the frame behind it");
 }
 
 #[test]
@@ -262,7 +225,7 @@ fn an_open_file_is_locked_and_free_again_afterwards() {
     drop(log);
     assert!(open(&path).is_err(), "a clone holds it open");
     drop(clone);
-    assert_eq!(read(&open(&path).expect("is free again"), 0), Ok(batch(1, 30)));
+    assert_eq!(read(&open(&path).expect("is free again"), 0), Ok(batch(1..=30)));
 }
 
 #[test]

@@ -3,67 +3,26 @@
 
 #![cfg(feature = "sled")]
 
-use std::{
-    future::Future,
-    path::Path,
-    pin::pin,
-    task::{Context, Poll, Waker},
-    time::Duration,
-};
+use std::{path::Path, time::Duration};
 
 use silvertine_engine::{
     codec::Codec,
     digest::Digest,
-    event::{Event, EventId, Header, Origin, System},
     log::{
         Acquired, Applied, Batch, Commit, CommitId, Committed, Epoch, EventLog, IngressCursor,
         Lease, LogError, LogErrorKind, Message, OwnerId, Published, RangeQuery, Snapshot,
     },
     pos::Pos,
-    text::Name,
-    time::Nanos,
 };
 use silvertine_storage::sled::{SledLog, SledOptions};
+use silvertine_testkit::{
+    events::{batch, name, pos},
+    ready::now,
+};
 use tempfile::TempDir;
 
 const PER_COMMIT: u64 = 10;
 const COMMITS: u64 = 3;
-
-/// The result of a future that is ready at once, as those of an embedded log are.
-fn now<T>(future: impl Future<Output = T>) -> T {
-    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(result) => result,
-        Poll::Pending => panic!("an embedded log never waits"),
-    }
-}
-
-fn name(text: &str) -> Name {
-    Name::new(text).expect("a short name")
-}
-
-fn pos(seq: u64) -> Pos {
-    Pos { ms: 0, seq }
-}
-
-/// Entries `first` to `last`.
-fn batch(first: u64, last: u64) -> Batch {
-    let mut batch = Batch::default();
-    for seq in first..=last {
-        let id = EventId(seq.into());
-        let header = Header {
-            id,
-            event_time: Nanos(0),
-            recv_time: Nanos(0),
-            source: name("fixture"),
-            source_seq: seq,
-            correlation: id,
-            causation: None,
-        };
-        let body = System::CircuitClosed { handler: name("h") }.into();
-        batch.push(&Event { pos: pos(seq), time: Nanos(0), origin: Origin::Input, header, body });
-    }
-    batch
-}
 
 fn open(folder: &TempDir) -> SledLog {
     SledLog::open(folder.path(), &SledOptions::default()).expect("opens")
@@ -87,7 +46,7 @@ fn commit(log: &SledLog, lease: &Lease, expected: u64) -> Result<Committed, LogE
         &Commit {
             id: CommitId::derive(lease, pos(expected), digest(last)),
             expected: pos(expected),
-            entries: &batch(expected + 1, last),
+            entries: &batch(expected + 1..=last),
             digest: digest(last),
             checkpoint: format!("checkpoint {last}").as_bytes(),
             snapshot: Some(Snapshot { bytes: b"state", keep_from: Pos::ZERO }),
@@ -143,8 +102,8 @@ fn everything_acknowledged_is_there_after_opening_again() {
     let head = now(log.head()).expect("reads").expect("exists");
     assert_eq!((head.pos, head.digest, head.trimmed), (pos(30), digest(30), Pos::ZERO));
     assert_eq!(head.commit, CommitId::derive(&lease, pos(20), digest(30)));
-    assert_eq!(read(&log, 0), Ok(batch(1, 30)));
-    assert_eq!(read(&log, 14), Ok(batch(15, 30)));
+    assert_eq!(read(&log, 0), Ok(batch(1..=30)));
+    assert_eq!(read(&log, 14), Ok(batch(15..=30)));
     assert_eq!(now(log.manifest()), Ok(Some(b"manifest".to_vec())));
     assert_eq!(now(log.snapshots()), Ok(vec![pos(10), pos(20), pos(30)]));
     assert_eq!(now(log.snapshot(pos(20))), Ok(Some(b"state".to_vec())));
@@ -163,7 +122,7 @@ fn a_commit_sent_again_after_opening_again_is_a_duplicate_and_changes_nothing() 
     let (folder, lease) = written();
     let log = open(&folder);
     assert_eq!(commit(&log, &lease, 20), Ok(Committed { head: pos(30), duplicate: true }));
-    assert_eq!(read(&log, 0), Ok(batch(1, 30)));
+    assert_eq!(read(&log, 0), Ok(batch(1..=30)));
     let older = commit(&log, &lease, 10).expect_err("only the newest is recognised").kind;
     assert_eq!(older, LogErrorKind::Conflict { expected: pos(10), head: pos(30) });
     assert_eq!(commit(&log, &lease, 30), Ok(Committed { head: pos(40), duplicate: false }));
@@ -182,7 +141,7 @@ fn an_owner_is_fenced_by_the_next_one_also_after_opening_again() {
     let other_handle = log.clone();
     assert_eq!(commit(&other_handle, &earlier, 30).expect_err("is fenced").kind, fenced);
     assert_eq!(now(log.trim(&earlier, pos(10))).expect_err("is fenced").kind, fenced);
-    assert_eq!(read(&log, 0), Ok(batch(1, 30)), "nothing of it became visible");
+    assert_eq!(read(&log, 0), Ok(batch(1..=30)), "nothing of it became visible");
     commit(&log, &later, 30).expect("the later owner commits");
 }
 
@@ -203,7 +162,7 @@ fn trimming_removes_whole_frames_for_good_and_says_so_to_those_who_read_below() 
         let trimmed = read(&log, below).expect_err("is gone").kind;
         assert_eq!(trimmed, LogErrorKind::Trimmed { through: pos(20) });
     }
-    assert_eq!(read(&log, 20), Ok(batch(21, 30)));
+    assert_eq!(read(&log, 20), Ok(batch(21..=30)));
     assert_eq!(now(log.snapshots()), Ok(vec![pos(20), pos(30)]));
     assert_eq!(now(log.stats()).expect("reads").entries, 10);
     commit(&log, &lease, 30).expect("goes on");

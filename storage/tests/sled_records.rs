@@ -2,65 +2,26 @@
 
 #![cfg(feature = "sled")]
 
-use std::{
-    fs::File,
-    future::Future,
-    path::Path,
-    pin::pin,
-    process::Command,
-    task::{Context, Poll, Waker},
-    time::Duration,
-};
+use std::{fs::File, path::Path, process::Command, time::Duration};
 
 use silvertine_engine::{
     codec::Codec,
     digest::Digest,
-    event::{Event, EventId, Header, Origin, System},
     log::{
         Applied, Batch, Commit, CommitId, EventLog, IngressCursor, Lease, LogError, LogErrorKind,
         Message, OwnerId, RangeQuery, Snapshot,
     },
     pos::Pos,
-    text::Name,
-    time::Nanos,
 };
 use silvertine_storage::sled::{Durability, SledLog, SledOptions};
+use silvertine_testkit::{
+    events::{batch, name},
+    ready::now,
+};
 use tempfile::TempDir;
 
 /// Entries of each of the commits in [`written`].
 const PER_COMMIT: u64 = 10;
-
-/// The result of a future that is ready at once, as those of an embedded log are.
-fn now<T>(future: impl Future<Output = T>) -> T {
-    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(result) => result,
-        Poll::Pending => panic!("an embedded log never waits"),
-    }
-}
-
-fn name(text: &str) -> Name {
-    Name::new(text).expect("a short name")
-}
-
-fn batch(first: u64, count: u64) -> Batch {
-    let mut batch = Batch::default();
-    for seq in first..first + count {
-        let id = EventId(seq.into());
-        let header = Header {
-            id,
-            event_time: Nanos(0),
-            recv_time: Nanos(0),
-            source: name("fixture"),
-            source_seq: seq,
-            correlation: id,
-            causation: None,
-        };
-        let body = System::CircuitClosed { handler: name("h") }.into();
-        let pos = Pos { ms: 0, seq };
-        batch.push(&Event { pos, time: Nanos(0), origin: Origin::Input, header, body });
-    }
-    batch
-}
 
 fn commit(log: &SledLog, lease: &Lease, entries: &Batch, state: &[u8]) -> Result<Pos, LogError> {
     let expected = Pos { ms: 0, seq: entries.first_pos().expect("not empty").seq - 1 };
@@ -95,7 +56,8 @@ fn written() -> TempDir {
     let log = open(folder.path()).expect("opens");
     let lease = acquire(&log);
     for number in 0..3 {
-        commit(&log, &lease, &batch(number * PER_COMMIT + 1, PER_COMMIT), b"state").expect("ok");
+        commit(&log, &lease, &batch(number * PER_COMMIT + 1..=(number + 1) * PER_COMMIT), b"state")
+            .expect("ok");
     }
     now(log.publish(&[message(1)])).expect("publishes");
     drop(log);
@@ -272,7 +234,7 @@ fn a_log_whose_creation_was_cut_short_anywhere_in_its_parameters_is_created() {
         refused_by_sled += u32::from(!sled_opens(&cut_short("sled")));
         let path = cut_short("log");
         let log = open(&path).unwrap_or_else(|why| panic!("{length} bytes: {why}"));
-        commit(&log, &acquire(&log), &batch(1, PER_COMMIT), b"state").expect("commits");
+        commit(&log, &acquire(&log), &batch(1..=PER_COMMIT), b"state").expect("commits");
     }
     assert!(refused_by_sled > 0, "sled has learnt it, and nothing of this is needed any more");
 }
@@ -361,7 +323,7 @@ fn every_durability_keeps_everything_over_a_clean_restart() {
     for durability in [Durability::Buffered, Durability::Flush, Durability::Fsync] {
         let folder = TempDir::new().expect("a temporary folder");
         let options = SledOptions { durability, ..SledOptions::default() };
-        let entries = batch(1, 2_000);
+        let entries = batch(1..=2_000);
         let large = vec![5; 400_000];
         let log = SledLog::open(folder.path(), &options).expect("opens");
         let head = commit(&log, &acquire(&log), &entries, &large).expect("commits");
@@ -400,7 +362,7 @@ fn a_full_disk_refuses_writes_and_keeps_what_was_acknowledged() {
     let head = now(log.head()).expect("reads").expect("exists").pos.seq;
     assert!(head >= acknowledged, "{head} of {acknowledged} acknowledged");
     let lease = acquire(&log);
-    commit(&log, &lease, &batch(head + 1, PER_COMMIT), b"state").expect("goes on");
+    commit(&log, &lease, &batch(head + 1..=head + PER_COMMIT), b"state").expect("goes on");
 }
 
 /// Commits until the disk is full, which must be said as it is.
@@ -409,7 +371,7 @@ fn fill(folder: &Path) {
     let lease = acquire(&log);
     let mut next = 1;
     let refused = loop {
-        match commit(&log, &lease, &batch(next, 500), b"state") {
+        match commit(&log, &lease, &batch(next..=next + 499), b"state") {
             Ok(head) => next = head.seq + 1,
             Err(error) => break error,
         }

@@ -6,8 +6,6 @@
 mod cli;
 #[path = "../support/halting.rs"]
 mod halting;
-#[path = "../support/redis_server.rs"]
-mod redis_server;
 
 mod halts;
 mod hostile_input;
@@ -17,6 +15,7 @@ mod parks;
 mod plane;
 
 use cli::Finished;
+use silvertine_testkit::redis_server;
 
 /// One clear line on stderr, nothing on stdout, this exit code, no panic.
 #[track_caller]

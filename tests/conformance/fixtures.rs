@@ -1,134 +1,202 @@
-//! Small events, batches and commits.
+//! How each backend gets a fresh log, and what a restarted process sees of it.
 
-use silvertine::engine::{
-    codec::Codec,
-    digest::Digest,
-    event::{Event, EventId, Header, Liquidity, Origin, Side, System, Topic},
-    log::{Batch, Commit, CommitId, Lease, Message, OwnerId, Snapshot},
-    numbers::{Money, Price, Qty, Ratio},
-    pos::Pos,
-    text::{Name, Symbol},
-    time::Nanos,
-};
+use silvertine::storage::memory::MemoryLog;
+use silvertine_conformance::log::LogFixture;
 
-pub const ALICE: OwnerId = OwnerId(0xa11ce);
-pub const BOB: OwnerId = OwnerId(0xb0b);
-pub const CAROL: OwnerId = OwnerId(0xca201);
+/// In memory: a restart is only another handle.
+pub struct MemoryFixture(MemoryLog);
 
-pub fn name(text: &str) -> Name {
-    Name::new(text).expect("a short name")
+impl MemoryFixture {
+    pub fn new() -> Self {
+        Self(MemoryLog::new())
+    }
 }
 
-/// An entry of any topic; its content depends on its number, so that no two are alike.
-pub fn entry(pos: Pos, topic: Topic) -> Event {
-    let (symbol, strategy) = (Symbol::new("X").expect("valid"), name("s"));
-    let id = EventId(pos.seq.into());
-    let (price, qty) = (Price::from_units(pos.seq as i64), Qty::from_units(1));
-    let body = match topic {
-        Topic::MarketData => silvertine::engine::event::Trade {
-            symbol,
-            trade_id: pos.seq,
-            price,
-            qty,
-            aggressor: Side::Buy,
+impl LogFixture for MemoryFixture {
+    type Log = MemoryLog;
+
+    fn log(&self) -> MemoryLog {
+        self.0.clone()
+    }
+
+    fn restart(&mut self) {}
+}
+
+#[cfg(feature = "redb")]
+pub use with_redb::RedbFixture;
+
+#[cfg(feature = "redb")]
+mod with_redb {
+    use silvertine::storage::redb::{RedbLog, RedbOptions};
+    use tempfile::TempDir;
+
+    use silvertine_conformance::log::LogFixture;
+
+    /// In a file: a restart closes the store and opens it again.
+    pub struct RedbFixture {
+        folder: TempDir,
+        log: Option<RedbLog>,
+    }
+
+    impl RedbFixture {
+        pub fn new() -> Self {
+            let folder = TempDir::new().expect("a temporary folder");
+            let mut fixture = Self { folder, log: None };
+            fixture.restart();
+            fixture
         }
-        .into(),
-        Topic::Signal => {
-            silvertine::engine::event::Signal { symbol, strategy, strength: Ratio::ONE }.into()
+    }
+
+    impl LogFixture for RedbFixture {
+        type Log = RedbLog;
+
+        fn log(&self) -> RedbLog {
+            self.log.clone().expect("open")
         }
-        Topic::Order => silvertine::engine::event::Order {
-            order_id: id,
-            symbol,
-            strategy,
-            side: Side::Sell,
-            qty,
-            kind: silvertine::engine::event::OrderKind::Limit { price },
-            status: silvertine::engine::event::OrderStatus::Submitted,
+
+        fn restart(&mut self) {
+            self.log = None;
+            let path = self.folder.path().join("log.redb");
+            self.log = Some(RedbLog::open(&path, &RedbOptions::default()).expect("opens"));
         }
-        .into(),
-        Topic::Fill => silvertine::engine::event::Fill {
-            order_id: id,
-            symbol,
-            strategy,
-            side: Side::Buy,
-            qty,
-            price,
-            commission: Money::from_units(1),
-            liquidity: Liquidity::Maker,
+    }
+}
+
+#[cfg(feature = "sled")]
+pub use with_sled::SledFixture;
+
+#[cfg(feature = "sled")]
+mod with_sled {
+    use silvertine::storage::sled::{SledLog, SledOptions};
+    use tempfile::TempDir;
+
+    use silvertine_conformance::log::LogFixture;
+
+    /// In a folder: a restart closes the store and opens it again.
+    pub struct SledFixture {
+        folder: TempDir,
+        log: Option<SledLog>,
+    }
+
+    impl SledFixture {
+        pub fn new() -> Self {
+            let folder = TempDir::new().expect("a temporary folder");
+            let mut fixture = Self { folder, log: None };
+            fixture.restart();
+            fixture
         }
-        .into(),
-        Topic::System => System::CircuitClosed { handler: strategy }.into(),
+    }
+
+    impl LogFixture for SledFixture {
+        type Log = SledLog;
+
+        fn log(&self) -> SledLog {
+            self.log.clone().expect("open")
+        }
+
+        fn restart(&mut self) {
+            self.log = None;
+            let path = self.folder.path().join("log");
+            self.log = Some(SledLog::open(&path, &SledOptions::default()).expect("opens"));
+        }
+    }
+}
+
+#[cfg(feature = "redis")]
+pub use with_redis::{KilledRedisFixture, RedisFixture};
+
+#[cfg(feature = "redis")]
+mod with_redis {
+    use std::sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
     };
-    let time = Nanos::from_ms(pos.ms).expect("in range");
-    let header = Header {
-        id,
-        event_time: time,
-        recv_time: time,
-        source: name("fixture"),
-        source_seq: pos.seq,
-        correlation: id,
-        causation: None,
+
+    use silvertine::{
+        engine::text::Name,
+        storage::redis::{RedisConfig, RedisLog},
     };
-    Event { pos, time, origin: Origin::Input, header, body }
-}
 
-/// What a commit writes, owned.
-#[derive(Clone, Debug)]
-pub struct Draft {
-    pub expected: Pos,
-    pub entries: Batch,
-    pub digest: Digest,
-    pub checkpoint: Vec<u8>,
-    pub snapshot: Option<(Vec<u8>, Pos)>,
-    pub ingress_done: Option<silvertine::engine::log::IngressCursor>,
-}
+    use crate::redis_server::RedisServer;
+    use silvertine_conformance::log::LogFixture;
 
-impl Draft {
-    /// A batch of entries of these topics on top of a head.
-    pub fn on(head: Pos, digest: Digest, topics: &[Topic]) -> Self {
-        let mut entries = Batch::default();
-        let mut chained = digest;
-        for (n, &topic) in topics.iter().enumerate() {
-            let seq = head.seq + 1 + n as u64;
-            let pos = Pos { ms: head.ms.max(1_000) + n as u64 / 2, seq };
-            chained = chained.chain(entries.push(&entry(pos, topic)));
-        }
-        Self {
-            expected: head,
-            entries,
-            digest: chained,
-            checkpoint: format!("after {}", head.seq).into_bytes(),
-            snapshot: None,
-            ingress_done: None,
+    /// On a server that all fixtures share while any of them is there; each has a partition of its own.
+    pub struct RedisFixture {
+        server: Arc<RedisServer>,
+        partition: Name,
+        log: RedisLog,
+    }
+
+    static SHARED: Mutex<Weak<RedisServer>> = Mutex::new(Weak::new());
+    static PARTITIONS: AtomicU64 = AtomicU64::new(0);
+
+    impl RedisFixture {
+        pub fn new() -> Self {
+            let server = {
+                let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+                shared.upgrade().unwrap_or_else(|| {
+                    let server = Arc::new(RedisServer::start());
+                    *shared = Arc::downgrade(&server);
+                    server
+                })
+            };
+            let number = PARTITIONS.fetch_add(1, Ordering::Relaxed);
+            let partition = Name::new(&format!("p{number}")).expect("a short name");
+            let log = open(&server, partition);
+            Self { server, partition, log }
         }
     }
 
-    pub fn with_snapshot(mut self, bytes: &[u8], keep_from: Pos) -> Self {
-        self.snapshot = Some((bytes.to_vec(), keep_from));
-        self
+    fn open(server: &RedisServer, partition: Name) -> RedisLog {
+        RedisLog::open(RedisConfig::new(server.url(), partition)).expect("a good URL")
     }
 
-    pub fn commit<'a>(&'a self, lease: &Lease) -> Commit<'a> {
-        Commit {
-            id: CommitId::derive(lease, self.expected, self.digest),
-            expected: self.expected,
-            entries: &self.entries,
-            digest: self.digest,
-            checkpoint: &self.checkpoint,
-            snapshot: self
-                .snapshot
-                .as_ref()
-                .map(|(bytes, keep_from)| Snapshot { bytes, keep_from: *keep_from }),
-            ingress_done: self.ingress_done.as_ref(),
+    impl LogFixture for RedisFixture {
+        type Log = RedisLog;
+
+        fn log(&self) -> RedisLog {
+            self.log.clone()
+        }
+
+        fn reader(&self) -> RedisLog {
+            open(&self.server, self.partition)
+        }
+
+        fn restart(&mut self) {
+            self.log = open(&self.server, self.partition);
         }
     }
 
-    pub fn head(&self) -> Pos {
-        self.entries.last_pos().unwrap_or(self.expected)
+    /// On a server of its own that syncs every write: a restart is one of the server, by `kill -9`.
+    pub struct KilledRedisFixture {
+        server: RedisServer,
+        partition: Name,
+        log: RedisLog,
     }
-}
 
-pub fn message(producer: &str, seq: u64) -> Message {
-    let payload = format!("{producer} says {seq}").into_bytes();
-    Message { producer: name(producer), seq, codec: Codec::Json, payload }
+    impl KilledRedisFixture {
+        pub fn new() -> Self {
+            let server = RedisServer::start_durable();
+            let partition = Name::new("p").expect("a short name");
+            let log = open(&server, partition);
+            Self { server, partition, log }
+        }
+    }
+
+    impl LogFixture for KilledRedisFixture {
+        type Log = RedisLog;
+
+        fn log(&self) -> RedisLog {
+            self.log.clone()
+        }
+
+        fn reader(&self) -> RedisLog {
+            open(&self.server, self.partition)
+        }
+
+        fn restart(&mut self) {
+            self.server.restart();
+            self.log = open(&self.server, self.partition);
+        }
+    }
 }

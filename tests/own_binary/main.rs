@@ -3,8 +3,6 @@
 
 #[path = "../support/cli.rs"]
 mod cli;
-#[path = "../support/redis_server.rs"]
-mod redis_server;
 
 use std::{
     fs,
@@ -14,9 +12,10 @@ use std::{
 };
 
 use serde_json::Value;
+use silvertine_testkit::redis_server::RedisServer;
 use tempfile::TempDir;
 
-use self::{cli::Finished, redis_server::RedisServer};
+use self::cli::Finished;
 
 const DIGEST: &str = "daeb9f97a9d7465088f6e4e03f576659";
 

@@ -6,8 +6,6 @@
 mod cli;
 #[path = "../support/halting.rs"]
 mod halting;
-#[path = "../support/redis_server.rs"]
-mod redis_server;
 
 mod digests;
 mod kills;
@@ -17,6 +15,7 @@ mod python;
 mod stops;
 mod workers;
 
+use silvertine_testkit::redis_server;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;

@@ -11,10 +11,6 @@
 
 #[path = "../support/cli.rs"]
 mod cli;
-#[path = "../support/proxy.rs"]
-mod proxy;
-#[path = "../support/redis_server.rs"]
-mod redis_server;
 
 mod bed;
 mod damage;
@@ -34,6 +30,7 @@ use bed::Bed;
 use oracle::Undisturbed;
 use plan::{Fault, Plan};
 use silvertine::scenarios::scenario::Scenario;
+use silvertine_testkit::{proxy, redis_server};
 
 /// Carries out a plan and checks that nothing but the plan shows.
 fn carry_out(plan: Plan, scenario: &Scenario) -> Bed {

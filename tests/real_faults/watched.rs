@@ -1,13 +1,8 @@
 //! A log on Redis that lets the bed strike before commits and trims and see what becomes of them.
 
-use std::time::Duration;
-
 use silvertine::{
     engine::{
-        log::{
-            Acquired, Commit, Committed, EventLog, Head, IngressCursor, Lease, LogError, Message,
-            OwnerId, Page, Published, RangeQuery, Stats,
-        },
+        log::{Acquired, Commit, Committed, EventLog, Lease, LogError, OwnerId},
         pos::Pos,
     },
     storage::redis::RedisLog,
@@ -45,50 +40,10 @@ impl EventLog for WatchedLog {
         answer
     }
 
-    async fn head(&self) -> Result<Option<Head>, LogError> {
-        self.inner.head().await
-    }
-
-    async fn range(&self, query: RangeQuery) -> Result<Page, LogError> {
-        self.inner.range(query).await
-    }
-
-    async fn manifest(&self) -> Result<Option<Vec<u8>>, LogError> {
-        self.inner.manifest().await
-    }
-
-    async fn snapshots(&self) -> Result<Vec<Pos>, LogError> {
-        self.inner.snapshots().await
-    }
-
-    async fn snapshot(&self, pos: Pos) -> Result<Option<Vec<u8>>, LogError> {
-        self.inner.snapshot(pos).await
-    }
-
-    async fn publish(&self, messages: &[Message]) -> Result<Vec<Published>, LogError> {
-        self.inner.publish(messages).await
-    }
-
-    async fn ingress(
-        &self,
-        lease: Option<&Lease>,
-        cursor: &IngressCursor,
-        limit: usize,
-        wait: Duration,
-    ) -> Result<Vec<Message>, LogError> {
-        self.inner.ingress(lease, cursor, limit, wait).await
-    }
-
     async fn trim(&self, lease: &Lease, at: Pos) -> Result<u64, LogError> {
         self.bed.before_trim();
         self.inner.trim(lease, at).await
     }
 
-    async fn stats(&self) -> Result<Stats, LogError> {
-        self.inner.stats().await
-    }
-
-    async fn durability_note(&self) -> Result<String, LogError> {
-        self.inner.durability_note().await
-    }
+    silvertine_conformance::forward_log!(inner: head, range, manifest, snapshots, snapshot, publish, ingress, stats, durability_note);
 }

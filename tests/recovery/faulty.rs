@@ -1,18 +1,12 @@
 //! A log whose commits meet a stated fate.
 
-use std::{
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, Ordering},
 };
 
 use silvertine::engine::{
-    log::{
-        Acquired, Applied, Commit, Committed, EventLog, Head, IngressCursor, Lease, LogError,
-        LogErrorKind, Message, OwnerId, Page, Published, RangeQuery, Stats,
-    },
+    log::{Applied, Commit, Committed, EventLog, Head, Lease, LogError, LogErrorKind},
     pos::Pos,
 };
 
@@ -126,46 +120,12 @@ impl<L: EventLog> EventLog for FaultyLog<L> {
         }
     }
 
-    async fn acquire(&self, owner: OwnerId, manifest: &[u8]) -> Result<Acquired, LogError> {
-        self.inner.acquire(owner, manifest).await
-    }
-
     async fn head(&self) -> Result<Option<Head>, LogError> {
         let head = self.inner.head().await?;
         Ok(head.map(|head| match self.plan.lost_tail.load(Ordering::Relaxed) {
             false => head,
             true => Head { pos: Pos { seq: head.pos.seq - 50, ..head.pos }, ..head },
         }))
-    }
-
-    async fn range(&self, query: RangeQuery) -> Result<Page, LogError> {
-        self.inner.range(query).await
-    }
-
-    async fn manifest(&self) -> Result<Option<Vec<u8>>, LogError> {
-        self.inner.manifest().await
-    }
-
-    async fn snapshots(&self) -> Result<Vec<Pos>, LogError> {
-        self.inner.snapshots().await
-    }
-
-    async fn snapshot(&self, pos: Pos) -> Result<Option<Vec<u8>>, LogError> {
-        self.inner.snapshot(pos).await
-    }
-
-    async fn publish(&self, messages: &[Message]) -> Result<Vec<Published>, LogError> {
-        self.inner.publish(messages).await
-    }
-
-    async fn ingress(
-        &self,
-        lease: Option<&Lease>,
-        cursor: &IngressCursor,
-        limit: usize,
-        wait: Duration,
-    ) -> Result<Vec<Message>, LogError> {
-        self.inner.ingress(lease, cursor, limit, wait).await
     }
 
     async fn trim(&self, lease: &Lease, at: Pos) -> Result<u64, LogError> {
@@ -177,11 +137,5 @@ impl<L: EventLog> EventLog for FaultyLog<L> {
         self.inner.trim(lease, at).await
     }
 
-    async fn stats(&self) -> Result<Stats, LogError> {
-        self.inner.stats().await
-    }
-
-    async fn durability_note(&self) -> Result<String, LogError> {
-        self.inner.durability_note().await
-    }
+    silvertine_conformance::forward_log!(inner: acquire, range, manifest, snapshots, snapshot, publish, ingress, stats, durability_note);
 }

@@ -15,11 +15,17 @@ use silvertine::{
         sled::{SledLog, SledOptions},
         streams::{AnyStreams, RedbStreams, SledStreams},
     },
-    streams::{Publication, StreamSpec, Streams, Topology},
+    streams::{Message, Publication, StreamName, StreamSpec, Streams, Topology},
 };
 use tempfile::TempDir;
 
-use crate::desk::{kind, stream, text};
+fn stream() -> StreamName {
+    StreamName::new("mgmt:trading:commands").expect("a name")
+}
+
+fn kind<T: std::fmt::Debug>(result: Result<T, LogError>) -> LogErrorKind {
+    result.expect_err("must be refused").kind
+}
 
 fn topology() -> Topology {
     Topology { streams: vec![StreamSpec::new(stream())], ..Topology::default() }
@@ -38,7 +44,7 @@ fn acquire(log: &impl EventLog) {
 
 fn publish(streams: &impl Streams) {
     block_on(streams.declare(Nanos(1))).expect("declares");
-    let publications = [Publication::new(stream(), text("precious"))];
+    let publications = [Publication::new(stream(), Message::default().with("data", "precious"))];
     block_on(streams.publish(&publications, Nanos(1))).expect("publishes");
 }
 

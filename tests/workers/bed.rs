@@ -20,12 +20,8 @@ use silvertine::{
     },
     worker::{Handle, Worker, now},
 };
+use silvertine_testkit::redis_server::RedisServer;
 use tokio::runtime::Builder;
-
-#[path = "../support/redis_server.rs"]
-mod redis_server;
-
-use redis_server::RedisServer;
 
 pub fn stream(name: &str) -> StreamName {
     StreamName::new(name).expect("a name")

@@ -2,15 +2,11 @@
 
 use std::time::Duration;
 
+use silvertine_conformance::log::draft::{message, name};
 use silvertine_engine::log::{Applied, EventLog, IngressCursor, LogErrorKind, Published};
+use silvertine_testkit::redis_server::RedisServer;
 
-use crate::{
-    FOR_EVER, acquire, failure, first_draft,
-    fixtures::{message, name},
-    log_at, log_on,
-    redis_server::RedisServer,
-    run, until_waiting,
-};
+use crate::{FOR_EVER, acquire, failure, first_draft, log_at, log_on, run, until_waiting};
 
 #[test]
 fn a_repeated_message_is_a_duplicate() {

@@ -5,16 +5,8 @@
 
 #![cfg(feature = "redis")]
 
-// The fixtures of the conformance suite name the engine through the root package.
-extern crate self as silvertine;
-pub use silvertine_engine as engine;
-
-#[path = "../../../tests/conformance/fixtures.rs"]
-mod fixtures;
 mod ingress;
 mod outages;
-#[path = "../../../tests/support/redis_server.rs"]
-mod redis_server;
 mod refusals;
 mod scripts;
 
@@ -28,10 +20,8 @@ use silvertine_engine::{
 };
 use silvertine_storage::redis::{RedisConfig, RedisLog};
 
-use crate::{
-    fixtures::{ALICE, Draft, name},
-    redis_server::RedisServer,
-};
+use silvertine_conformance::log::draft::{ALICE, Draft, name};
+use silvertine_testkit::redis_server::RedisServer;
 
 /// Far longer than any test takes on the slowest machine: what hangs fails instead.
 const PATIENCE: Duration = Duration::from_secs(300);

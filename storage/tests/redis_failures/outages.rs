@@ -1,13 +1,12 @@
 //! Servers that die, come back with less, or change their role.
 
+use silvertine_conformance::log::draft::{message, name};
 use silvertine_engine::log::{Applied, EventLog, IngressCursor, LogErrorKind};
+use silvertine_testkit::redis_server::RedisServer;
 
 use crate::{
-    FOR_EVER, acquire, draft_after, everything, failure, first_draft,
-    fixtures::{message, name},
-    kind, log_on,
-    redis_server::RedisServer,
-    run, until_waiting,
+    FOR_EVER, acquire, draft_after, everything, failure, first_draft, kind, log_on, run,
+    until_waiting,
 };
 
 #[test]

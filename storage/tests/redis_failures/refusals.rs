@@ -1,17 +1,13 @@
 //! Servers that refuse: what the error says, whether it took effect, and that nothing half-done remains.
 
+use silvertine_conformance::log::draft::{ALICE, message, name};
 use silvertine_engine::{
     log::{Advice, Applied, EventLog, IngressCursor, LogErrorKind, RangeQuery},
     pos::Pos,
 };
+use silvertine_testkit::redis_server::RedisServer;
 
-use crate::{
-    acquire, draft_after, everything, failure, first_draft,
-    fixtures::{ALICE, message, name},
-    kind, log_at, log_on,
-    redis_server::RedisServer,
-    run,
-};
+use crate::{acquire, draft_after, everything, failure, first_draft, kind, log_at, log_on, run};
 
 #[test]
 fn a_server_out_of_memory_refuses_a_commit_whole() {

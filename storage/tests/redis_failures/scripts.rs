@@ -5,19 +5,15 @@ use std::{
     thread,
 };
 
+use silvertine_conformance::log::draft::{BOB, CAROL, Draft};
 use silvertine_engine::{
     event::{Topic, TopicSet},
     log::{CommitId, EventLog, LogErrorKind, RangeQuery},
     pos::Pos,
 };
+use silvertine_testkit::redis_server::RedisServer;
 
-use crate::{
-    acquire, draft_after, everything, first_draft,
-    fixtures::{BOB, CAROL, Draft},
-    kind, log_on,
-    redis_server::RedisServer,
-    run,
-};
+use crate::{acquire, draft_after, everything, first_draft, kind, log_on, run};
 
 #[test]
 fn what_was_committed_is_read_back() {
@@ -112,7 +108,7 @@ fn positions_beyond_what_a_double_holds_are_kept_exactly() {
         for step in 0..6 {
             let mut draft = Draft::on(head, digest, &[Topic::Fill]);
             let pos = Pos { ms: head.ms, seq: base + step };
-            let event = crate::fixtures::entry(pos, Topic::Fill);
+            let event = silvertine_conformance::log::draft::entry(pos, Topic::Fill);
             draft.entries.clear();
             digest = digest.chain(draft.entries.push(&event));
             draft.digest = digest;

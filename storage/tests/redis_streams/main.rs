@@ -9,8 +9,8 @@ mod dead;
 mod failures;
 mod limits;
 mod order;
-#[path = "../../../tests/support/redis_server.rs"]
-mod redis_server;
 mod regroup;
 mod semantics;
 mod size;
+
+use silvertine_testkit::redis_server;
