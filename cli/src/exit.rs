@@ -1,4 +1,4 @@
-//! Exit codes, and how errors find theirs. The table in the README lists them; scripts rely on them.
+//! Exit codes, and how errors find theirs. `docs/exit-codes.md` lists them; scripts rely on them.
 
 use std::{
     fmt::Display,

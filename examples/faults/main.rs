@@ -6,15 +6,7 @@ use std::{
     hash::{BuildHasher, Hasher, RandomState},
 };
 
-use silvertine::{
-    engine::{
-        bus::{Context, Handler, HandlerError, Priority, decode_state, encode_state},
-        event::{Body, Event, Signal, Topic, TopicSet},
-        numbers::Ratio,
-        text::Symbol,
-    },
-    runtime::faults::{CheckError, check_handler},
-};
+use silvertine::{prelude::*, runtime::faults::CheckError};
 
 #[derive(Clone, Copy)]
 enum Bug {

@@ -1,15 +1,7 @@
 //! A strategy of one's own: buys when the mid falls half a percent below its high, sells at a new high.
 
 use serde::Deserialize;
-use silvertine::{
-    engine::{
-        bus::{Context, Handler, HandlerError, Priority, decode_state, encode_state},
-        event::{Body, Event, MarketData, Signal, Topic, TopicSet},
-        numbers::{Price, Ratio},
-        text::Symbol,
-    },
-    scenarios::{registry::Registry, scenario::Scenario},
-};
+use silvertine::prelude::*;
 
 #[derive(Deserialize)]
 struct Params {
@@ -51,7 +43,7 @@ impl Handler for BuyTheDip {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let new = |params: Params| Ok(BuyTheDip { symbol: params.symbol, state: (Price::ZERO, false) });
     let registry = Registry::standard().handler("buy-the-dip", Priority::Normal, new);
-    let scenario = Scenario::read("examples/buy_the_dip.toml".as_ref())?;
+    let scenario = Scenario::read("examples/strategy/buy-the-dip.toml".as_ref())?;
     let report = silvertine::run(scenario).with(registry).backtest()?;
     println!("{} fills, digest {}", report.outcome.counts.fills, report.outcome.digest);
     Ok(())
