@@ -10,6 +10,7 @@
 //! [`Durability::Fsync`] brings one.
 
 pub(crate) mod files;
+pub(crate) mod marker;
 mod read;
 mod unfinished;
 mod write;
@@ -30,8 +31,8 @@ use silvertine_engine::{
 };
 use sled::Db;
 
-pub(crate) use self::files::is_log;
-use self::files::{LOG, Synced};
+pub(crate) use self::marker::is_log;
+use self::{files::Synced, marker::LOG};
 use crate::records::{self, META_KEY, meta::Meta};
 
 /// How sled is used.
@@ -114,7 +115,7 @@ impl SledLog {
         if let Some(record) = self.get("open", META_KEY)? {
             let meta = Meta::decode(&record).map_err(|kind| self.error("open", kind))?;
             *self.lock() = Some(meta);
-        } else if files::was_created(&self.inner.path, LOG) {
+        } else if marker::was_created(&self.inner.path, LOG) {
             let why = "the log was created and its records are gone";
             return Err(self.error("open", records::corrupt("meta", why)));
         }

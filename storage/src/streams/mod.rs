@@ -7,6 +7,8 @@
 
 mod any;
 mod dead;
+mod done;
+mod holding;
 mod keys;
 mod kv;
 mod poll;

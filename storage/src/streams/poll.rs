@@ -7,10 +7,11 @@ use silvertine_streams::{
 };
 
 use super::{
+    done::is_done,
+    holding::{holder_key, queue, touch},
     keys::{Key, Tag, behind, last_id},
     kv::{Kv, Step, corrupt},
-    records::{Pending, Place, Stored, decode, encode},
-    settle::is_done,
+    records::{Pending, Place, Stored, decode},
 };
 
 /// New messages looked at per stream and poll at least; more only to fill the limit.
@@ -58,13 +59,6 @@ pub(super) fn poll<K: Kv>(
         polling.take_new(lane, poll.limit)?;
     }
     Ok(Polled { deliveries: polling.deliveries, next_due, regrouped: Vec::new() })
-}
-
-/// Notes that a member is alive.
-pub(super) fn touch<K: Kv>(step: &mut Step<'_, K>, member: &Member, now: Nanos) {
-    let key = Key::of(Tag::Member, &member.stream).group(&member.group).consumer(&member.consumer);
-    // Whoever works shows it by what it changes; an idle member must not make the store sync five times a second.
-    step.note(key.done(), encode(&now));
 }
 
 impl<K: Kv> Polling<'_, '_, K> {
@@ -218,13 +212,4 @@ impl<K: Kv> Polling<'_, '_, K> {
             None => Ok(false),
         }
     }
-}
-
-/// Whether somebody has an ordering key, and the number of the last that has ever waited behind.
-pub(super) fn holder_key(member: &Member, ordered: &[u8; 16]) -> Vec<u8> {
-    Key::of(Tag::Holder, &member.stream).group(&member.group).bytes(ordered).done()
-}
-
-pub(super) fn queue(member: &Member, ordered: &[u8; 16]) -> Key {
-    Key::of(Tag::Queue, &member.stream).group(&member.group).bytes(ordered)
 }

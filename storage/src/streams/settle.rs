@@ -8,9 +8,10 @@ use silvertine_streams::{
 
 use super::{
     dead,
+    done::{done_key, is_done},
+    holding::{holder_key, queue, touch},
     keys::{Key, Tag, last_id},
     kv::{Kv, Step, corrupt},
-    poll::{holder_key, queue, touch},
     publish::append,
     records::{Pending, Place, decode},
 };
@@ -210,20 +211,4 @@ impl<K: Kv> Settling<'_, '_, K> {
         self.step.remove(Key::of(Tag::Member, stream).group(group).consumer(consumer).done());
         Ok(true)
     }
-}
-
-/// Whether a message with this key was done within the window.
-pub(super) fn is_done<K: Kv>(
-    step: &Step<'_, K>,
-    member: &Member,
-    spec: &GroupSpec,
-    key: &str,
-    now: Nanos,
-) -> Result<bool, LogErrorKind> {
-    let at = step.load::<Nanos>(&done_key(member, key))?;
-    Ok(at.is_some_and(|at| at.saturating_add(spec.idempotency_window.duration()) >= now))
-}
-
-fn done_key(member: &Member, key: &str) -> Vec<u8> {
-    Key::of(Tag::Done, &member.stream).group(&member.group).bytes(key.as_bytes()).done()
 }

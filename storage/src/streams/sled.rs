@@ -19,7 +19,8 @@ use super::{
 };
 use crate::sled::{
     Durability, SledOptions,
-    files::{self, STREAMS, Synced},
+    files::{self, Synced},
+    marker::{self, STREAMS},
 };
 
 /// Named streams in a folder. Clones share them; one process at a time can have them open.
@@ -50,15 +51,15 @@ impl SledStreams {
         };
         let durability = options.durability;
         let store = SledKv { db, durability, synced, path: path.to_path_buf() };
-        let was_created = files::was_created(path, STREAMS);
+        let was_created = marker::was_created(path, STREAMS);
         let streams =
             Self::open_in(store, topology, format!("sled:{}", path.display()), was_created)?;
         if !was_created {
             // First in sled's files for good, or a crash in between would look like a loss.
             let db = &streams.inner.store.db;
             files::guarded(path, "open", || db.flush())?;
-            files::note_created(path, STREAMS, "open")
-                .map_err(|error| LogError { applied: Applied::Yes, ..error })?;
+            let noted = marker::note_created(path, STREAMS).map_err(failed);
+            noted.map_err(|error| LogError { applied: Applied::Yes, ..error })?;
         }
         Ok(streams)
     }
@@ -66,7 +67,7 @@ impl SledStreams {
 
 /// Whether a folder holds streams of ours.
 pub(crate) fn is_there(path: &Path) -> bool {
-    files::is_there(path, STREAMS)
+    marker::is_there(path, STREAMS)
 }
 
 impl SledKv {

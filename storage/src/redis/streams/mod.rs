@@ -46,7 +46,7 @@ use super::{
     link::{self, Failed, Link, WaitingLink},
     scripts::{self, Lua},
 };
-use crate::any::without_credentials;
+use crate::address::without_credentials;
 
 /// Named streams on a Redis server. Clones share the connections.
 #[derive(Clone)]
