@@ -138,7 +138,7 @@ on_disk!(
 on_disk!(
     SledBed,
     silvertine::storage::streams::SledStreams,
-    silvertine::storage::sled::SledOptions { cache_bytes: 4 << 20, ..Default::default() }
+    silvertine::storage::sled::SledOptions::default().with_cache_bytes(4 << 20)
 );
 
 /// On a server of its own, which goes by its own clock: a restart is another handle.

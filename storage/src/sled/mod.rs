@@ -37,11 +37,28 @@ use crate::records::{self, META_KEY, meta::Meta};
 
 /// How sled is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SledOptions {
     /// What a commit has survived when it is acknowledged.
     pub durability: Durability,
     /// Memory for sled's cache, in bytes.
     pub cache_bytes: u64,
+}
+
+impl SledOptions {
+    /// The same with commits that survive this much when they are acknowledged.
+    #[must_use]
+    pub const fn with_durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// The same with this much memory for sled's cache, in bytes.
+    #[must_use]
+    pub const fn with_cache_bytes(mut self, cache_bytes: u64) -> Self {
+        self.cache_bytes = cache_bytes;
+        self
+    }
 }
 
 impl Default for SledOptions {
