@@ -2,7 +2,7 @@
 
 use silvertine::{
     engine::span::Span,
-    streams::{Settled, StreamSpec, Streams, Tries, Verdict, Why},
+    streams::{Disposition, Settled, StreamSpec, Streams, Tries, Why},
 };
 
 use crate::{
@@ -40,8 +40,8 @@ pub async fn l7_what_is_settled_never_comes_again<B: Bed>() {
     assert_eq!(desk.settle("a", &ids[0], done("k")).await, Settled::Applied);
     assert_eq!(desk.settle("a", &ids[1], dead(&ids[1])).await, Settled::Applied);
     for id in &ids {
-        for verdict in [done("k"), dead(id), retry(1, PAUSE), Verdict::Release] {
-            assert_eq!(desk.settle("a", id, verdict).await, Settled::Lost);
+        for disposition in [done("k"), dead(id), retry(1, PAUSE), Disposition::Release] {
+            assert_eq!(desk.settle("a", id, disposition).await, Settled::Lost);
         }
         assert!(!desk.begin("a", id, 1).await);
     }
@@ -62,10 +62,10 @@ pub async fn a_call_whose_answer_was_lost_changes_nothing_when_it_is_made_again<
     assert!(desk.begin("a", &ids[4], 1).await);
     let emit = vec![silvertine::streams::Publication::new(outputs(), crate::desk::text("out"))];
     let settlements = [
-        (ids[0].clone(), Verdict::Done { key: Some("k".into()), emit }),
+        (ids[0].clone(), Disposition::Done { key: Some("k".into()), emit }),
         (ids[1].clone(), dead(&ids[1])),
         (ids[2].clone(), retry(1, LONG)),
-        (ids[3].clone(), Verdict::Release),
+        (ids[3].clone(), Disposition::Release),
     ];
     let first = desk.try_settle("a", &settlements).await.expect("settles");
     assert_eq!(first, [Settled::Applied; 4]);
@@ -121,7 +121,7 @@ pub async fn what_is_released_is_due_for_anybody_at_once<B: Bed>() {
     let ids = desk.publish(&["1"]).await;
     desk.poll("a", ANY).await;
     assert!(desk.begin("a", &ids[0], 2).await);
-    assert_eq!(desk.settle("a", &ids[0], Verdict::Release).await, Settled::Applied);
+    assert_eq!(desk.settle("a", &ids[0], Disposition::Release).await, Settled::Applied);
     assert_eq!(desk.poll("b", NEW).await, []);
     let released = desk.poll("b", ANY).await;
     assert_eq!(shown(&released), [("1".to_owned(), Why::Due)]);
@@ -240,7 +240,7 @@ pub async fn tries_on_record_come_back_with_the_message<B: Bed>() {
     desk.bed.reopen();
     assert_eq!(desk.poll("a", STARTED).await[0].tries, tries);
     let more = Tries { attempts: 4, ..tries };
-    desk.settle("a", &ids[0], Verdict::Retry { tries: more, after: PAUSE }).await;
+    desk.settle("a", &ids[0], Disposition::Retry { tries: more, after: PAUSE }).await;
     desk.bed.reopen();
     desk.pass(LONG).await;
     assert_eq!(desk.poll("b", ANY).await[0].tries, more);

@@ -3,17 +3,12 @@
 use std::time::Duration;
 
 use silvertine::{
-    engine::{
-        log::{LogError, LogErrorKind},
-        pos::Pos,
-        span::Span,
-        time::Nanos,
-    },
+    engine::{pos::Pos, span::Span, time::Nanos},
     streams::{
-        Class, ConsumerName, DeadLetter, DeadState, Delivery, Failure, GroupName, GroupSpec,
-        GroupStats, Member, Message, MessageId, Poll, Polled, Publication, Reason, Settled,
-        Settlement, Story, StreamName, StreamSpec, StreamStats, Streams, Topology, Tries, Verdict,
-        Why,
+        Class, ConsumerName, DeadLetter, DeadState, Delivery, Disposition, Fetch, FetchScope,
+        Fetched, GroupName, GroupSpec, GroupStats, HandlerFailure, LaneOrder, Member, Message,
+        MessageId, Publication, Reason, Settled, Settlement, StoreError, StoreErrorKind, Story,
+        StreamName, StreamSpec, StreamStats, Streams, Topology, Tries, Why,
     },
 };
 
@@ -75,17 +70,17 @@ pub fn texts(deliveries: &[Delivery]) -> Vec<String> {
     deliveries.iter().map(said).collect()
 }
 
-pub fn done(key: &str) -> Verdict {
-    Verdict::Done { key: Some(key.into()), emit: Vec::new() }
+pub fn done(key: &str) -> Disposition {
+    Disposition::Done { key: Some(key.into()), emit: Vec::new() }
 }
 
 /// Done, and known by its place alone.
-pub const fn plainly_done() -> Verdict {
-    Verdict::Done { key: None, emit: Vec::new() }
+pub const fn plainly_done() -> Disposition {
+    Disposition::Done { key: None, emit: Vec::new() }
 }
 
-pub fn retry(attempts: u32, after: Span) -> Verdict {
-    Verdict::Retry { tries: Tries { attempts, ..Tries::default() }, after }
+pub fn retry(attempts: u32, after: Span) -> Disposition {
+    Disposition::Retry { tries: Tries { attempts, ..Tries::default() }, after }
 }
 
 pub fn letter(id: &MessageId, said: &str) -> DeadLetter {
@@ -100,21 +95,21 @@ pub fn letter(id: &MessageId, said: &str) -> DeadLetter {
         deliveries: 5,
         reclaims: 6,
         reason: Reason::Permanent,
-        failure: Failure::new(Class::Permanent, "refused", "no such account"),
+        failure: HandlerFailure::new(Class::Permanent, "refused", "no such account"),
         fingerprint: 7,
         handler: "handler".to_owned(),
         consumer: ConsumerName::new("a").expect("a name"),
         build: "1".to_owned(),
-        replays: 8,
+        redrives: 8,
     };
     DeadLetter { message: text(said), story, state: DeadState::default() }
 }
 
-pub fn dead(id: &MessageId) -> Verdict {
-    Verdict::Dead(Box::new(letter(id, "dead")))
+pub fn dead(id: &MessageId) -> Disposition {
+    Disposition::Dead(Box::new(letter(id, "dead")))
 }
 
-pub fn kind<T: std::fmt::Debug>(result: Result<T, LogError>) -> LogErrorKind {
+pub fn kind<T: std::fmt::Debug>(result: Result<T, StoreError>) -> StoreErrorKind {
     result.expect_err("must be refused").kind
 }
 
@@ -147,7 +142,7 @@ impl<B: Bed> Desk<B> {
     }
 
     pub async fn open_all(streams: Vec<StreamSpec>) -> Self {
-        let bed = B::new(Topology { streams, ..Topology::default() });
+        let bed = B::new(Topology::new(streams));
         let desk = Self { bed, member_of: group("workers") };
         desk.streams().declare(desk.now()).await.expect("declares");
         desk
@@ -182,11 +177,17 @@ impl<B: Bed> Desk<B> {
         ids.into_iter().map(|id| MessageId { stream: stream(), id }).collect()
     }
 
-    pub async fn ask(&self, name: &str, ask: Ask) -> Polled {
+    pub async fn ask(&self, name: &str, ask: Ask) -> Fetched {
         let Ask { limit, own, tend, reverse } = ask;
+        let scope = match (own, tend) {
+            (true, _) => FetchScope::WithOwn,
+            (false, true) => FetchScope::WithReturned,
+            (false, false) => FetchScope::NewOnly,
+        };
+        let lanes = if reverse { LaneOrder::UrgentLast } else { LaneOrder::UrgentFirst };
         let (member, wait, now) = (&self.member(name), Duration::ZERO, self.now());
-        let poll = Poll { member, limit, wait, own, tend, reverse, reclaim_after: DEAD_AFTER, now };
-        self.streams().poll(&poll).await.expect("polls")
+        let fetch = Fetch { member, limit, wait, scope, lanes, reclaim_after: DEAD_AFTER, now };
+        self.streams().fetch(&fetch).await.expect("polls")
     }
 
     pub async fn poll(&self, name: &str, ask: Ask) -> Vec<Delivery> {
@@ -202,17 +203,20 @@ impl<B: Bed> Desk<B> {
     pub async fn try_settle(
         &self,
         name: &str,
-        settlements: &[(MessageId, Verdict)],
-    ) -> Result<Vec<Settled>, LogError> {
+        settlements: &[(MessageId, Disposition)],
+    ) -> Result<Vec<Settled>, StoreError> {
         let settlements: Vec<Settlement> = settlements
             .iter()
-            .map(|(id, verdict)| Settlement { id: id.clone(), verdict: verdict.clone() })
+            .map(|(id, disposition)| Settlement {
+                id: id.clone(),
+                disposition: disposition.clone(),
+            })
             .collect();
         self.streams().settle(&self.member(name), &settlements, self.now()).await
     }
 
-    pub async fn settle(&self, name: &str, id: &MessageId, verdict: Verdict) -> Settled {
-        let settled = self.try_settle(name, &[(id.clone(), verdict)]).await.expect("settles");
+    pub async fn settle(&self, name: &str, id: &MessageId, disposition: Disposition) -> Settled {
+        let settled = self.try_settle(name, &[(id.clone(), disposition)]).await.expect("settles");
         assert_eq!(settled.len(), 1);
         settled[0]
     }

@@ -86,8 +86,8 @@ pub async fn a_letter_is_sent_back_to_its_own_group_once<B: Bed>() {
     let mut desk = Desk::<B>::open(plain().with_group(GroupSpec::new(group("auditors")))).await;
     let ids = bury(&desk, &["1"]).await;
     let (_, dead) = desk.letters().await.remove(0);
-    let again = Publication::new(dead.replay_stream(&stream()), dead.replay());
-    let replayed = DeadState { replays: 1, ..state(Status::Replayed) };
+    let again = Publication::new(dead.redrive_stream(&stream()), dead.redrive());
+    let replayed = DeadState { redrives: 1, ..state(Status::Redriven) };
     let change = DeadChange::Send(replayed.clone(), again);
     let send = [Amendment { id: ids[0], expected: DeadState::default(), change }];
     assert_eq!(desk.amend(&send).await, [true]);

@@ -1,12 +1,9 @@
 //! Streams and their edges: declaring, publishing, relaying, reading, small records, what is refused.
 
 use silvertine::{
-    engine::{
-        log::{Applied, LogError, LogErrorKind},
-        pos::Pos,
-    },
+    engine::{log::Applied, pos::Pos},
     streams::{
-        Member, Message, Publication, Streams,
+        Member, Message, Publication, StoreError, StoreErrorKind, Streams,
         message::{BYTES_MAX, FIELDS_MAX},
     },
 };
@@ -106,9 +103,9 @@ pub async fn names_that_the_topology_does_not_have_are_refused<B: Bed>() {
     let (streams, now, unknown) = (desk.streams(), desk.now(), name("no:such:stream"));
     let publication = Publication::new(unknown.clone(), text("x"));
     let good = Publication::new(stream(), text("x"));
-    let invalid = |what: &str, error: Option<LogError>| {
+    let invalid = |what: &str, error: Option<StoreError>| {
         let error = error.unwrap_or_else(|| panic!("{what} must be refused"));
-        assert!(matches!(error.kind, LogErrorKind::Invalid { .. }), "{what}: {error}");
+        assert!(matches!(error.kind, StoreErrorKind::Invalid { .. }), "{what}: {error}");
         assert_eq!(error.applied, Applied::No, "{what}");
     };
     let published = streams.publish(&[good, publication.clone()], now).await;
@@ -146,7 +143,7 @@ pub async fn messages_beyond_the_limits_are_refused<B: Bed>() {
     for message in [Message::default(), wide, large] {
         let both = [text("good"), message].map(|one| Publication::new(outputs(), one));
         let refused = kind(desk.streams().publish(&both, desk.now()).await);
-        assert!(matches!(refused, LogErrorKind::Invalid { .. }));
+        assert!(matches!(refused, StoreErrorKind::Invalid { .. }));
     }
     assert_eq!(desk.read(&outputs()).await, [""; 0]);
     desk.publish_to(&outputs(), &[Message::default().with("data", vec![0; BYTES_MAX - 4])]).await;

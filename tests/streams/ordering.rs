@@ -34,7 +34,7 @@ pub async fn messages_of_one_key_come_one_after_the_other_over_all_members<B: Be
     assert_eq!(texts(&first), ["a1", "b1"]);
     assert_eq!(texts(&desk.poll("n", ANY).await), ["free", "too"]);
     let counts = desk.counts().await;
-    assert_eq!((counts.held, counts.parked, counts.waiting), (4, 2, 0));
+    assert_eq!((counts.held, counts.blocked, counts.waiting), (4, 2, 0));
     desk.bed.reopen();
     assert_eq!(desk.poll("n", ANY).await, []);
     desk.done("m", &first[..1]).await;
@@ -51,7 +51,7 @@ pub async fn messages_of_one_key_come_one_after_the_other_over_all_members<B: Be
     desk.done("m", &first[1..]).await;
     assert_eq!(texts(&desk.poll("m", ANY).await), ["b2"]);
     let counts = desk.counts().await;
-    assert_eq!((counts.parked, counts.done, counts.accounted()), (0, 4, 8));
+    assert_eq!((counts.blocked, counts.done, counts.accounted()), (0, 4, 8));
 }
 
 pub async fn a_key_stays_taken_while_its_message_waits_for_a_retry_or_changes_hands<B: Bed>() {
@@ -70,7 +70,7 @@ pub async fn a_key_stays_taken_while_its_message_waits_for_a_retry_or_changes_ha
     desk.pass(DEAD_AFTER).await;
     let reclaimed = desk.poll("o", ANY).await;
     assert!(texts(&reclaimed).contains(&"a1".to_owned()));
-    assert_eq!(desk.counts().await.parked, 2);
+    assert_eq!(desk.counts().await.blocked, 2);
     desk.done("o", &reclaimed).await;
     assert_eq!(texts(&desk.poll("o", ANY).await), ["a2"]);
 }
@@ -82,7 +82,7 @@ pub async fn the_next_of_a_key_comes_up_when_the_one_before_is_dead<B: Bed>() {
     assert_eq!(desk.settle("m", id, dead(id)).await, Settled::Applied);
     assert_eq!(texts(&desk.poll("m", ANY).await), ["a2", "b1", "free", "too"]);
     let counts = desk.counts().await;
-    assert_eq!((counts.dead, counts.parked, counts.accounted()), (1, 1, 6));
+    assert_eq!((counts.dead, counts.blocked, counts.accounted()), (1, 1, 6));
 }
 
 pub async fn a_long_queue_behind_one_key_keeps_its_order<B: Bed>() {
@@ -126,14 +126,14 @@ pub async fn urgent_lanes_come_first_and_last_when_asked_in_reverse<B: Bed>() {
 
 pub async fn replays_reach_their_own_group_alone<B: Bed>() {
     let mut desk = Desk::<B>::open(with_lanes()).await;
-    desk.publish_to(&stream().replays(&group("workers")), &[text("again")]).await;
+    desk.publish_to(&stream().redrives(&group("workers")), &[text("again")]).await;
     desk.member_of = group("auditors");
     assert_eq!(desk.drain().await, []);
     desk.member_of = group("workers");
     let again = desk.poll("a", ANY).await;
     assert_eq!(shown(&again), [("again".to_owned(), Why::New)]);
     desk.done("a", &again).await;
-    let replays = desk.stats_of(&stream().replays(&group("workers"))).await;
+    let replays = desk.stats_of(&stream().redrives(&group("workers"))).await;
     assert_eq!(replays.groups.len(), 1);
     assert_eq!((replays.groups[0].done, replays.groups[0].accounted()), (1, 1));
 }
@@ -141,7 +141,7 @@ pub async fn replays_reach_their_own_group_alone<B: Bed>() {
 pub async fn replays_keep_the_order_of_their_key<B: Bed>() {
     let desk = open::<B>().await;
     let first = desk.poll("m", Ask { limit: 1, ..ANY }).await;
-    desk.publish_to(&stream().replays(&group("workers")), &[of("a", "again")]).await;
+    desk.publish_to(&stream().redrives(&group("workers")), &[of("a", "again")]).await;
     assert_eq!(texts(&desk.poll("m", ANY).await), ["b1", "free", "too"]);
     desk.done("m", &first).await;
     let mut seen = Vec::new();

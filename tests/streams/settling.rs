@@ -1,8 +1,8 @@
 //! What happens together with the end of a message.
 
 use silvertine::{
-    engine::{log::LogErrorKind, span::Span},
-    streams::{Message, Publication, Settled, StreamSpec, Verdict, WhenFull},
+    engine::span::Span,
+    streams::{Disposition, Message, Publication, Settled, StoreErrorKind, StreamSpec, WhenFull},
 };
 
 use crate::{
@@ -13,8 +13,8 @@ use crate::{
     },
 };
 
-fn done_and(key: &str, emit: &[Publication]) -> Verdict {
-    Verdict::Done { key: Some(key.into()), emit: emit.to_vec() }
+fn done_and(key: &str, emit: &[Publication]) -> Disposition {
+    Disposition::Done { key: Some(key.into()), emit: emit.to_vec() }
 }
 
 fn out(said: &str) -> Publication {
@@ -57,8 +57,8 @@ pub async fn a_step_that_is_refused_leaves_nothing<B: Bed>() {
             [(ids[0].clone(), done("1")), (ids[1].clone(), done_and("2", &[out("x"), bad]))];
         let refused = kind(desk.try_settle("a", &settlements).await);
         match refused {
-            LogErrorKind::RefusesWrites { .. } => assert!(is_full),
-            LogErrorKind::Invalid { .. } => assert!(!is_full),
+            StoreErrorKind::RefusesWrites { .. } => assert!(is_full),
+            StoreErrorKind::Invalid { .. } => assert!(!is_full),
             other => panic!("{other}"),
         }
         desk.bed.reopen();
@@ -176,8 +176,8 @@ pub async fn a_dead_letter_is_written_in_the_same_step<B: Bed>() {
     let ids = desk.publish(&["1"]).await;
     desk.poll("a", ANY).await;
     let given_up = letter(&ids[0], "1");
-    let verdict = Verdict::Dead(Box::new(given_up.clone()));
-    assert_eq!(desk.settle("a", &ids[0], verdict).await, Settled::Applied);
+    let disposition = Disposition::Dead(Box::new(given_up.clone()));
+    assert_eq!(desk.settle("a", &ids[0], disposition).await, Settled::Applied);
     desk.bed.reopen();
     let letters: Vec<_> = desk.letters().await.into_iter().map(|(_, letter)| letter).collect();
     assert_eq!(letters, [given_up]);

@@ -1,8 +1,8 @@
 //! How long a stream gets.
 
 use silvertine::{
-    engine::{log::LogErrorKind, span::Span},
-    streams::{Publication, Settled, StreamSpec, Streams, Trim, WhenFull, Why},
+    engine::span::Span,
+    streams::{Publication, Settled, StoreErrorKind, StreamSpec, Streams, Trim, WhenFull, Why},
 };
 
 use crate::{
@@ -76,19 +76,19 @@ pub async fn a_full_stream_refuses_until_a_group_has_caught_up<B: Bed>() {
     publish_many(&desk, 0..5).await;
     let one = [Publication::new(stream(), text("more"))];
     let refused = desk.streams().publish(&one, desk.now()).await;
-    assert!(matches!(kind(refused), LogErrorKind::RefusesWrites { .. }));
+    assert!(matches!(kind(refused), StoreErrorKind::RefusesWrites { .. }));
     assert_eq!(desk.stats().await.length, 5);
     let first = desk.poll("a", Ask { limit: 2, ..ANY }).await;
     desk.done("a", &first[1..]).await;
     let refused = desk.streams().publish(&one, desk.now()).await;
-    assert!(matches!(kind(refused), LogErrorKind::RefusesWrites { .. }), "the oldest is held");
+    assert!(matches!(kind(refused), StoreErrorKind::RefusesWrites { .. }), "the oldest is held");
     desk.done("a", &first[..1]).await;
     for _ in 0..2 {
         desk.streams().publish(&one, desk.now()).await.expect("there is room");
     }
     let two = [one[0].clone(), one[0].clone()];
     let refused = desk.streams().publish(&two, desk.now()).await;
-    assert!(matches!(kind(refused), LogErrorKind::RefusesWrites { .. }));
+    assert!(matches!(kind(refused), StoreErrorKind::RefusesWrites { .. }));
     let stats = desk.stats().await;
     assert_eq!((stats.length, stats.added, stats.cut), (5, 7, 0));
 }

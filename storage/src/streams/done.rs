@@ -1,7 +1,7 @@
 //! Keys of messages that are done: how a message that is published twice is recognised.
 
-use silvertine_engine::{log::LogErrorKind, time::Nanos};
-use silvertine_streams::{GroupSpec, Member};
+use silvertine_engine::time::Nanos;
+use silvertine_streams::{GroupSpec, Member, StoreErrorKind};
 
 use super::{
     keys::{Key, Tag},
@@ -15,7 +15,7 @@ pub(super) fn is_done<K: Kv>(
     spec: &GroupSpec,
     key: &str,
     now: Nanos,
-) -> Result<bool, LogErrorKind> {
+) -> Result<bool, StoreErrorKind> {
     let at = step.load::<Nanos>(&done_key(member, key))?;
     Ok(at.is_some_and(|at| at.saturating_add(spec.idempotency_window.duration()) >= now))
 }

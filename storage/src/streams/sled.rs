@@ -9,8 +9,8 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use silvertine_engine::log::{Applied, LogError, LogErrorKind};
-use silvertine_streams::Topology;
+use silvertine_engine::log::Applied;
+use silvertine_streams::{StoreError, StoreErrorKind, Topology};
 use sled::{Batch, Db};
 
 use super::{
@@ -39,10 +39,14 @@ impl SledStreams {
     /// Opens or creates the streams of this topology in the folder at `path`.
     ///
     /// # Errors
-    /// [`LogErrorKind::Locked`] when another process has it open, [`LogErrorKind::Foreign`] when something else
-    /// lies there, such as a partition's log, [`LogErrorKind::Corrupt`] when its files are damaged,
-    /// [`LogErrorKind::TooNew`] when a newer version wrote it.
-    pub fn open(path: &Path, options: &SledOptions, topology: Topology) -> Result<Self, LogError> {
+    /// [`StoreErrorKind::Locked`] when another process has it open, [`StoreErrorKind::Foreign`] when something else
+    /// lies there, such as a partition's log, [`StoreErrorKind::Corrupt`] when its files are damaged,
+    /// [`StoreErrorKind::TooNew`] when a newer version wrote it.
+    pub fn open(
+        path: &Path,
+        options: &SledOptions,
+        topology: Topology,
+    ) -> Result<Self, StoreError> {
         let db = files::open(path, STREAMS, options.cache_bytes)?;
         let failed = |why| files::classify(path, "open", &sled::Error::Io(why));
         let synced = match options.durability {
@@ -59,7 +63,7 @@ impl SledStreams {
             let db = &streams.inner.store.db;
             files::guarded(path, "open", || db.flush())?;
             let noted = marker::note_created(path, STREAMS).map_err(failed);
-            noted.map_err(|error| LogError { applied: Applied::Yes, ..error })?;
+            noted.map_err(|error| StoreError { applied: Applied::Yes, ..error.into() })?;
         }
         Ok(streams)
     }
@@ -72,8 +76,8 @@ pub(crate) fn is_there(path: &Path) -> bool {
 
 impl SledKv {
     /// Calls sled; its errors and panics are errors of ours.
-    fn guarded<T>(&self, call: impl FnOnce() -> sled::Result<T>) -> Result<T, LogErrorKind> {
-        files::guarded(&self.path, "", call).map_err(|error| error.kind)
+    fn guarded<T>(&self, call: impl FnOnce() -> sled::Result<T>) -> Result<T, StoreErrorKind> {
+        files::guarded(&self.path, "", call).map_err(|error| error.kind.into())
     }
 
     fn range<T>(
@@ -82,7 +86,7 @@ impl SledKv {
         to: &[u8],
         limit: usize,
         read: impl Fn(&[u8], &[u8]) -> T,
-    ) -> Result<Vec<T>, LogErrorKind> {
+    ) -> Result<Vec<T>, StoreErrorKind> {
         if from >= to {
             return Ok(Vec::new());
         }
@@ -94,23 +98,23 @@ impl SledKv {
 }
 
 impl Kv for SledKv {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, LogErrorKind> {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreErrorKind> {
         let found = self.guarded(|| self.db.get(key))?;
         found.map(|value| opened(key, &value)).transpose()
     }
 
-    fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Record>, LogErrorKind> {
+    fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Record>, StoreErrorKind> {
         let records = self.range(from, to, limit, |key, value| {
             opened(key, value).map(|value| (key.to_vec(), value))
         });
         records?.into_iter().collect()
     }
 
-    fn keys(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Vec<u8>>, LogErrorKind> {
+    fn keys(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Vec<u8>>, StoreErrorKind> {
         self.range(from, to, limit, |key, _| key.to_vec())
     }
 
-    fn apply(&self, changes: Changes) -> Result<(), LogErrorKind> {
+    fn apply(&self, changes: Changes) -> Result<(), StoreErrorKind> {
         let mut batch = Batch::default();
         for (key, value) in changes {
             match value {
@@ -125,6 +129,8 @@ impl Kv for SledKv {
         self.guarded(|| self.db.flush())?;
         let Some(synced) = &self.synced else { return Ok(()) };
         let mut synced = synced.lock().unwrap_or_else(PoisonError::into_inner);
-        synced.sync_all().map_err(|why| files::classify(&self.path, "", &sled::Error::Io(why)).kind)
+        synced
+            .sync_all()
+            .map_err(|why| files::classify(&self.path, "", &sled::Error::Io(why)).kind.into())
     }
 }
