@@ -22,7 +22,7 @@ use silvertine::{
     streams::{
         Class, Classify, GroupSpec, Message, Publication, StreamName, StreamSpec, Streams, Topology,
     },
-    worker::{Context, Handled, Worker, handler_with, now},
+    worker::{Handled, MessageContext, Worker, handler_with, now},
 };
 use silvertine_testkit::redis_server::RedisServer;
 use tokio::runtime::Builder;
@@ -110,7 +110,7 @@ fn topology() -> Topology {
     // A handler that fails now and then is what is measured, not one that is down.
     group.circuit.failure_threshold = u32::MAX;
     let streams = vec![StreamSpec::new(stream()).with_group(group)];
-    Topology { streams, ..Topology::default() }
+    Topology::new(streams)
 }
 
 /// What somebody would write who needs no retries, no dead letters and no duplicates.
@@ -188,11 +188,12 @@ async fn workers(url: &str, messages: usize) -> [f64; 3] {
     }
     let published = began.elapsed();
     let last = Arc::new(Mutex::new(began));
-    let quick = handler_with(Arc::clone(&last), async |last, message: Message, _: Context| {
-        assert_eq!(message.payload(), PAYLOAD.as_bytes());
-        *last.lock().expect("not poisoned") = Instant::now();
-        Ok::<_, Failing>(Handled::done())
-    });
+    let quick =
+        handler_with(Arc::clone(&last), async |last, message: Message, _: MessageContext| {
+            assert_eq!(message.payload(), PAYLOAD.as_bytes());
+            *last.lock().expect("not poisoned") = Instant::now();
+            Ok::<_, Failing>(Handled::done())
+        });
     let worker =
         Worker::new(streams, stream(), group_name(), "worker-1".parse().expect("a name"), quick);
     let worker = worker.expect("known").until_idle();
@@ -235,7 +236,7 @@ async fn latency(url: &str, percent: u64) -> Histogram<u64> {
     let finished = Arc::new(AtomicU64::new(0));
     let state = (Arc::clone(&histogram), Arc::clone(&finished));
     let broker =
-        handler_with(state, async |(histogram, finished), message: Message, _: Context| {
+        handler_with(state, async |(histogram, finished), message: Message, _: MessageContext| {
             if message.field("fails").is_some() {
                 return Err(Failing);
             }

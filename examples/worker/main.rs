@@ -9,8 +9,10 @@ use std::{env, error::Error, fmt};
 use serde::{Deserialize, Serialize};
 use silvertine::{
     storage::{LogAddress, streams::AnyStreams},
-    streams::{Class, Classify, Message, Publication, StreamName, Streams},
-    worker::{Context, Handled, Typed, Worker, handler_with, now, parse_topology},
+    worker::{
+        Class, Classify, Handled, Message, MessageContext, Publication, StreamName, Streams, Typed,
+        Worker, handler_with, now, parse_topology,
+    },
 };
 
 #[derive(Deserialize, Serialize)]
@@ -85,7 +87,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let member = |name: &str| {
         let broker = handler_with(
             answers.clone(),
-            async |answers, Typed(order): Typed<Order>, cx: Context| {
+            async |answers, Typed(order): Typed<Order>, cx: MessageContext| {
                 let placed = place(order, cx.key(), cx.attempt()).await?;
                 let answer = Message::json(&placed).map_err(|_| BrokerError::Refused)?;
                 Ok::<_, BrokerError>(Handled::done().emit(&answers, answer.with_key(cx.key())))

@@ -18,8 +18,8 @@ use redis::{
 use silvertine_engine::{span::Span, time::Nanos};
 use silvertine_storage::redis::RedisStreams;
 use silvertine_streams::{
-    ConsumerName, GroupName, GroupSpec, Member, Message, Poll, Publication, Settlement, StreamName,
-    StreamSpec, Streams, Topology, Verdict,
+    ConsumerName, Disposition, Fetch, FetchScope, GroupName, GroupSpec, LaneOrder, Member, Message,
+    Publication, Settlement, StreamName, StreamSpec, Streams, Topology,
 };
 use silvertine_testkit::redis_server::RedisServer;
 
@@ -74,7 +74,7 @@ fn member() -> Member {
 async fn open(server: &RedisServer) -> RedisStreams {
     let Member { stream, group, .. } = member();
     let spec = StreamSpec::new(stream).with_group(GroupSpec::new(group));
-    let topology = Topology { streams: vec![spec], ..Topology::default() };
+    let topology = Topology::new(vec![spec]);
     let streams = RedisStreams::open(&server.url(), topology).expect("a good URL");
     streams.declare(Nanos::ZERO).await.expect("declares");
     streams
@@ -115,23 +115,22 @@ async fn member_loop(streams: &RedisStreams, batch: usize) {
         if tend {
             tended = Instant::now();
         }
-        let poll = Poll {
+        let poll = Fetch {
             member: &member,
             limit: batch,
             wait: Duration::from_millis(200),
-            own: false,
-            tend,
-            reverse: false,
+            scope: if tend { FetchScope::WithReturned } else { FetchScope::NewOnly },
+            lanes: LaneOrder::UrgentFirst,
             reclaim_after: Span::from_secs(30),
             now: Nanos::ZERO,
         };
-        let polled = streams.poll(&poll).await.expect("polls");
+        let polled = streams.fetch(&poll).await.expect("polls");
         let settlements: Vec<Settlement> = polled
             .deliveries
             .into_iter()
             .map(|delivery| {
-                let verdict = Verdict::Done { key: None, emit: Vec::new() };
-                Settlement { id: delivery.id, verdict }
+                let disposition = Disposition::Done { key: None, emit: Vec::new() };
+                Settlement { id: delivery.id, disposition }
             })
             .collect();
         handled += streams.settle(&member, &settlements, Nanos::ZERO).await.expect("settles").len();

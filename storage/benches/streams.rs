@@ -13,9 +13,9 @@ use std::{
 use silvertine_engine::{span::Span, time::Nanos};
 use silvertine_storage::streams::MemoryStreams;
 use silvertine_streams::{
-    Class, ConsumerName, DeadLetter, DeadState, Failure, GroupName, GroupSpec, Member, Message,
-    Poll, Publication, Reason, Settlement, Story, StreamName, StreamSpec, Streams, Topology, Tries,
-    Verdict,
+    Class, ConsumerName, DeadLetter, DeadState, Disposition, Fetch, FetchScope, GroupName,
+    GroupSpec, HandlerFailure, LaneOrder, Member, Message, Publication, Reason, Settlement, Story,
+    StreamName, StreamSpec, Streams, Topology, Tries,
 };
 
 const BATCH: usize = 64;
@@ -41,7 +41,7 @@ fn member(name: &str) -> Member {
 fn topology() -> Topology {
     let mut spec = StreamSpec::new(stream()).with_group(GroupSpec::new(member("a").group));
     spec.max_len = Some(10_000);
-    Topology { streams: vec![spec], ..Topology::default() }
+    Topology::new(vec![spec])
 }
 
 fn publish(streams: &impl Streams, count: usize) {
@@ -50,35 +50,39 @@ fn publish(streams: &impl Streams, count: usize) {
     ready(streams.publish(&batch, NOW)).expect("publishes");
 }
 
-fn settle(streams: &impl Streams, name: &str, tend: bool, verdict: impl Fn(u64) -> Verdict) -> u64 {
+fn settle(
+    streams: &impl Streams,
+    name: &str,
+    tend: bool,
+    disposition: impl Fn(u64) -> Disposition,
+) -> u64 {
     let member = member(name);
-    let poll = Poll {
+    let poll = Fetch {
         member: &member,
         limit: BATCH,
         wait: Duration::ZERO,
-        own: false,
-        tend,
-        reverse: false,
+        scope: if tend { FetchScope::WithReturned } else { FetchScope::NewOnly },
+        lanes: LaneOrder::UrgentFirst,
         reclaim_after: Span::from_secs(30),
         now: NOW,
     };
-    let polled = ready(streams.poll(&poll)).expect("polls").deliveries;
+    let polled = ready(streams.fetch(&poll)).expect("polls").deliveries;
     let ended = polled.into_iter().map(|delivery| {
-        let verdict = verdict(delivery.id.id.seq);
-        Settlement { id: delivery.id, verdict }
+        let disposition = disposition(delivery.id.id.seq);
+        Settlement { id: delivery.id, disposition }
     });
     let ended: Vec<Settlement> = ended.collect();
     ready(streams.settle(&member, &ended, NOW)).expect("settles");
     ended.len() as u64
 }
 
-fn done(number: u64) -> Verdict {
+fn done(number: u64) -> Disposition {
     let key = format!("order-{number}");
-    Verdict::Done { key: Some(key.into()), emit: Vec::new() }
+    Disposition::Done { key: Some(key.into()), emit: Vec::new() }
 }
 
-fn dead(number: u64) -> Verdict {
-    let failure = Failure::new(Class::Permanent, "refused", "no");
+fn dead(number: u64) -> Disposition {
+    let failure = HandlerFailure::new(Class::Permanent, "refused", "no");
     let story = Story {
         origin: silvertine_streams::MessageId { stream: stream(), id: Default::default() },
         group: member("a").group,
@@ -95,10 +99,10 @@ fn dead(number: u64) -> Verdict {
         handler: "h".to_owned(),
         consumer: member("a").consumer,
         build: "b".to_owned(),
-        replays: 0,
+        redrives: 0,
     };
     let letter = DeadLetter { message: Message::default(), story, state: DeadState::default() };
-    Verdict::Dead(Box::new(letter))
+    Disposition::Dead(Box::new(letter))
 }
 
 /// Publishes and settles so many, and says how fast.
@@ -130,11 +134,11 @@ fn measure(what: &str, streams: &impl Streams, messages: u64) {
     );
 }
 
-fn fill(streams: &impl Streams, count: u64, name: &str, verdict: impl Fn(u64) -> Verdict) {
+fn fill(streams: &impl Streams, count: u64, name: &str, disposition: impl Fn(u64) -> Disposition) {
     let mut filled = 0;
     while filled < count {
         publish(streams, BATCH);
-        filled += settle(streams, name, false, &verdict);
+        filled += settle(streams, name, false, &disposition);
     }
 }
 
@@ -147,24 +151,23 @@ fn main() {
     };
     let streams = on(&|| MemoryStreams::in_memory(topology()));
     measure("memory", &streams, messages);
-    let retry = |_| Verdict::Retry { tries: Tries::default(), after: Span::from_secs(60) };
+    let retry = |_| Disposition::Retry { tries: Tries::default(), after: Span::from_secs(60) };
     fill(&streams, messages, "a", retry);
     fill(&streams, messages, "a", dead);
     let mut held = 0;
     let holder = member("b");
     while held < messages {
         publish(&streams, BATCH);
-        let poll = Poll {
+        let poll = Fetch {
             member: &holder,
             limit: BATCH,
             wait: Duration::ZERO,
-            own: false,
-            tend: false,
-            reverse: false,
+            scope: FetchScope::NewOnly,
+            lanes: LaneOrder::UrgentFirst,
             reclaim_after: Span::from_secs(30),
             now: NOW,
         };
-        held += ready(streams.poll(&poll)).expect("polls").deliveries.len() as u64;
+        held += ready(streams.fetch(&poll)).expect("polls").deliveries.len() as u64;
     }
     measure(&format!("memory with {messages} each held, waiting, dead"), &streams, messages);
 }

@@ -4,6 +4,7 @@
 //! Every adapter does one thing: it maps an operation to its store and the answer to a classified
 //! result. It never retries and never decides; the engine's driver does.
 
+mod address;
 mod any;
 #[cfg(any(feature = "sled", feature = "redb"))]
 mod disk;
@@ -18,6 +19,9 @@ pub mod redis;
 pub mod sled;
 pub mod streams;
 
-pub use self::any::{AnyLog, LogAddress, LogAddressError};
 #[cfg(any(feature = "sled", feature = "redb"))]
 pub use self::records::{EmbeddedStore, check_record};
+pub use self::{
+    address::{LogAddress, LogAddressError},
+    any::AnyLog,
+};

@@ -184,7 +184,7 @@ fn a_damaged_page_is_found_when_the_log_is_opened_and_named_by_its_record() {
     image[at + 20] ^= 1;
     fs::write(&path, image).expect("writes");
     assert_eq!(corrupt_at(open(&path)), "0-11");
-    let unchecked = RedbOptions { check_pages: false, ..RedbOptions::default() };
+    let unchecked = RedbOptions::default().with_check_pages(false);
     let log = RedbLog::open(&path, &unchecked).expect("nobody has looked");
     assert_eq!(corrupt_at(read(&log, 0)), "0-11");
     assert!(read(&log, 21) == Ok(batch(22..=30)), "the frame behind it");

@@ -322,7 +322,7 @@ fn a_file_or_a_folder_of_something_else_is_left_as_it_was() {
 fn every_durability_keeps_everything_over_a_clean_restart() {
     for durability in [Durability::Buffered, Durability::Flush, Durability::Fsync] {
         let folder = TempDir::new().expect("a temporary folder");
-        let options = SledOptions { durability, ..SledOptions::default() };
+        let options = SledOptions::default().with_durability(durability);
         let entries = batch(1..=2_000);
         let large = vec![5; 400_000];
         let log = SledLog::open(folder.path(), &options).expect("opens");

@@ -1,16 +1,16 @@
-//! Dead letters: messages that nobody will handle unless a person decides otherwise.
+//! Dead letters: messages that were given up, and what people do about them.
 
 use serde::{Deserialize, Serialize};
 
-use super::{ConsumerName, Failure, GroupName, Message, MessageId, Publication, StreamName};
+use super::{ConsumerName, GroupName, HandlerFailure, Message, MessageId, Publication, StreamName};
 use silvertine_engine::{pos::Pos, time::Nanos};
 
-/// A message that was given up, untouched, and everything that is known about why.
+/// A message that was given up: the message itself, unchanged, why it was given up, and what people have done since.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeadLetter {
     /// The message as it was.
     pub message: Message,
-    /// What happened to it.
+    /// What happened to it before it was given up.
     pub story: Story,
     /// What people have done about it since.
     pub state: DeadState,
@@ -40,7 +40,7 @@ pub struct Story {
     /// Why it was given up.
     pub reason: Reason,
     /// What the last failure was.
-    pub failure: Failure,
+    pub failure: HandlerFailure,
     /// Failures of the same kind share it.
     pub fingerprint: u64,
     /// The handler.
@@ -49,8 +49,9 @@ pub struct Story {
     pub consumer: ConsumerName,
     /// The handler's version, as its build says.
     pub build: String,
-    /// How often it had been replayed before.
-    pub replays: u32,
+    /// How often it had been redriven before.
+    #[serde(alias = "replays")]
+    pub redrives: u32,
 }
 
 /// Why a message was given up.
@@ -95,25 +96,27 @@ impl Reason {
 /// What people have done about a dead letter.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeadState {
-    /// Where it stands.
+    /// What was last done with it.
     pub status: Status,
-    /// How often it has been sent back from here.
-    pub replays: u32,
+    /// How often it has been redriven from here.
+    #[serde(alias = "replays")]
+    pub redrives: u32,
     /// What the last person noted.
     pub note: String,
 }
 
-/// Where a dead letter stands.
+/// What was last done with a dead letter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// Nobody has looked at it.
     #[default]
     New,
-    /// Kept from being replayed until it is released.
+    /// Kept from being redriven until it is released.
     Held,
-    /// Sent back to its group.
-    Replayed,
+    /// Sent back to be handled again.
+    #[serde(alias = "replayed")]
+    Redriven,
     /// Given up for good.
     Discarded,
 }
@@ -125,14 +128,14 @@ impl Status {
         match self {
             Self::New => "new",
             Self::Held => "held",
-            Self::Replayed => "replayed",
+            Self::Redriven => "redriven",
             Self::Discarded => "discarded",
         }
     }
 }
 
 /// A change of one dead letter. Applied only where the letter is still as `expected`, so that two people, or
-/// a person and a drain, never replay the same letter twice.
+/// a person and an automatic redrive, never send the same letter back twice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Amendment {
     /// The dead letter's own id.
@@ -154,36 +157,49 @@ pub enum DeadChange {
     Remove,
 }
 
-/// The field that tells where a replayed message first stood: `<stream>/<id>`.
+/// The field that tells where a redriven message first stood: `<stream>/<id>`.
 pub const ORIGIN: &str = "sv-origin";
-/// The field that counts how often a message was replayed.
-pub const REPLAYS: &str = "sv-replays";
+/// The field that counts how often a message was redriven.
+pub const REDRIVES: &str = "sv-replays";
 
 impl DeadLetter {
     /// The message as it is sent back to its group: its own fields, where it came from, and how often it
     /// has come back.
     #[must_use]
-    pub fn replay(&self) -> Message {
-        let replays = self.state.replays.saturating_add(self.story.replays).saturating_add(1);
+    pub fn redrive(&self) -> Message {
+        let redrives = self.state.redrives.saturating_add(self.story.redrives).saturating_add(1);
         let origin = format!("{}/{}", self.story.origin.stream, self.story.origin.id);
-        self.message.clone().with(ORIGIN, origin).with(REPLAYS, replays.to_string())
+        self.message.clone().with(ORIGIN, origin).with(REDRIVES, redrives.to_string())
     }
 
-    /// Where a replay goes so that only the group that gave it up gets it.
+    /// Where a redriven letter goes so that only the group that gave it up gets it.
     #[must_use]
-    pub fn replay_stream(&self, stream: &StreamName) -> StreamName {
-        stream.replays(&self.story.group)
+    pub fn redrive_stream(&self, stream: &StreamName) -> StreamName {
+        stream.redrives(&self.story.group)
     }
 }
 
-/// Takes apart what [`DeadLetter::replay`] added: the original message, its origin, the number of replays.
+/// Takes apart what [`DeadLetter::redrive`] added: the original message, its origin, the number of redrives.
 #[must_use]
-pub fn replayed(message: &Message) -> Option<(Message, MessageId, u32)> {
+pub fn redriven(message: &Message) -> Option<(Message, MessageId, u32)> {
     let origin = message.text(ORIGIN)?;
     let (stream, id) = origin.rsplit_once('/')?;
     let origin = MessageId { stream: StreamName::new(stream).ok()?, id: id.parse().ok()? };
-    let replays = message.text(REPLAYS)?.parse().ok()?;
+    let redrives = message.text(REDRIVES)?.parse().ok()?;
     let own = message.fields().iter();
-    let own = own.filter(|(name, _)| name != ORIGIN.as_bytes() && name != REPLAYS.as_bytes());
-    Some((Message::from_fields(own.cloned().collect()), origin, replays))
+    let own = own.filter(|(name, _)| name != ORIGIN.as_bytes() && name != REDRIVES.as_bytes());
+    Some((Message::from_fields(own.cloned().collect()), origin, redrives))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_that_were_written_under_former_names_are_read() {
+        let former = r#"{"status":"replayed","replays":2,"note":"fixed"}"#;
+        let state: DeadState = serde_json::from_str(former).expect("reads");
+        let note = "fixed".to_owned();
+        assert_eq!(state, DeadState { status: Status::Redriven, redrives: 2, note });
+    }
 }

@@ -1,4 +1,4 @@
-//! What a failure means for the message that was being handled.
+//! Failures of handlers: their class decides what becomes of the message.
 
 use std::{borrow::Cow, error::Error, io};
 
@@ -12,16 +12,16 @@ const TEXT_MAX: usize = 1024;
 /// The most causes kept behind a reason.
 const CHAIN_MAX: usize = 8;
 
-/// What kind of failure it is, and so what becomes of the message.
+/// The class of a failure, which decides what becomes of the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Class {
-    /// It may pass: time-outs, connections, an overloaded service. Tried again.
+    /// It may pass, such as a time-out, a lost connection or an overloaded service. The message is tried again.
     Transient,
-    /// It will not pass: the message asks for something that cannot be. A dead letter.
+    /// It will not pass: the message asks for something impossible. The message becomes a dead letter.
     Permanent,
-    /// The message itself does harm: undecodable, a panic, a crash of every process that takes it. A dead
-    /// letter at once.
+    /// The message itself does harm: it does not decode, makes the handler panic, or kills its process. The message
+    /// becomes a dead letter at once.
     Poison,
 }
 
@@ -37,8 +37,8 @@ impl Class {
     }
 }
 
-/// Tells what an error means. An error that says nothing of itself counts as transient, because trying once
-/// more does less harm than giving up what might have worked.
+/// Says what an error means for the message. By default an error is transient, because one more attempt does less harm
+/// than giving up a message that might have been handled.
 pub trait Classify: Error {
     /// What becomes of the message.
     fn class(&self) -> Class {
@@ -72,9 +72,9 @@ impl Classify for io::Error {
     }
 }
 
-/// A failure, as it is recorded.
+/// A failure of a handler, as dead letters record it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failure {
+pub struct HandlerFailure {
     /// What becomes of the message.
     pub class: Class,
     /// A short stable name for this kind of failure.
@@ -87,14 +87,14 @@ pub struct Failure {
     pub retry_after: Option<Span>,
 }
 
-impl Failure {
-    /// A failure of this class, told in one line.
+impl HandlerFailure {
+    /// A failure of this class with a text of one line.
     #[must_use]
     pub fn new(class: Class, code: &str, text: &str) -> Self {
         Self { class, code: short(code), text: short(text), chain: Vec::new(), retry_after: None }
     }
 
-    /// What `error` says of itself and of its causes.
+    /// The failure that `error` and its causes describe.
     #[must_use]
     pub fn of<E: Classify>(error: &E) -> Self {
         let causes = std::iter::successors(error.source(), |&cause| cause.source());
@@ -137,23 +137,25 @@ mod tests {
     #[test]
     fn an_error_that_says_nothing_of_itself_is_transient_and_keeps_its_causes() {
         let cause = io::Error::new(io::ErrorKind::TimedOut, "10 s are over");
-        let failure = Failure::of(&Silent(cause));
+        let failure = HandlerFailure::of(&Silent(cause));
         assert_eq!((failure.class, failure.code.as_str()), (Class::Transient, "unknown"));
         assert_eq!(failure.chain, ["10 s are over"]);
     }
 
     #[test]
     fn failures_that_differ_in_numbers_alone_share_a_fingerprint() {
-        let failure = |text| Failure::new(Class::Permanent, "rejected", text).fingerprint("broker");
+        let failure =
+            |text| HandlerFailure::new(Class::Permanent, "rejected", text).fingerprint("broker");
         assert_eq!(failure("order 17 refused"), failure("order 4711 refused"));
         assert_ne!(failure("order 17 refused"), failure("order 17 unknown"));
-        let other = Failure::new(Class::Permanent, "rejected", "order 17 refused").fingerprint("x");
+        let other =
+            HandlerFailure::new(Class::Permanent, "rejected", "order 17 refused").fingerprint("x");
         assert_ne!(failure("order 17 refused"), other);
     }
 
     #[test]
     fn a_long_text_is_cut_between_characters() {
-        let long = Failure::new(Class::Poison, "x", &"é".repeat(2000)).text;
+        let long = HandlerFailure::new(Class::Poison, "x", &"é".repeat(2000)).text;
         assert!(long.len() <= TEXT_MAX && long.ends_with('…'), "{}", long.len());
     }
 }

@@ -13,7 +13,8 @@ pub const PAYLOAD: &str = "data";
 pub const TYPE: &str = "type";
 /// The field that says how the payload is written: `json` or `postcard`.
 pub const CODEC: &str = "codec";
-/// The field that names the message for the outside world and recognises it when it comes again. Empty, it is none.
+/// The field that identifies the message: handlers give it to the outside world, and a store recognises by it a message
+/// that is published twice. An empty value counts as no key.
 pub const KEY: &str = "key";
 
 /// The most fields of a message.
@@ -24,7 +25,7 @@ pub const BYTES_MAX: usize = 1 << 20;
 /// A message: fields in order, exactly as they stand on the stream.
 ///
 /// A producer in any language writes the same fields with `XADD`. One field, [`PAYLOAD`], is the payload;
-/// all others are headers. Headers nobody knows are carried along untouched.
+/// all others are headers. Unknown headers are kept as they are.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
     fields: Vec<(Vec<u8>, Vec<u8>)>,
@@ -32,6 +33,7 @@ pub struct Message {
 
 /// Why a message cannot be published or its payload not be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum MessageError {
     /// A stream cannot hold an entry without fields.
     #[error("a message needs at least one field")]

@@ -28,7 +28,9 @@ fn check(what: &'static str, text: &str) -> Result<(), NameError> {
         return wrong("it holds a space or a control character");
     }
     if what == "consumer" && text.starts_with('~') {
-        return wrong("names that begin with ~ are those under which messages wait");
+        return wrong(
+            "names that begin with ~ belong to the store, which keeps waiting messages under them",
+        );
     }
     // Braces mark the part of a key that decides its slot on a cluster.
     let plain = match text.strip_prefix('{').and_then(|rest| rest.split_once("}:")) {
@@ -37,7 +39,7 @@ fn check(what: &'static str, text: &str) -> Result<(), NameError> {
     };
     if plain.iter().any(|part| part.contains(['{', '}'])) {
         return wrong(
-            "braces belong around the stream that a lane or a replay belongs to, {stream}:lane",
+            "braces belong around the stream that a lane or a redrive belongs to, {stream}:lane",
         );
     }
     Ok(())
@@ -146,9 +148,9 @@ impl StreamName {
         Self(format!("{{{self}}}:{lane}").into())
     }
 
-    /// The stream on which dead letters of `group` come back to that group alone: `{stream}:replay:group`.
+    /// The stream on which redriven dead letters of `group` come back to that group alone: `{stream}:replay:group`.
     #[must_use]
-    pub fn replays(&self, group: &GroupName) -> Self {
+    pub fn redrives(&self, group: &GroupName) -> Self {
         self.lane(&format!("replay:{group}"))
     }
 
@@ -183,7 +185,7 @@ mod tests {
     fn what_belongs_to_a_stream_shares_its_slot() {
         let stream = StreamName::new("mgmt:trading:commands").expect("a name");
         let group = GroupName::new("trading_consumers").expect("a name");
-        let derived = [stream.lane("urgent"), stream.replays(&group), stream.dead()];
+        let derived = [stream.lane("urgent"), stream.redrives(&group), stream.dead()];
         assert_eq!(derived[1].as_str(), "{mgmt:trading:commands}:replay:trading_consumers");
         for name in derived {
             assert_eq!(StreamName::new(name.as_str()), Ok(name.clone()));

@@ -12,6 +12,7 @@ use silvertine_engine::{span::Span, time::Nanos};
 /// `jitter_percent` of it. By default 1, 2, 4, 8 and 16 s, then the message is a dead letter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct RetryPolicy {
     /// The pause before the first retry.
     pub base: Span,
@@ -41,9 +42,25 @@ impl Default for RetryPolicy {
     }
 }
 
+/// The largest number that a variable of the environment may set.
+const RETRY_VARIABLE_MAX: u32 = 1000;
+
+/// A variable of the environment that is no number in its range.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{name} is {text:?}; it must be a number from {least} to {RETRY_VARIABLE_MAX}")]
+#[non_exhaustive]
+pub struct RetryVariableError {
+    /// The variable.
+    pub name: &'static str,
+    /// What it is set to.
+    pub text: String,
+    /// The least number that makes sense.
+    pub least: u32,
+}
+
 /// What is to become of a message that failed in a way that may pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
+pub enum RetryDecision {
     /// Try again after this pause.
     Retry(Span),
     /// All attempts are used up.
@@ -62,19 +79,32 @@ impl RetryPolicy {
         }
     }
 
+    /// A policy with these numbers and otherwise the defaults.
+    #[must_use]
+    pub fn new(base: Span, factor: u32, attempts: u32) -> Self {
+        Self { base, factor, attempts, ..Self::default() }
+    }
+
+    /// The same policy with this jitter, in per cent.
+    #[must_use]
+    pub const fn with_jitter_percent(mut self, jitter_percent: u32) -> Self {
+        self.jitter_percent = jitter_percent;
+        self
+    }
+
     /// The same policy with what the environment says: `MAX_RETRY_ATTEMPTS` is the number of retries,
     /// `RETRY_BACKOFF_BASE` what each pause is multiplied by (3 and 4 give 1, 4, 16 s).
     ///
     /// # Errors
-    /// One line: a variable is set and is no number in its range.
+    /// [`RetryVariableError`]: a variable is set and is no number in its range.
     pub fn with_environment(
         mut self,
         max_retry_attempts: Option<&str>,
         retry_backoff_base: Option<&str>,
-    ) -> Result<Self, String> {
-        let number = |name: &str, text: &str, least: u32| match text.trim().parse::<u32>() {
-            Ok(number) if (least..=1000).contains(&number) => Ok(number),
-            _ => Err(format!("{name} is {text:?}; it must be a number from {least} to 1000")),
+    ) -> Result<Self, RetryVariableError> {
+        let number = |name: &'static str, text: &str, least: u32| match text.trim().parse::<u32>() {
+            Ok(number) if (least..=RETRY_VARIABLE_MAX).contains(&number) => Ok(number),
+            _ => Err(RetryVariableError { name, text: text.to_owned(), least }),
         };
         if let Some(text) = max_retry_attempts {
             self.attempts = number("MAX_RETRY_ATTEMPTS", text, 0)?;
@@ -88,18 +118,24 @@ impl RetryPolicy {
     /// What becomes of the message `id`, published at `published`, whose failure number `attempts` (from
     /// one) happened at `now`.
     #[must_use]
-    pub fn next(&self, id: &MessageId, attempts: u32, published: Nanos, now: Nanos) -> Next {
+    pub fn decide(
+        &self,
+        id: &MessageId,
+        attempts: u32,
+        published: Nanos,
+        now: Nanos,
+    ) -> RetryDecision {
         if attempts > self.attempts {
-            return Next::Exhausted;
+            return RetryDecision::Exhausted;
         }
         let pause = self.pause(id, attempts);
         match self.age_max {
             Some(age_max)
                 if now.saturating_add(pause.duration()).since(published) > age_max.duration() =>
             {
-                Next::Expired
+                RetryDecision::Expired
             }
-            _ => Next::Retry(pause),
+            _ => RetryDecision::Retry(pause),
         }
     }
 
@@ -134,9 +170,9 @@ mod tests {
 
     fn pauses(policy: &RetryPolicy) -> Vec<String> {
         let policy = RetryPolicy { jitter_percent: 0, ..policy.clone() };
-        let outcome = |attempts| policy.next(&id(1), attempts, Nanos::ZERO, Nanos::ZERO);
+        let outcome = |attempts| policy.decide(&id(1), attempts, Nanos::ZERO, Nanos::ZERO);
         let pauses = (1..).map(outcome).map_while(|next| match next {
-            Next::Retry(pause) => Some(pause.to_string()),
+            RetryDecision::Retry(pause) => Some(pause.to_string()),
             _ => None,
         });
         pauses.collect()
@@ -175,7 +211,7 @@ mod tests {
     fn a_message_that_would_be_too_old_is_not_tried_again() {
         let policy = RetryPolicy { age_max: Some(Span::from_secs(10)), ..RetryPolicy::default() };
         let at = |seconds: u64| Nanos(seconds * 1_000_000_000);
-        assert!(matches!(policy.next(&id(1), 1, at(0), at(5)), Next::Retry(_)));
-        assert_eq!(policy.next(&id(1), 1, at(0), at(10)), Next::Expired);
+        assert!(matches!(policy.decide(&id(1), 1, at(0), at(5)), RetryDecision::Retry(_)));
+        assert_eq!(policy.decide(&id(1), 1, at(0), at(10)), RetryDecision::Expired);
     }
 }

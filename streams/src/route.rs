@@ -8,6 +8,7 @@ use super::{GroupName, Message, StreamName};
 /// Passes messages of a stream on to others. The first rule whose conditions all hold decides.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Route {
     /// The stream that is read.
     pub from: StreamName,
@@ -32,8 +33,8 @@ pub struct Rule {
     pub to: Vec<StreamName>,
 }
 
-/// Something that holds for a message or does not. Exactly one of `field` and `payload` says what is looked at; every
-/// test that is there must pass. With no test, it only has to be there.
+/// A condition on a message. Exactly one of `field` and `payload` says which value is tested. All tests that are given
+/// must pass; where none is given, the value only has to exist.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Condition {
@@ -51,26 +52,81 @@ pub struct Condition {
     pub above: Option<f64>,
     /// It is a number less than this.
     pub below: Option<f64>,
-    /// The opposite of all that.
+    /// Inverts the condition.
     pub not: bool,
 }
 
+/// Why a route makes no sense.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RouteError {
+    /// A condition says neither or both of what it looks at.
+    #[error("the route from {from}: a condition needs either field or payload")]
+    ConditionSubject {
+        /// The stream that is read.
+        from: StreamName,
+    },
+    /// A place in a payload is no JSON pointer.
+    #[error("the route from {from}: a payload's place begins with /")]
+    PayloadPointer {
+        /// The stream that is read.
+        from: StreamName,
+    },
+    /// The topology has no such stream.
+    #[error("a route reads from {from}, which is no stream here")]
+    UnknownSource {
+        /// The stream that is read.
+        from: StreamName,
+    },
+    /// The stream that is read has no such group.
+    #[error("a route reads from {from} as {group}, which is no group of it")]
+    UnknownGroup {
+        /// The stream that is read.
+        from: StreamName,
+        /// The group it would be read as.
+        group: GroupName,
+    },
+    /// The topology has no stream that the route leads to.
+    #[error("the route from {from} leads to {to}, no stream here")]
+    UnknownTarget {
+        /// The stream that is read.
+        from: StreamName,
+        /// Where messages would go.
+        to: StreamName,
+    },
+    /// The route leads back to the stream that is read.
+    #[error("the route from {from} leads back to it")]
+    Loop {
+        /// The stream that is read.
+        from: StreamName,
+    },
+}
+
 impl Route {
+    /// A route from `from`, read as `group`, that so far passes nothing on.
+    #[must_use]
+    pub const fn new(from: StreamName, group: GroupName) -> Self {
+        Self { from, group, rules: Vec::new(), otherwise: Vec::new() }
+    }
+
+    /// The same route with this rule behind the others.
+    #[must_use]
+    pub fn with_rule(mut self, rule: Rule) -> Self {
+        self.rules.push(rule);
+        self
+    }
+
     /// Checks what no parser can.
     ///
     /// # Errors
-    /// One line: a condition that looks at nothing or at two things.
-    pub fn check(&self) -> Result<(), String> {
+    /// [`RouteError`]: a condition looks at nothing or at two things, or a place in a payload is no JSON pointer.
+    pub fn check(&self) -> Result<(), RouteError> {
         for condition in self.rules.iter().flat_map(|rule| &rule.when) {
             if condition.field.is_some() == condition.payload.is_some() {
-                let from = &self.from;
-                return Err(format!(
-                    "the route from {from}: a condition needs either field or payload"
-                ));
+                return Err(RouteError::ConditionSubject { from: self.from.clone() });
             }
             if condition.payload.as_ref().is_some_and(|place| !place.starts_with('/')) {
-                let from = &self.from;
-                return Err(format!("the route from {from}: a payload's place begins with /"));
+                return Err(RouteError::PayloadPointer { from: self.from.clone() });
             }
         }
         Ok(())

@@ -2,16 +2,12 @@
 
 use std::time::Duration;
 
-use silvertine_engine::{
-    log::{Applied, LogError, LogErrorKind},
-    pos::Pos,
-    span::Span,
-    time::Nanos,
-};
+use silvertine_engine::{pos::Pos, span::Span, time::Nanos};
 use silvertine_streams::{
-    Action, Class, ConsumerName, Core, CoreConfig, Delivery, Failure, GroupName, GroupSpec, Member,
-    Message, MessageId, Outcome, Polled, Reason, RetryPolicy, Settled, Settlement, StreamName,
-    Tries, Verdict, Why, Work,
+    Action, Applied, Class, ConsumerName, Delivery, Disposition, Fetched, GroupName, GroupSpec,
+    HandlerFailure, HandlerOutcome, Member, MemberConfig, MemberMachine, Message, MessageId,
+    Reason, RetryPolicy, Settled, Settlement, StoreError, StoreErrorKind, StreamName, Tries, Why,
+    Work,
 };
 
 const START: Nanos = Nanos(1_700_000_000_000_000_000);
@@ -40,21 +36,21 @@ fn started(seq: u64, starts: u32) -> Delivery {
     Delivery { tries, ..delivery(seq, Why::Reclaimed) }
 }
 
-fn failed(kind: LogErrorKind) -> LogError {
-    LogError { kind, applied: Applied::Maybe, operation: "test", log: "store".to_owned() }
+fn failed(kind: StoreErrorKind) -> StoreError {
+    StoreError { kind, applied: Applied::Maybe, operation: "test", store: "store".to_owned() }
 }
 
-fn unavailable() -> LogError {
-    failed(LogErrorKind::Unavailable { why: "away".to_owned() })
+fn unavailable() -> StoreError {
+    failed(StoreErrorKind::Unavailable { why: "away".to_owned() })
 }
 
-fn transient() -> Outcome {
-    Outcome::Failed(Failure::new(Class::Transient, "timeout", "no answer"))
+fn transient() -> HandlerOutcome {
+    HandlerOutcome::Failed(HandlerFailure::new(Class::Transient, "timeout", "no answer"))
 }
 
 /// A member and its time.
 struct Bench {
-    core: Core,
+    machine: MemberMachine,
     now: Nanos,
 }
 
@@ -69,9 +65,9 @@ impl Bench {
         change(&mut group);
         let consumer = ConsumerName::new("a").expect("a name");
         let member = Member { stream: stream(), group: name, consumer };
-        let (handler, build) = ("handler".to_owned(), "1".to_owned());
-        let config = CoreConfig { member, group, retry: RetryPolicy::default(), handler, build };
-        Self { core: Core::new(config, START), now: START }
+        let config =
+            MemberConfig::new(member, group, RetryPolicy::default()).with_handler("handler", "1");
+        Self { machine: MemberMachine::new(config, START), now: START }
     }
 
     /// A member that has been handed these after its start.
@@ -88,7 +84,7 @@ impl Bench {
     }
 
     fn next(&mut self) -> Option<Action> {
-        self.core.next(self.now)
+        self.machine.next(self.now)
     }
 
     /// Everything to do now.
@@ -99,13 +95,13 @@ impl Bench {
     #[track_caller]
     fn poll(&mut self) -> (usize, bool) {
         match self.next() {
-            Some(Action::Poll { limit, own, .. }) => (limit, own),
+            Some(Action::Fetch { limit, scope, .. }) => (limit, scope.includes_own()),
             other => panic!("{other:?}"),
         }
     }
 
     fn polled(&mut self, deliveries: Vec<Delivery>) {
-        self.core.polled(Ok(Polled { deliveries, ..Polled::default() }), self.now);
+        self.machine.fetched(Ok(Fetched { deliveries, ..Fetched::default() }), self.now);
     }
 
     fn hand(&mut self, deliveries: Vec<Delivery>) {
@@ -118,7 +114,7 @@ impl Bench {
     fn work(&mut self) -> Work {
         match self.next() {
             Some(Action::Handle(work)) => work,
-            Some(Action::Poll { .. }) => match self.next() {
+            Some(Action::Fetch { .. }) => match self.next() {
                 Some(Action::Handle(work)) => work,
                 other => panic!("{other:?}"),
             },
@@ -137,13 +133,13 @@ impl Bench {
     #[track_caller]
     fn begun(&mut self) -> Work {
         let (id, _) = self.begin();
-        let mut work = self.core.began(&[id], Ok(vec![true]), self.now);
+        let mut work = self.machine.began(&[id], Ok(vec![true]), self.now);
         assert_eq!(work.len(), 1);
         work.remove(0)
     }
 
-    fn handled(&mut self, seq: u64, outcome: Outcome) {
-        self.core.handled(&id(seq), outcome, self.now);
+    fn handled(&mut self, seq: u64, outcome: HandlerOutcome) {
+        self.machine.handled(&id(seq), outcome, self.now);
     }
 
     #[track_caller]
@@ -158,13 +154,13 @@ impl Bench {
     #[track_caller]
     fn settled(&mut self) -> Vec<Settlement> {
         let sent = self.settle();
-        self.core.settled(sent.clone(), Ok(vec![Settled::Applied; sent.len()]), self.now);
+        self.machine.settled(sent.clone(), Ok(vec![Settled::Applied; sent.len()]), self.now);
         sent
     }
 }
 
 fn is_poll(action: &Action) -> bool {
-    matches!(action, Action::Poll { .. })
+    matches!(action, Action::Fetch { .. })
 }
 
 fn handles(actions: &[Action]) -> Vec<MessageId> {
@@ -185,11 +181,11 @@ fn it_asks_for_its_own_first_and_handles_what_comes_side_by_side() {
     let actions = bench.all();
     assert!(is_poll(&actions[0]), "the store is asked on while the handlers work");
     assert_eq!(handles(&actions), [id(1), id(2)]);
-    bench.handled(2, Outcome::Done(Vec::new()));
-    bench.handled(1, Outcome::Done(Vec::new()));
+    bench.handled(2, HandlerOutcome::Done(Vec::new()));
+    bench.handled(1, HandlerOutcome::Done(Vec::new()));
     let sent = bench.settled();
     assert_eq!(sent.iter().map(|one| one.id.clone()).collect::<Vec<_>>(), [id(2), id(1)]);
-    assert_eq!((bench.core.stats().done, bench.core.in_flight()), (2, 0));
+    assert_eq!((bench.machine.stats().done, bench.machine.in_flight()), (2, 0));
 }
 
 #[test]
@@ -198,14 +194,14 @@ fn suspects_are_handled_alone_and_their_start_is_on_record_first() {
     let (first, tries) = bench.begin();
     assert_eq!((first.clone(), tries.starts, tries.reclaims), (id(1), 1, 1));
     assert_eq!(handles(&bench.all()), [], "nothing beside it, not even before it starts");
-    assert_eq!(bench.core.began(&[first], Ok(vec![true]), bench.now)[0].id, id(1));
+    assert_eq!(bench.machine.began(&[first], Ok(vec![true]), bench.now)[0].id, id(1));
     assert_eq!(handles(&bench.all()), []);
-    bench.handled(1, Outcome::Done(Vec::new()));
+    bench.handled(1, HandlerOutcome::Done(Vec::new()));
     bench.settled();
     let (second, tries) = bench.begin();
     assert_eq!((second.clone(), tries.starts), (id(3), 2));
-    let lost = bench.core.began(&[second], Ok(vec![false]), bench.now);
-    assert_eq!((lost, bench.core.stats().lost), (Vec::new(), 1));
+    let lost = bench.machine.began(&[second], Ok(vec![false]), bench.now);
+    assert_eq!((lost, bench.machine.stats().lost), (Vec::new(), 1));
     assert_eq!(handles(&bench.all()), [id(2)]);
 }
 
@@ -213,7 +209,7 @@ fn suspects_are_handled_alone_and_their_start_is_on_record_first() {
 fn after_three_starts_without_an_end_a_message_is_dead() {
     let mut bench = Bench::given(vec![started(1, 3), started(2, 2)]);
     let sent = bench.settled();
-    let Verdict::Dead(letter) = &sent[0].verdict else { panic!("{sent:?}") };
+    let Disposition::Dead(letter) = &sent[0].disposition else { panic!("{sent:?}") };
     assert_eq!((letter.story.reason, letter.story.reclaims), (Reason::Crashed, 1));
     assert_eq!(bench.begin().1.starts, 3, "the other one has a last try");
 }
@@ -228,7 +224,7 @@ fn messages_that_were_only_held_by_a_member_that_died_are_never_blamed() {
         let (suspect, begun) = bench.begin();
         assert_eq!((suspect, begun.starts), (id(1), 1));
         // The handler of the first runs; only its start is on record when this member dies too, unless it ends.
-        let work = bench.core.began(&[id(1)], Ok(vec![true]), bench.now);
+        let work = bench.machine.began(&[id(1)], Ok(vec![true]), bench.now);
         assert_eq!(work.len(), 1);
         assert!(bench.all().iter().all(is_poll), "the second is not begun beside it");
         tries = Tries { reclaims: n, ..Tries::default() };
@@ -241,7 +237,7 @@ fn a_failure_ends_a_suspicion() {
     bench.begun();
     bench.handled(1, transient());
     let sent = bench.settled();
-    let Verdict::Retry { tries, .. } = sent[0].verdict else { panic!("{sent:?}") };
+    let Disposition::Retry { tries, .. } = sent[0].disposition else { panic!("{sent:?}") };
     assert_eq!((tries.starts, tries.attempts), (0, 1));
 }
 
@@ -251,25 +247,25 @@ fn the_circuit_opens_and_one_message_decides_when_it_closes() {
     assert_eq!(handles(&bench.all()).len(), 5);
     bench.polled(vec![delivery(6, Why::New), delivery(7, Why::New)]);
     (1..=5).for_each(|n| bench.handled(n, transient()));
-    assert!(!bench.core.circuit_is_closed());
+    assert!(!bench.machine.circuit_is_closed());
     bench.settled();
     assert_eq!(bench.all(), [], "what it holds waits, and it asks for no more");
-    assert_eq!(bench.core.stats().circuit_opened, 1);
+    assert_eq!(bench.machine.stats().circuit_opened, 1);
     bench.pass(Duration::from_secs(60));
     // Sixty seconds without a sign of life are too many.
     assert!(matches!(bench.next(), Some(Action::Extend(held)) if held.len() == 2));
-    bench.core.extended(Ok(Vec::new()), bench.now);
+    bench.machine.extended(Ok(Vec::new()), bench.now);
     assert_eq!(handles(&bench.all()), [id(6)], "one is tried");
     bench.handled(6, transient());
-    assert!(!bench.core.circuit_is_closed());
+    assert!(!bench.machine.circuit_is_closed());
     bench.settled();
     assert_eq!(bench.all(), []);
     bench.pass(Duration::from_secs(61));
     bench.next();
-    bench.core.extended(Ok(Vec::new()), bench.now);
+    bench.machine.extended(Ok(Vec::new()), bench.now);
     assert_eq!(handles(&bench.all()), [id(7)]);
-    bench.handled(7, Outcome::Done(Vec::new()));
-    assert!(bench.core.circuit_is_closed());
+    bench.handled(7, HandlerOutcome::Done(Vec::new()));
+    assert!(bench.machine.circuit_is_closed());
 }
 
 #[test]
@@ -283,22 +279,22 @@ fn behind_an_open_circuit_it_asks_for_one_message_and_does_not_spin() {
     bench.pass(Duration::from_secs(60));
     assert_eq!(bench.poll().0, 1);
     assert_eq!(bench.next(), None);
-    assert!(bench.core.wake_at(bench.now) > bench.now);
+    assert!(bench.machine.wake_at(bench.now) > bench.now);
 }
 
 #[test]
 fn draining_releases_what_waits_lets_what_runs_end_and_leaves() {
     let mut bench = Bench::given(vec![delivery(1, Why::New), delivery(2, Why::New)]);
     assert_eq!(bench.work().id, id(1));
-    bench.core.drain(bench.now.saturating_add(Duration::from_secs(10)));
+    bench.machine.drain(bench.now.saturating_add(Duration::from_secs(10)));
     let sent = bench.settled();
-    assert_eq!(sent, [Settlement { id: id(2), verdict: Verdict::Release }]);
+    assert_eq!(sent, [Settlement { id: id(2), disposition: Disposition::Release }]);
     bench.polled(Vec::new());
     assert_eq!(bench.all(), [], "no poll, no work");
-    bench.handled(1, Outcome::Done(Vec::new()));
-    assert!(matches!(bench.settled()[0].verdict, Verdict::Done { .. }));
+    bench.handled(1, HandlerOutcome::Done(Vec::new()));
+    assert!(matches!(bench.settled()[0].disposition, Disposition::Done { .. }));
     assert_eq!(bench.next(), Some(Action::Leave));
-    bench.core.left(Ok(()), bench.now);
+    bench.machine.left(Ok(()), bench.now);
     assert_eq!((bench.next(), bench.next()), (Some(Action::Stop), None));
 }
 
@@ -307,12 +303,12 @@ fn past_the_deadline_what_runs_is_abandoned_and_its_end_means_nothing() {
     let mut bench = Bench::given(vec![delivery(1, Why::New)]);
     bench.work();
     bench.polled(Vec::new());
-    bench.core.drain(bench.now.saturating_add(Duration::from_secs(1)));
+    bench.machine.drain(bench.now.saturating_add(Duration::from_secs(1)));
     assert_eq!(bench.all(), []);
     bench.pass(Duration::from_secs(1));
     assert_eq!(bench.next(), Some(Action::Abandon(vec![id(1)])));
-    bench.handled(1, Outcome::Done(Vec::new()));
-    assert_eq!(bench.settled(), [Settlement { id: id(1), verdict: Verdict::Release }]);
+    bench.handled(1, HandlerOutcome::Done(Vec::new()));
+    assert_eq!(bench.settled(), [Settlement { id: id(1), disposition: Disposition::Release }]);
     assert_eq!(bench.next(), Some(Action::Leave));
 }
 
@@ -325,20 +321,20 @@ fn what_a_store_does_not_settle_ends_the_polling() {
         bench.polled(vec![delivery(seq + 1, Why::New), delivery(seq + 2, Why::New)]);
         let actions = bench.all();
         assert_eq!(handles(&actions), [id(seq + 1), id(seq + 2)]);
-        bench.handled(seq + 1, Outcome::Done(Vec::new()));
-        bench.handled(seq + 2, Outcome::Done(Vec::new()));
+        bench.handled(seq + 1, HandlerOutcome::Done(Vec::new()));
+        bench.handled(seq + 2, HandlerOutcome::Done(Vec::new()));
         seq += 2;
     }
-    assert_eq!(bench.core.in_flight(), 8, "twice as many as it may work on");
+    assert_eq!(bench.machine.in_flight(), 8, "twice as many as it may work on");
     assert!(!bench.all().iter().any(is_poll));
 }
 
 #[test]
 fn past_the_deadline_nobody_waits_for_a_store_that_is_away() {
     let mut bench = Bench::given(vec![delivery(1, Why::New)]);
-    bench.core.drain(bench.now);
+    bench.machine.drain(bench.now);
     let sent = bench.settle();
-    bench.core.settled(sent, Err(unavailable()), bench.now);
+    bench.machine.settled(sent, Err(unavailable()), bench.now);
     assert_eq!(bench.next(), Some(Action::Stop));
 }
 
@@ -346,36 +342,36 @@ fn past_the_deadline_nobody_waits_for_a_store_that_is_away() {
 fn a_start_that_a_drain_cuts_short_does_not_count() {
     let mut bench = Bench::given(vec![started(1, 2)]);
     bench.begun();
-    bench.core.drain(bench.now);
+    bench.machine.drain(bench.now);
     assert_eq!(bench.next(), Some(Action::Abandon(vec![id(1)])));
     let sent = bench.settled();
-    let Verdict::Retry { tries, after } = sent[0].verdict else { panic!("{sent:?}") };
+    let Disposition::Retry { tries, after } = sent[0].disposition else { panic!("{sent:?}") };
     assert_eq!((tries.starts, after), (2, Span::ZERO));
-    assert_eq!(bench.core.stats().retried, 0);
+    assert_eq!(bench.machine.stats().retried, 0);
 }
 
 #[test]
 fn a_store_that_fails_is_asked_again_after_a_pause_and_for_what_was_handed_over_unseen() {
     let mut bench = Bench::given(Vec::new());
     bench.poll();
-    bench.core.polled(Err(unavailable()), bench.now);
+    bench.machine.fetched(Err(unavailable()), bench.now);
     assert_eq!(bench.next(), None);
-    let wake = bench.core.wake_at(bench.now);
+    let wake = bench.machine.wake_at(bench.now);
     assert!(wake > bench.now);
     bench.now = wake;
     assert_eq!(bench.poll(), (32, true));
     // Nobody died, so nobody is blamed.
     bench.polled(vec![delivery(1, Why::Own)]);
     assert_eq!(bench.work().id, id(1));
-    bench.handled(1, Outcome::Done(Vec::new()));
+    bench.handled(1, HandlerOutcome::Done(Vec::new()));
     let sent = bench.settle();
-    bench.core.settled(sent.clone(), Err(unavailable()), bench.now);
-    bench.now = bench.core.wake_at(bench.now);
+    bench.machine.settled(sent.clone(), Err(unavailable()), bench.now);
+    bench.now = bench.machine.wake_at(bench.now);
     let again = std::iter::from_fn(|| bench.next()).find(|action| !is_poll(action));
     assert_eq!(again, Some(Action::Settle(sent.clone())));
-    bench.core.settled(sent, Ok(vec![Settled::Lost]), bench.now);
-    assert_eq!((bench.core.stats().store_errors, bench.core.stats().lost), (2, 1));
-    assert_eq!(bench.core.in_flight(), 0);
+    bench.machine.settled(sent, Ok(vec![Settled::Lost]), bench.now);
+    assert_eq!((bench.machine.stats().store_errors, bench.machine.stats().lost), (2, 1));
+    assert_eq!(bench.machine.in_flight(), 0);
 }
 
 #[test]
@@ -385,9 +381,9 @@ fn what_is_given_back_while_a_poll_hands_it_over_is_not_handled_but_asked_for() 
     bench.handled(1, transient());
     // A poll is under way: somebody else had the message meanwhile, and the store hands it to this member anew, before it
     // takes the retry.
-    assert!(matches!(bench.settled()[0].verdict, Verdict::Retry { .. }));
+    assert!(matches!(bench.settled()[0].disposition, Disposition::Retry { .. }));
     bench.polled(vec![delivery(1, Why::Due)]);
-    assert_eq!(bench.core.in_flight(), 0);
+    assert_eq!(bench.machine.in_flight(), 0);
     assert!(bench.poll().1, "it asks what it holds");
     assert_eq!(handles(&bench.all()), []);
     // The store had taken the retry first: then the message is this member's.
@@ -401,7 +397,7 @@ fn a_start_that_could_not_be_put_on_record_is_tried_again_and_counted_once() {
     for _ in 0..5 {
         let (suspect, tries) = bench.begin();
         assert_eq!(tries.starts, 1);
-        assert_eq!(bench.core.began(&[suspect], Err(unavailable()), bench.now), Vec::new());
+        assert_eq!(bench.machine.began(&[suspect], Err(unavailable()), bench.now), Vec::new());
         bench.pass(Duration::from_secs(1));
     }
     assert_eq!(bench.begun().id, id(1));
@@ -410,14 +406,14 @@ fn a_start_that_could_not_be_put_on_record_is_tried_again_and_counted_once() {
 #[test]
 fn a_settlement_that_is_refused_keeps_no_other_back() {
     let refusals = [
-        LogErrorKind::Invalid { why: "no such stream".to_owned() },
-        LogErrorKind::RefusesWrites { why: "an output stream is full".to_owned() },
+        StoreErrorKind::Invalid { why: "no such stream".to_owned() },
+        StoreErrorKind::RefusesWrites { why: "an output stream is full".to_owned() },
     ];
     for refusal in refusals {
         let mut bench = Bench::given((1..=4).map(|n| delivery(n, Why::New)).collect());
         bench.all();
         bench.polled(Vec::new());
-        (1..=4).for_each(|n| bench.handled(n, Outcome::Done(Vec::new())));
+        (1..=4).for_each(|n| bench.handled(n, HandlerOutcome::Done(Vec::new())));
         // The store never takes the first.
         let mut settled = Vec::new();
         for _ in 0..12 {
@@ -434,10 +430,10 @@ fn a_settlement_that_is_refused_keeps_no_other_back() {
                 settled.extend(sent.iter().map(|one| one.id.id.seq));
                 Ok(vec![Settled::Applied; sent.len()])
             };
-            bench.core.settled(sent, result, bench.now);
+            bench.machine.settled(sent, result, bench.now);
         }
         assert_eq!(settled, [2, 3, 4], "{refusal}");
-        assert_eq!(bench.core.in_flight(), 1);
+        assert_eq!(bench.machine.in_flight(), 1);
     }
 }
 
@@ -447,14 +443,14 @@ fn messages_with_one_key_never_run_together_and_the_second_needs_no_handler() {
     let mut bench = Bench::given(twins.to_vec());
     assert_eq!(handles(&bench.all()), [id(1), id(3)]);
     bench.polled(Vec::new());
-    bench.handled(1, Outcome::Done(Vec::new()));
+    bench.handled(1, HandlerOutcome::Done(Vec::new()));
     let sent = bench.settle();
     assert_eq!(handles(&bench.all()), [], "not before it is settled");
-    bench.core.settled(sent, Ok(vec![Settled::Applied]), bench.now);
+    bench.machine.settled(sent, Ok(vec![Settled::Applied]), bench.now);
     let sent = bench.settled();
     assert_eq!(sent[0].id, id(2));
     assert!(
-        matches!(&sent[0].verdict, Verdict::Done { key: Some(key), emit } if &**key == "k" && emit.is_empty())
+        matches!(&sent[0].disposition, Disposition::Done { key: Some(key), emit } if &**key == "k" && emit.is_empty())
     );
 }
 
@@ -465,7 +461,7 @@ fn a_twin_of_a_suspect_waits_too() {
     bench.handled(1, transient());
     let sent = bench.settle();
     assert_eq!(handles(&bench.all()), [], "not before it is settled");
-    bench.core.settled(sent, Ok(vec![Settled::Applied]), bench.now);
+    bench.machine.settled(sent, Ok(vec![Settled::Applied]), bench.now);
     assert_eq!(handles(&bench.all()), [id(2)], "the first did not do it");
 }
 
@@ -475,26 +471,28 @@ fn what_is_gone_from_its_stream_and_what_was_done_before_need_no_handler() {
     let known = Delivery { done: true, ..keyed(2, Why::New, "k") };
     let mut bench = Bench::given(vec![gone, known]);
     let sent = bench.settled();
-    let Verdict::Dead(letter) = &sent[0].verdict else { panic!("{sent:?}") };
+    let Disposition::Dead(letter) = &sent[0].disposition else { panic!("{sent:?}") };
     assert_eq!(letter.story.reason, Reason::Trimmed);
-    assert!(matches!(&sent[1].verdict, Verdict::Done { key: Some(key), .. } if &**key == "k"));
+    assert!(
+        matches!(&sent[1].disposition, Disposition::Done { key: Some(key), .. } if &**key == "k")
+    );
 }
 
 #[test]
 fn a_member_shows_signs_of_life_and_lets_go_of_what_it_lost() {
     let mut bench = Bench::given(vec![delivery(1, Why::New), keyed(2, Why::New, "k")]);
     bench.work();
-    bench.core.polled(Ok(Polled::default()), bench.now);
+    bench.machine.fetched(Ok(Fetched::default()), bench.now);
     bench.pass(Duration::from_secs(10));
     let extend = bench.all().into_iter().find(|action| matches!(action, Action::Extend(_)));
     assert_eq!(extend, Some(Action::Extend(vec![id(1), id(2)])));
-    bench.core.extended(Err(unavailable()), bench.now);
+    bench.machine.extended(Err(unavailable()), bench.now);
     bench.pass(Duration::from_secs(1));
     let extend = bench.all().into_iter().find(|action| matches!(action, Action::Extend(_)));
     assert!(extend.is_some(), "it tries again");
-    bench.core.extended(Ok(vec![id(1), id(2)]), bench.now);
+    bench.machine.extended(Ok(vec![id(1), id(2)]), bench.now);
     // What runs comes to its end, whether or not it still counts.
-    bench.handled(1, Outcome::Done(Vec::new()));
-    bench.handled(2, Outcome::Done(Vec::new()));
+    bench.handled(1, HandlerOutcome::Done(Vec::new()));
+    bench.handled(2, HandlerOutcome::Done(Vec::new()));
     assert_eq!(bench.settle().len(), 2);
 }

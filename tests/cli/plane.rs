@@ -216,7 +216,8 @@ fn contradictions_are_refused_before_anything_is_done() {
     let long = format!("ok\n{}\n", "x".repeat(1 << 21));
     let one_by_one = [&publish[..], &["--batch", "1"]].concat();
     assert_refused(&feed(&one_by_one, long), 22, &["stdin:2: ", "lines published before it: 1"]);
-    let replay =
-        ["dlq", "replay", COMMANDS, "--store", &address, "--id", "1-1", "--who", "o", "--why", "w"];
-    assert_refused(&silvertine(&replay), 22, &["no dead letter 1-1"]);
+    let redrive = [
+        "dlq", "redrive", COMMANDS, "--store", &address, "--id", "1-1", "--who", "o", "--why", "w",
+    ];
+    assert_refused(&silvertine(&redrive), 22, &["no dead letter 1-1"]);
 }

@@ -9,12 +9,13 @@ use std::{
 };
 
 use silvertine::{
-    engine::{log::LogError, pos::Pos, span::Span, time::Nanos},
+    engine::{pos::Pos, span::Span, time::Nanos},
     sim::workers::{Failure, Plan, promise::Promise, simulate},
     storage::streams::MemoryStreams,
     streams::{
-        Amendment, DeadLetter, Delivery, Member, Message, MessageId, Poll, Polled, Publication,
-        Settled, Settlement, StreamName, StreamStats, Streams, Topology, Tries, Verdict, Why,
+        Amendment, DeadLetter, Delivery, Disposition, Fetch, Fetched, Member, Message, MessageId,
+        Publication, Settled, Settlement, StoreError, StreamName, StreamStats, Streams, Topology,
+        Tries, Why,
     },
 };
 
@@ -78,11 +79,11 @@ impl Streams for Planted {
         self.inner.topology()
     }
 
-    async fn declare(&self, now: Nanos) -> Result<(), LogError> {
+    async fn declare(&self, now: Nanos) -> Result<(), StoreError> {
         self.inner.declare(now).await
     }
 
-    async fn publish(&self, all: &[Publication], now: Nanos) -> Result<Vec<Pos>, LogError> {
+    async fn publish(&self, all: &[Publication], now: Nanos) -> Result<Vec<Pos>, StoreError> {
         if self.bug == Bug::LosesPublished && all.len() > 1 && self.every(5) {
             let mut ids = self.inner.publish(&all[..all.len() - 1], now).await?;
             let last = ids.last().expect("one or more");
@@ -92,28 +93,28 @@ impl Streams for Planted {
         self.inner.publish(all, now).await
     }
 
-    async fn relay(&self, all: &[(Pos, Publication)], now: Nanos) -> Result<u64, LogError> {
+    async fn relay(&self, all: &[(Pos, Publication)], now: Nanos) -> Result<u64, StoreError> {
         self.inner.relay(all, now).await
     }
 
-    async fn poll(&self, poll: &Poll<'_>) -> Result<Polled, LogError> {
-        let mut poll = *poll;
+    async fn fetch(&self, fetch: &Fetch<'_>) -> Result<Fetched, StoreError> {
+        let mut fetch = *fetch;
         match self.bug {
-            Bug::HandsOverTooMuch => poll.limit += 3,
+            Bug::HandsOverTooMuch => fetch.limit += 3,
             Bug::ReclaimsEarly => {
-                poll.reclaim_after = Span::from_nanos(poll.reclaim_after.as_nanos() / 10);
+                fetch.reclaim_after = Span::from_nanos(fetch.reclaim_after.as_nanos() / 10);
             }
             _ => {}
         }
-        let mut polled = self.inner.poll(&poll).await?;
+        let mut fetched = self.inner.fetch(&fetch).await?;
         if self.bug == Bug::DeliversSettledAgain {
             let mut settled = self.settled.lock().expect("one thread");
-            if polled.deliveries.is_empty() && !settled.is_empty() && self.every(7) {
-                polled.deliveries.push(settled.remove(0));
+            if fetched.deliveries.is_empty() && !settled.is_empty() && self.every(7) {
+                fetched.deliveries.push(settled.remove(0));
             }
-            settled.extend(polled.deliveries.iter().filter(|one| one.why == Why::New).cloned());
+            settled.extend(fetched.deliveries.iter().filter(|one| one.why == Why::New).cloned());
         }
-        Ok(polled)
+        Ok(fetched)
     }
 
     fn arrival(&self) -> impl Future<Output = ()> + Send {
@@ -125,7 +126,7 @@ impl Streams for Planted {
         member: &Member,
         tries: &[(MessageId, Tries)],
         now: Nanos,
-    ) -> Result<Vec<bool>, LogError> {
+    ) -> Result<Vec<bool>, StoreError> {
         if self.bug == Bug::ForgetsStarts {
             let forgotten: Vec<_> = tries
                 .iter()
@@ -141,17 +142,17 @@ impl Streams for Planted {
         member: &Member,
         settlements: &[Settlement],
         now: Nanos,
-    ) -> Result<Vec<Settled>, LogError> {
+    ) -> Result<Vec<Settled>, StoreError> {
         let mut changed = settlements.to_vec();
         let mut later = Vec::new();
         for settlement in &mut changed {
-            match (&mut settlement.verdict, self.bug) {
-                (Verdict::Done { key: Some(key), .. }, Bug::DropsIdempotency) => {
+            match (&mut settlement.disposition, self.bug) {
+                (Disposition::Done { key: Some(key), .. }, Bug::DropsIdempotency) => {
                     let other = format!("{key}#{}", self.calls.fetch_add(1, Ordering::Relaxed));
                     *key = other.into();
                 }
-                (Verdict::Done { emit, .. }, Bug::AcknowledgesFirst) => later.append(emit),
-                (Verdict::Retry { after, .. }, Bug::RetriesEarly) => {
+                (Disposition::Done { emit, .. }, Bug::AcknowledgesFirst) => later.append(emit),
+                (Disposition::Retry { after, .. }, Bug::RetriesEarly) => {
                     *after = Span::from_nanos(after.as_nanos() / 2);
                 }
                 _ => {}
@@ -161,9 +162,9 @@ impl Streams for Planted {
             .into_iter()
             .filter(|one| {
                 !matches!(
-                    (&one.verdict, self.bug),
-                    (Verdict::Release, Bug::ForgetsToRelease)
-                        | (Verdict::Dead(_), Bug::LosesLetters)
+                    (&one.disposition, self.bug),
+                    (Disposition::Release, Bug::ForgetsToRelease)
+                        | (Disposition::Dead(_), Bug::LosesLetters)
                 )
             })
             .collect();
@@ -172,10 +173,10 @@ impl Streams for Planted {
         if !later.is_empty() && !self.every(5) {
             self.inner.publish(&later, now).await?;
         }
-        let answer = |one: &Settlement| match &one.verdict {
+        let answer = |one: &Settlement| match &one.disposition {
             _ if all => answers.next(),
-            Verdict::Release if self.bug == Bug::ForgetsToRelease => Some(Settled::Applied),
-            Verdict::Dead(_) if self.bug == Bug::LosesLetters => Some(Settled::Applied),
+            Disposition::Release if self.bug == Bug::ForgetsToRelease => Some(Settled::Applied),
+            Disposition::Dead(_) if self.bug == Bug::LosesLetters => Some(Settled::Applied),
             _ => answers.next(),
         };
         Ok(settlements.iter().filter_map(answer).collect())
@@ -186,11 +187,11 @@ impl Streams for Planted {
         member: &Member,
         held: &[MessageId],
         now: Nanos,
-    ) -> Result<Vec<MessageId>, LogError> {
+    ) -> Result<Vec<MessageId>, StoreError> {
         self.inner.extend(member, held, now).await
     }
 
-    async fn leave(&self, member: &Member, now: Nanos) -> Result<(), LogError> {
+    async fn leave(&self, member: &Member, now: Nanos) -> Result<(), StoreError> {
         if self.bug == Bug::LeavesWithAll {
             return Ok(());
         }
@@ -202,7 +203,7 @@ impl Streams for Planted {
         stream: &StreamName,
         after: Pos,
         limit: usize,
-    ) -> Result<Vec<(Pos, Message)>, LogError> {
+    ) -> Result<Vec<(Pos, Message)>, StoreError> {
         self.inner.read(stream, after, limit).await
     }
 
@@ -210,7 +211,7 @@ impl Streams for Planted {
         &self,
         stream: &StreamName,
         now: Nanos,
-    ) -> Result<Option<StreamStats>, LogError> {
+    ) -> Result<Option<StreamStats>, StoreError> {
         self.inner.stream_stats(stream, now).await
     }
 
@@ -219,7 +220,7 @@ impl Streams for Planted {
         stream: &StreamName,
         after: Pos,
         limit: usize,
-    ) -> Result<Vec<(Pos, DeadLetter)>, LogError> {
+    ) -> Result<Vec<(Pos, DeadLetter)>, StoreError> {
         self.inner.dead_letters(stream, after, limit).await
     }
 
@@ -228,7 +229,7 @@ impl Streams for Planted {
         stream: &StreamName,
         letters: &[DeadLetter],
         now: Nanos,
-    ) -> Result<Vec<Pos>, LogError> {
+    ) -> Result<Vec<Pos>, StoreError> {
         self.inner.bury(stream, letters, now).await
     }
 
@@ -238,7 +239,7 @@ impl Streams for Planted {
         amendments: &[Amendment],
         audit: &[Publication],
         now: Nanos,
-    ) -> Result<Vec<bool>, LogError> {
+    ) -> Result<Vec<bool>, StoreError> {
         let mut amendments = amendments.to_vec();
         if self.bug == Bug::AmendsBlindly {
             let letters = self.inner.dead_letters(stream, Pos::ZERO, usize::MAX).await?;
@@ -251,7 +252,7 @@ impl Streams for Planted {
         self.inner.amend(stream, &amendments, audit, now).await
     }
 
-    async fn record(&self, stream: &StreamName, name: &str) -> Result<Option<Vec<u8>>, LogError> {
+    async fn record(&self, stream: &StreamName, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
         self.inner.record(stream, name).await
     }
 
@@ -261,7 +262,7 @@ impl Streams for Planted {
         name: &str,
         expected: Option<&[u8]>,
         new: Option<&[u8]>,
-    ) -> Result<bool, LogError> {
+    ) -> Result<bool, StoreError> {
         self.inner.swap_record(stream, name, expected, new).await
     }
 }

@@ -6,10 +6,10 @@ use silvertine::{
     engine::{pos::Pos, span::Span, stop::StopFlag},
     storage::streams::AnyStreams,
     streams::{Class, DeadLetter, Message, Reason, Streams},
-    worker::{Context, Handled, Typed, handler, handler_with},
+    worker::{Handled, MessageContext, Typed, handler, handler_with},
 };
 
-use crate::bed::{
+use crate::fixture::{
     Broken, Calls, Counter, counts, eventually, on_every_store, publish, stream, text, topology,
     work, worker,
 };
@@ -26,11 +26,12 @@ fn a_transient_failure_is_tried_again_until_it_succeeds() {
         publish(&streams, ["a".to_owned()]).await;
         let calls = Calls::default();
         let began = Instant::now();
-        let broker = handler_with(calls.clone(), async |calls, message: Message, cx: Context| {
-            let attempt = calls.count(&text(&message));
-            assert_eq!(u64::from(cx.attempt()), attempt);
-            if attempt < 3 { Err(Broken(Class::Transient)) } else { Ok(Handled::done()) }
-        });
+        let broker =
+            handler_with(calls.clone(), async |calls, message: Message, cx: MessageContext| {
+                let attempt = calls.count(&text(&message));
+                assert_eq!(u64::from(cx.attempt()), attempt);
+                if attempt < 3 { Err(Broken(Class::Transient)) } else { Ok(Handled::done()) }
+            });
         let stats = work(&streams, broker).await;
         assert_eq!((stats.done, stats.retried, stats.dead), (1, 2, 0));
         // 20 and 40 ms of backoff.
@@ -42,8 +43,9 @@ fn a_transient_failure_is_tried_again_until_it_succeeds() {
 fn after_the_last_attempt_a_message_is_a_dead_letter_that_tells_everything() {
     on_every_store(&topology(), async |streams| {
         let ids = publish(&streams, ["a".to_owned()]).await;
-        let broker =
-            handler(async |_: Message, _: Context| Err::<Handled, _>(Broken(Class::Transient)));
+        let broker = handler(async |_: Message, _: MessageContext| {
+            Err::<Handled, _>(Broken(Class::Transient))
+        });
         let worker = worker(&streams, "worker-1", broker).version("1.2.3").until_idle();
         let stats = worker.run().await.expect("works");
         assert_eq!((stats.retried, stats.dead), (3, 1));
@@ -66,7 +68,7 @@ fn permanent_failures_panics_and_what_does_not_decode_are_dead_at_once() {
     on_every_store(&topology(), async |streams| {
         let payloads = ["\"permanent\"", "\"panic\"", "{no json", "\"good\""];
         publish(&streams, payloads.map(str::to_owned)).await;
-        let broker = handler(async |Typed(what): Typed<String>, _: Context| {
+        let broker = handler(async |Typed(what): Typed<String>, _: MessageContext| {
             assert_ne!(what, "panic", "a bug");
             if what == "permanent" { Err(Broken(Class::Permanent)) } else { Ok(Handled::done()) }
         });
@@ -85,12 +87,13 @@ fn a_handler_that_takes_too_long_has_failed_for_now() {
     on_every_store(&topology(), async |streams| {
         publish(&streams, ["a".to_owned()]).await;
         let calls = Calls::default();
-        let broker = handler_with(calls.clone(), async |calls, message: Message, _: Context| {
-            if calls.count(&text(&message)) == 1 {
-                tokio::time::sleep(Duration::from_secs(30)).await;
-            }
-            Ok::<_, Broken>(Handled::done())
-        });
+        let broker =
+            handler_with(calls.clone(), async |calls, message: Message, _: MessageContext| {
+                if calls.count(&text(&message)) == 1 {
+                    tokio::time::sleep(Duration::from_secs(30)).await;
+                }
+                Ok::<_, Broken>(Handled::done())
+            });
         let stats = work(&streams, broker).await;
         assert_eq!((stats.done, stats.retried), (1, 1));
     });
@@ -102,7 +105,7 @@ fn failing_messages_do_not_keep_back_the_healthy_ones_behind_them() {
     patient.streams[0].retry.base = Span::from_secs(3600);
     on_every_store(&patient, async |streams| {
         publish(&streams, (0..200).map(|n| n.to_string())).await;
-        let broker = handler(async |message: Message, _: Context| {
+        let broker = handler(async |message: Message, _: MessageContext| {
             let fails = text(&message).parse::<u64>().expect("a number") < 100;
             if fails { Err(Broken(Class::Transient)) } else { Ok(Handled::done()) }
         });
@@ -126,10 +129,11 @@ fn while_a_circuit_is_open_messages_wait_and_afterwards_none_is_lost() {
         publish(&streams, (0..50).map(|n| n.to_string())).await;
         let (healthy, calls) = (Counter::default(), Counter::default());
         let state = (healthy.clone(), calls.clone());
-        let broker = handler_with(state, async |(healthy, calls), _: Message, _: Context| {
-            calls.add(1);
-            if healthy.get() == 0 { Err(Broken(Class::Transient)) } else { Ok(Handled::done()) }
-        });
+        let broker =
+            handler_with(state, async |(healthy, calls), _: Message, _: MessageContext| {
+                calls.add(1);
+                if healthy.get() == 0 { Err(Broken(Class::Transient)) } else { Ok(Handled::done()) }
+            });
         let stop = StopFlag::default();
         let worker = worker(&streams, "w", broker).stop_on(&stop, Duration::from_secs(1));
         let worker = tokio::spawn(worker.run());

@@ -9,10 +9,10 @@ use std::{
 use silvertine::{
     engine::{pos::Pos, stop::StopFlag},
     streams::{Message, Publication, Route, Rule, Streams},
-    worker::{Context, Handled, Router, Worker, batch_handler, handler, handler_with, now},
+    worker::{Handled, MessageContext, Router, Worker, batch_handler, handler, handler_with, now},
 };
 
-use crate::bed::{
+use crate::fixture::{
     Broken, Calls, Counter, counts, eventually, group, on_every_store, publish, stream, text,
     topology, work, worker,
 };
@@ -25,10 +25,11 @@ fn several_workers_share_the_load_and_every_result_is_published_once() {
         let mut members = Vec::new();
         for name in ["a", "b", "c"] {
             let results = results.clone();
-            let broker = handler_with(results, async |results, message: Message, cx: Context| {
-                let result = Message::default().with("data", text(&message)).with_key(cx.key());
-                Ok::<_, Broken>(Handled::done().emit(&results, result))
-            });
+            let broker =
+                handler_with(results, async |results, message: Message, cx: MessageContext| {
+                    let result = Message::default().with("data", text(&message)).with_key(cx.key());
+                    Ok::<_, Broken>(Handled::done().emit(&results, result))
+                });
             members.push(tokio::spawn(worker(&streams, name, broker).until_idle().run()));
         }
         let mut done = 0;
@@ -55,11 +56,12 @@ fn a_message_that_is_published_twice_with_one_key_has_one_effect() {
         let results = stream("trading:mgmt:results");
         let calls = Calls::default();
         let state = (calls.clone(), results.clone());
-        let broker = handler_with(state, async |(calls, results), _: Message, cx: Context| {
-            calls.count(cx.key());
-            let result = Message::default().with("data", cx.key());
-            Ok::<_, Broken>(Handled::done().emit(&results, result))
-        });
+        let broker =
+            handler_with(state, async |(calls, results), _: Message, cx: MessageContext| {
+                calls.count(cx.key());
+                let result = Message::default().with("data", cx.key());
+                Ok::<_, Broken>(Handled::done().emit(&results, result))
+            });
         let stats = work(&streams, broker).await;
         assert_eq!((stats.done, stats.duplicates), (10, 20));
         let published = streams.read(&results, Pos::ZERO, 1000).await.expect("reads");
@@ -73,7 +75,7 @@ fn a_batch_handler_gets_many_at_once_and_one_that_panics_takes_no_other_with_it(
         publish(&streams, (0..40).map(|n| n.to_string())).await;
         let largest = Counter::default();
         let seen = largest.clone();
-        let rows = batch_handler(8, move |batch: Vec<(Message, Context)>| {
+        let rows = batch_handler(8, move |batch: Vec<(Message, MessageContext)>| {
             seen.at_least(batch.len() as u64);
             async move {
                 assert!(!batch.iter().any(|(message, _)| text(message) == "13"), "bad row");
@@ -107,8 +109,9 @@ fn messages_of_one_key_are_handled_in_order_though_many_workers_share_them() {
         let mut members = Vec::new();
         for name in ["a", "b"] {
             let state = (handled.clone(), calls.clone());
-            let broker =
-                handler_with(state, async |(handled, calls), message: Message, _: Context| {
+            let broker = handler_with(
+                state,
+                async |(handled, calls), message: Message, _: MessageContext| {
                     let number: u64 = text(&message).parse().expect("a number");
                     tokio::time::sleep(Duration::from_millis(number % 4)).await;
                     // Every seventh fails at first: those behind it must wait for it.
@@ -117,7 +120,8 @@ fn messages_of_one_key_are_handled_in_order_though_many_workers_share_them() {
                     }
                     handled.lock().expect("not poisoned").push(number);
                     Ok(Handled::done())
-                });
+                },
+            );
             members.push(tokio::spawn(worker(&streams, name, broker).until_idle().run()));
         }
         for member in members {
@@ -150,10 +154,11 @@ fn urgent_lanes_come_first_and_the_others_do_not_starve() {
         let publications: Vec<_> = (0..100).map(urgent).collect();
         streams.publish(&publications, now()).await.expect("publishes");
         let order = Arc::new(Mutex::new(Vec::new()));
-        let broker = handler_with(order.clone(), async |order, message: Message, _: Context| {
-            order.lock().expect("not poisoned").push(text(&message));
-            Ok::<_, Broken>(Handled::done())
-        });
+        let broker =
+            handler_with(order.clone(), async |order, message: Message, _: MessageContext| {
+                order.lock().expect("not poisoned").push(text(&message));
+                Ok::<_, Broken>(Handled::done())
+            });
         assert_eq!(work(&streams, broker).await.done, 200);
         let order = order.lock().expect("not poisoned").clone();
         let early = order.iter().take(100).filter(|text| text.starts_with("urgent")).count();
@@ -167,18 +172,19 @@ fn a_drain_lets_handlers_end_and_gives_back_the_rest_at_once() {
         publish(&streams, (0..16).map(|n| n.to_string())).await;
         let stop = StopFlag::default();
         let started = Counter::default();
-        let slow = handler_with(started.clone(), async |started, message: Message, _: Context| {
-            started.add(1);
-            // Half end within the drain, half never would.
-            let number: u64 = text(&message).parse().expect("a number");
-            tokio::time::sleep(Duration::from_millis(if number.is_multiple_of(2) {
-                50
-            } else {
-                450
-            }))
-            .await;
-            Ok::<_, Broken>(Handled::done())
-        });
+        let slow =
+            handler_with(started.clone(), async |started, message: Message, _: MessageContext| {
+                started.add(1);
+                // Half end within the drain, half never would.
+                let number: u64 = text(&message).parse().expect("a number");
+                tokio::time::sleep(Duration::from_millis(if number.is_multiple_of(2) {
+                    50
+                } else {
+                    450
+                }))
+                .await;
+                Ok::<_, Broken>(Handled::done())
+            });
         let first = worker(&streams, "first", slow).stop_on(&stop, Duration::from_millis(150));
         let first = tokio::spawn(first.run());
         eventually("all are being handled", async || started.get() == 16).await;
@@ -187,7 +193,7 @@ fn a_drain_lets_handlers_end_and_gives_back_the_rest_at_once() {
         assert_eq!(stats.done, 8);
         let counts = counts(&streams).await;
         assert_eq!((counts.held, counts.retrying), (0, 8), "released, not held");
-        let quick = handler(async |_: Message, _: Context| Ok::<_, Broken>(Handled::done()));
+        let quick = handler(async |_: Message, _: MessageContext| Ok::<_, Broken>(Handled::done()));
         assert_eq!(work(&streams, quick).await.done, 8);
     });
 }
@@ -197,9 +203,9 @@ fn a_router_passes_messages_on_by_what_they_say() {
     let mut routed = topology();
     let results = stream("trading:mgmt:results");
     let when = serde_json::from_value(serde_json::json!([{ "field": "type", "is": "fill" }]));
-    let rules = vec![Rule { when: when.expect("a condition"), to: vec![results.clone()] }];
+    let fills = Rule { when: when.expect("a condition"), to: vec![results.clone()] };
     let from = stream("mgmt:trading:commands");
-    let route = Route { from: from.clone(), group: group(), rules, otherwise: vec![] };
+    let route = Route::new(from.clone(), group()).with_rule(fills);
     routed.routes = vec![route.clone()];
     routed.check().expect("makes sense");
     on_every_store(&routed, async |streams| {
@@ -219,7 +225,7 @@ fn a_router_passes_messages_on_by_what_they_say() {
 #[test]
 fn a_worker_for_a_stream_nobody_knows_is_refused_in_words() {
     let streams = silvertine::storage::streams::MemoryStreams::in_memory(topology());
-    let quick = || handler(async |_: Message, _: Context| Ok::<_, Broken>(Handled::done()));
+    let quick = || handler(async |_: Message, _: MessageContext| Ok::<_, Broken>(Handled::done()));
     let name = || "w".parse().expect("a name");
     let unknown = Worker::new(streams.clone(), stream("no:such"), group(), name(), quick());
     let error = unknown.err().expect("refused").to_string();

@@ -8,13 +8,13 @@ use tokio::{
     process::{ChildStdin, Command},
 };
 
-use super::handle::{Context, Handle, Handled};
+use super::handle::{Handle, Handled, MessageContext};
 
 /// The status by which a command says that it failed for now (`EX_TEMPFAIL`).
 const TEMPORARY_FAILURES: [i32; 1] = [75];
 /// The statuses by which a command says that the message is at fault (`EX_USAGE`, `EX_DATAERR`, `EX_NOINPUT`).
 const PERMANENT_FAILURES: [i32; 3] = [64, 65, 66];
-/// What is kept of the words of a command that failed, in bytes.
+/// How much of a failed command's standard error is kept, in bytes.
 const WORDS_MAX: usize = 512;
 
 /// Passes each message on to where a [`Route`] sends it: published exactly when it is done here.
@@ -35,7 +35,7 @@ impl Handle for Router {
     type Message = Message;
     type Error = Never;
 
-    async fn handle(&self, message: Message, context: Context) -> Result<Handled, Never> {
+    async fn handle(&self, message: Message, context: MessageContext) -> Result<Handled, Never> {
         let targets = self.route.targets(&message);
         let passed_on = keyed(message.clone(), context.key());
         Ok(targets.iter().fold(Handled::done(), |handled, to| handled.emit(to, passed_on.clone())))
@@ -46,7 +46,7 @@ impl Handle for Router {
     }
 }
 
-/// The same message with a key: whoever gets it twice recognises it.
+/// The same message with a key, by which a consumer that gets it twice recognises it.
 fn keyed(message: Message, key: &str) -> Message {
     if message.field(message::KEY).is_some() { message } else { message.with_key(key) }
 }
@@ -72,6 +72,7 @@ pub struct Exec {
 
 /// How a command failed.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ExecError {
     /// It could not be started.
     #[error("{command} cannot be started: {why}")]
@@ -87,7 +88,7 @@ pub enum ExecError {
     Status {
         /// The status.
         status: i32,
-        /// The end of what it said on standard error.
+        /// The end of what it wrote to standard error.
         said: String,
     },
     /// A signal ended it.
@@ -95,7 +96,7 @@ pub enum ExecError {
     Signal {
         /// The signal's number.
         signal: i32,
-        /// The end of what it said on standard error.
+        /// The end of what it wrote to standard error.
         said: String,
     },
 }
@@ -122,7 +123,11 @@ impl Handle for Exec {
     type Message = Message;
     type Error = ExecError;
 
-    async fn handle(&self, message: Message, context: Context) -> Result<Handled, ExecError> {
+    async fn handle(
+        &self,
+        message: Message,
+        context: MessageContext,
+    ) -> Result<Handled, ExecError> {
         let (program, arguments) = self.command.split_first().expect("the command line needs one");
         let start = |why| ExecError::Start { command: program.clone(), why };
         let mut command = Command::new(program);
@@ -168,7 +173,7 @@ impl Handle for Exec {
     }
 }
 
-/// Gives a command its input. One that does not want it says by its status whether that matters.
+/// Writes a command's input. A command that closes its input early says by its status whether that is a failure.
 async fn feed(stdin: Option<ChildStdin>, payload: &[u8]) -> std::io::Result<()> {
     let Some(mut stdin) = stdin else { return Ok(()) };
     stdin.write_all(payload).await?;

@@ -10,6 +10,7 @@ pub const REFERENCE_TOPOLOGY: &str = include_str!("reference_topology.toml");
 
 /// Why a file gives no topology.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ConfigError {
     /// It cannot be read.
     #[error("{path}: {why}")]
@@ -87,6 +88,15 @@ mod tests {
         assert_eq!(stream("trading:mgmt:results").groups[0].name.as_str(), "management_consumers");
         assert_eq!(stream("audit:events").groups[0].name.as_str(), "audit_consumers");
         assert_eq!(topology.streams.len(), 18);
+    }
+
+    #[test]
+    fn keys_are_also_read_under_their_former_names() {
+        let group = "group = [{ name = \"g\", auto_drain = false, drain_per_second = 3 }]";
+        let text = format!("[[stream]]\nname = \"a:b\"\n{group}\n");
+        let topology = parse_topology(&text, "f").expect("parses");
+        let group = &topology.streams[0].groups[0];
+        assert_eq!((group.auto_redrive, group.redrive_per_second), (false, 3));
     }
 
     #[test]

@@ -1,17 +1,18 @@
-//! What a worker does with a message: the user's side.
+//! Handlers: what the author of a worker writes, and what a handler is given and returns.
 
 use std::{any::type_name, future::Future, sync::OnceLock};
 
 use serde::de::DeserializeOwned;
 use silvertine_engine::codec::Codec;
 use silvertine_streams::{
-    Classify, Failure, Message, MessageError, MessageId, Outcome, Publication, StreamName, Work,
+    Classify, HandlerFailure, HandlerOutcome, Message, MessageError, MessageId, Publication,
+    StreamName, Work,
 };
 
-/// Does something with each message, in any number of processes at a time.
+/// Handles messages one by one. The same handler may run in any number of processes at a time.
 ///
-/// It may be called again for the same message: after a failure, and when a process dies before it could say
-/// that it is done. Give [`Context::key`] to whatever must not act twice, or [emit](Handled::emit) the effect:
+/// It may be called again for the same message: after a failure, and when its process dies before the store has
+/// recorded that the message is done. Give [`MessageContext::key`] to whatever must not act twice, or [emit](Handled::emit) the effect:
 /// what is emitted is published exactly when the message is done.
 pub trait Handle: Send + Sync + 'static {
     /// What a message is decoded to: [`Typed`] for a payload, [`Message`] for all of it.
@@ -22,11 +23,11 @@ pub trait Handle: Send + Sync + 'static {
     /// Handles one message.
     ///
     /// # Errors
-    /// Whatever went wrong; its [class](Classify::class) decides between a retry and a dead letter.
+    /// The error of the handler; its [class](Classify::class) decides between a retry and a dead letter.
     fn handle(
         &self,
         message: Self::Message,
-        context: Context,
+        context: MessageContext,
     ) -> impl Future<Output = Result<Handled, Self::Error>> + Send;
 
     /// The name by which dead letters and logs call it.
@@ -35,7 +36,7 @@ pub trait Handle: Send + Sync + 'static {
     }
 }
 
-/// Does something with several messages at once, such as one insert of many rows.
+/// Handles several messages at once, for example by one insert of many rows.
 pub trait HandleBatch: Send + Sync + 'static {
     /// What a message is decoded to.
     type Message: FromMessage + Send;
@@ -46,7 +47,7 @@ pub trait HandleBatch: Send + Sync + 'static {
     /// tried once more alone, so that one does not take the others with it.
     fn handle(
         &self,
-        messages: Vec<(Self::Message, Context)>,
+        messages: Vec<(Self::Message, MessageContext)>,
     ) -> impl Future<Output = Vec<Result<Handled, Self::Error>>> + Send;
 
     /// The most messages at once.
@@ -85,27 +86,27 @@ impl Handled {
     }
 }
 
-/// What a handler may know about the message besides its payload.
+/// What a handler may know about a message besides its payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Context {
+pub struct MessageContext {
     work: Work,
-    /// What to call it outside, once somebody has asked.
+    /// The key, computed when it is first asked for.
     name: OnceLock<String>,
 }
 
-impl Context {
+impl MessageContext {
     const fn of(work: Work) -> Self {
         Self { work, name: OnceLock::new() }
     }
 
-    /// Names the message for the outside world: the same at every delivery, retry and replay. The producer's
+    /// Names the message for the outside world: the same at every delivery, retry and redrive. The producer's
     /// own key where it gave one.
     #[must_use]
     pub fn key(&self) -> &str {
         self.name.get_or_init(|| self.work.name())
     }
 
-    /// Where it stands.
+    /// The stream on which the message stands, and its id there.
     #[must_use]
     pub const fn id(&self) -> &MessageId {
         &self.work.id
@@ -117,10 +118,10 @@ impl Context {
         self.work.attempt
     }
 
-    /// How often it was replayed from the dead letters.
+    /// How often it was redriven from the dead letters.
     #[must_use]
-    pub const fn replays(&self) -> u32 {
-        self.work.replays
+    pub const fn redrives(&self) -> u32 {
+        self.work.redrives
     }
 
     /// The message as its producer wrote it, with all headers.
@@ -135,11 +136,11 @@ pub trait FromMessage: Sized {
     /// Decodes it; `default` is the codec of a message that does not name one.
     ///
     /// # Errors
-    /// It is something else: the message is poison.
+    /// The message does not decode; it becomes a dead letter at once.
     fn from_message(message: &Message, default: Codec) -> Result<Self, MessageError>;
 }
 
-/// The payload as a value.
+/// A handler's argument that takes the payload, decoded to a `T`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Typed<T>(pub T);
 
@@ -163,7 +164,7 @@ where
     T: Clone + Send + Sync + 'static,
     M: FromMessage + Send + 'static,
     E: Classify + Send + 'static,
-    F: Fn(T, M, Context) -> R + Send + Sync + 'static,
+    F: Fn(T, M, MessageContext) -> R + Send + Sync + 'static,
     R: Future<Output = Result<Handled, E>> + Send + 'static,
 {
     handler(move |message, context| call(state.clone(), message, context))
@@ -174,7 +175,7 @@ pub fn handler<M, E, F, R>(call: F) -> impl Handle<Message = M, Error = E>
 where
     M: FromMessage + Send + 'static,
     E: Classify + Send + 'static,
-    F: Fn(M, Context) -> R + Send + Sync + 'static,
+    F: Fn(M, MessageContext) -> R + Send + Sync + 'static,
     R: Future<Output = Result<Handled, E>> + Send + 'static,
 {
     Closure { call, marker: std::marker::PhantomData::<fn() -> (M, E)> }
@@ -189,7 +190,7 @@ impl<M, E, F, R> Handle for Closure<F, (M, E)>
 where
     M: FromMessage + Send + 'static,
     E: Classify + Send + 'static,
-    F: Fn(M, Context) -> R + Send + Sync + 'static,
+    F: Fn(M, MessageContext) -> R + Send + Sync + 'static,
     R: Future<Output = Result<Handled, E>> + Send + 'static,
 {
     type Message = M;
@@ -198,7 +199,7 @@ where
     fn handle(
         &self,
         message: M,
-        context: Context,
+        context: MessageContext,
     ) -> impl Future<Output = Result<Handled, E>> + Send {
         (self.call)(message, context)
     }
@@ -216,7 +217,7 @@ pub fn batch_handler<M, E, F, R>(
 where
     M: FromMessage + Send + 'static,
     E: Classify + Send + 'static,
-    F: Fn(Vec<(M, Context)>) -> R + Send + Sync + 'static,
+    F: Fn(Vec<(M, MessageContext)>) -> R + Send + Sync + 'static,
     R: Future<Output = Vec<Result<Handled, E>>> + Send + 'static,
 {
     let marker = std::marker::PhantomData::<fn() -> (M, E)>;
@@ -232,7 +233,7 @@ impl<M, E, F, R> HandleBatch for BatchClosure<F, (M, E)>
 where
     M: FromMessage + Send + 'static,
     E: Classify + Send + 'static,
-    F: Fn(Vec<(M, Context)>) -> R + Send + Sync + 'static,
+    F: Fn(Vec<(M, MessageContext)>) -> R + Send + Sync + 'static,
     R: Future<Output = Vec<Result<Handled, E>>> + Send + 'static,
 {
     type Message = M;
@@ -240,7 +241,7 @@ where
 
     fn handle(
         &self,
-        messages: Vec<(M, Context)>,
+        messages: Vec<(M, MessageContext)>,
     ) -> impl Future<Output = Vec<Result<Handled, E>>> + Send {
         (self.closure.call)(messages)
     }
@@ -254,10 +255,14 @@ where
     }
 }
 
-/// What the loop calls: any handler, decoded and classified. Named nowhere outside.
+/// What the loop of a worker calls: any handler, with messages decoded and errors classified. Users do not name it.
 pub trait Service: Send + Sync + 'static {
     /// One outcome per piece of work, in order.
-    fn call(&self, work: Vec<Work>, codec: Codec) -> impl Future<Output = Vec<Outcome>> + Send;
+    fn call(
+        &self,
+        work: Vec<Work>,
+        codec: Codec,
+    ) -> impl Future<Output = Vec<HandlerOutcome>> + Send;
 
     /// The most messages at once.
     fn batch_max(&self) -> usize;
@@ -270,12 +275,12 @@ pub trait Service: Send + Sync + 'static {
 pub struct Single<H>(pub(super) H);
 
 impl<H: Handle> Service for Single<H> {
-    async fn call(&self, work: Vec<Work>, codec: Codec) -> Vec<Outcome> {
+    async fn call(&self, work: Vec<Work>, codec: Codec) -> Vec<HandlerOutcome> {
         let mut outcomes = Vec::with_capacity(work.len());
         for work in work {
             outcomes.push(match H::Message::from_message(&work.message, codec) {
-                Ok(message) => outcome(self.0.handle(message, Context::of(work)).await),
-                Err(why) => Outcome::Undecodable(why.to_string()),
+                Ok(message) => outcome(self.0.handle(message, MessageContext::of(work)).await),
+                Err(why) => HandlerOutcome::Undecodable(why.to_string()),
             });
         }
         outcomes
@@ -294,16 +299,16 @@ impl<H: Handle> Service for Single<H> {
 pub struct Batched<H>(pub(super) H);
 
 impl<H: HandleBatch> Service for Batched<H> {
-    async fn call(&self, work: Vec<Work>, codec: Codec) -> Vec<Outcome> {
-        let mut outcomes: Vec<Option<Outcome>> = Vec::with_capacity(work.len());
+    async fn call(&self, work: Vec<Work>, codec: Codec) -> Vec<HandlerOutcome> {
+        let mut outcomes: Vec<Option<HandlerOutcome>> = Vec::with_capacity(work.len());
         let mut messages = Vec::with_capacity(work.len());
         for work in work {
             match H::Message::from_message(&work.message, codec) {
                 Ok(message) => {
-                    messages.push((message, Context::of(work)));
+                    messages.push((message, MessageContext::of(work)));
                     outcomes.push(None);
                 }
-                Err(why) => outcomes.push(Some(Outcome::Undecodable(why.to_string()))),
+                Err(why) => outcomes.push(Some(HandlerOutcome::Undecodable(why.to_string()))),
             }
         }
         let asked = messages.len();
@@ -313,7 +318,7 @@ impl<H: HandleBatch> Service for Batched<H> {
             results.clear();
         }
         let mut results = results.into_iter();
-        let next = |known: Option<Outcome>| match known {
+        let next = |known: Option<HandlerOutcome>| match known {
             Some(outcome) => outcome,
             None => results.next().map_or_else(miscounted, outcome),
         };
@@ -329,15 +334,15 @@ impl<H: HandleBatch> Service for Batched<H> {
     }
 }
 
-fn miscounted() -> Outcome {
+fn miscounted() -> HandlerOutcome {
     use silvertine_streams::Class;
     let text = "the batch handler gave another number of results than it got messages";
-    Outcome::Failed(Failure::new(Class::Permanent, "miscounted", text))
+    HandlerOutcome::Failed(HandlerFailure::new(Class::Permanent, "miscounted", text))
 }
 
-fn outcome<E: Classify>(result: Result<Handled, E>) -> Outcome {
+fn outcome<E: Classify>(result: Result<Handled, E>) -> HandlerOutcome {
     match result {
-        Ok(handled) => Outcome::Done(handled.emit),
-        Err(error) => Outcome::Failed(Failure::of(&error)),
+        Ok(handled) => HandlerOutcome::Done(handled.emit),
+        Err(error) => HandlerOutcome::Failed(HandlerFailure::of(&error)),
     }
 }

@@ -1,8 +1,7 @@
 //! What an operator must hear of a worker without asking: that the store is away, that the circuit stands open, that a
 //! group was gone. Each once when it begins and once when it is over.
 
-use silvertine_engine::log::LogError;
-use silvertine_streams::{ConsumerName, Regrouped};
+use silvertine_streams::{ConsumerName, Regrouped, StoreError};
 
 /// The target of these events; the command line shows it whatever else is asked for.
 pub const TARGET: &str = "silvertine::notice";
@@ -15,7 +14,7 @@ pub(super) struct Notices {
 }
 
 impl Notices {
-    pub(super) fn store_is_away(&mut self, member: &ConsumerName, error: &LogError) {
+    pub(super) fn store_is_away(&mut self, member: &ConsumerName, error: &StoreError) {
         if std::mem::replace(&mut self.is_away, true) {
             return;
         }
@@ -56,8 +55,8 @@ mod tests {
         sync::{Arc, Mutex},
     };
 
-    use silvertine_engine::log::{Applied, LogErrorKind};
-    use silvertine_streams::ConsumerName;
+    use silvertine_engine::log::Applied;
+    use silvertine_streams::{ConsumerName, StoreErrorKind};
 
     use super::*;
 
@@ -92,11 +91,11 @@ mod tests {
 
     #[test]
     fn what_lasts_is_told_when_it_begins_and_when_it_is_over() {
-        let error = LogError {
-            kind: LogErrorKind::Unavailable { why: "connection refused".to_owned() },
+        let error = StoreError {
+            kind: StoreErrorKind::Unavailable { why: "connection refused".to_owned() },
             applied: Applied::No,
-            operation: "poll",
-            log: "redis://h:1".to_owned(),
+            operation: "fetch",
+            store: "redis://h:1".to_owned(),
         };
         let lines = said(|notices, member| {
             notices.store_answers(member);

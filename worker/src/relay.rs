@@ -8,21 +8,21 @@ use std::time::Duration;
 use silvertine_engine::{
     codec::{Codec, decode_entry},
     event::{Body, Topic, TopicSet},
-    log::{Applied, EntryRef, EventLog, LogError, LogErrorKind, RangeQuery},
+    log::{EntryRef, EventLog, LogError, LogErrorKind, RangeQuery},
     pos::Pos,
     stop::StopFlag,
     text::Symbol,
 };
-use silvertine_streams::{Message, Publication, StreamName, Streams};
+use silvertine_streams::{Message, NameError, Publication, StoreError, StreamName, Streams};
 
-use super::now;
+use crate::clock::now;
 
 /// Entries passed on at a time.
 const PAGE: usize = 256;
 /// How often a log that does not grow is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// Passes committed events on.
+/// Passes the committed events of a log on to named streams, one stream for each kind of event.
 #[derive(Clone, Debug)]
 pub struct Relay<L, S> {
     log: L,
@@ -30,21 +30,56 @@ pub struct Relay<L, S> {
     names: Vec<StreamName>,
 }
 
+/// Why a relay cannot start, or cannot go on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RelayError {
+    /// The service's name does not give names of streams.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// The topology lacks a stream for one kind of event.
+    #[error("there is no stream {0} in the topology")]
+    NoStream(StreamName),
+    /// The log cannot be read. Running again goes on where this ended.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// An event of the log does not decode.
+    #[error("log: relay: corrupt record at {at}: {why}")]
+    Unreadable {
+        /// The event.
+        at: Pos,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The streams cannot be read or written. Running again goes on where this ended.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The streams hold the events of another log, or of this one before it lost its end.
+    #[error(
+        "{stream}: relay: not a log of ours: the event at {at} on {stream} is not of this log; give each log streams of its own (--service)"
+    )]
+    AnotherLog {
+        /// The stream.
+        stream: StreamName,
+        /// The event that is not in the log.
+        at: Pos,
+    },
+}
+
 impl<L: EventLog, S: Streams> Relay<L, S> {
     /// From `log` to the streams `{service}:events:{kind}`, which the topology must know.
     ///
     /// # Errors
-    /// One line: the topology lacks one of them.
-    pub fn new(log: L, streams: S, service: &str) -> Result<Self, String> {
+    /// [`RelayError::Name`] or [`RelayError::NoStream`]: the topology lacks one of them.
+    pub fn new(log: L, streams: S, service: &str) -> Result<Self, RelayError> {
         let name = |topic: &Topic| {
-            let name = StreamName::new(&format!("{service}:events:{topic}"));
-            let name = name.map_err(|why| why.to_string())?;
+            let name = StreamName::new(&format!("{service}:events:{topic}"))?;
             match streams.topology().stream(&name) {
                 Some(_) => Ok(name),
-                None => Err(format!("there is no stream {name} in the topology")),
+                None => Err(RelayError::NoStream(name)),
             }
         };
-        let names = Topic::ALL.iter().map(name).collect::<Result<Vec<_>, String>>()?;
+        let names = Topic::ALL.iter().map(name).collect::<Result<Vec<_>, RelayError>>()?;
         Ok(Self { log, streams, names })
     }
 
@@ -52,9 +87,9 @@ impl<L: EventLog, S: Streams> Relay<L, S> {
     /// were new to the streams.
     ///
     /// # Errors
-    /// The log or the store fails; running again goes on where this ended.
-    /// [`LogErrorKind::Foreign`] when the streams hold the events of another log.
-    pub async fn run(&self, follow: bool, stop: &StopFlag) -> Result<u64, LogError> {
+    /// The log or the store fails; running again goes on where this ended. [`RelayError::AnotherLog`] when the
+    /// streams hold the events of another log.
+    pub async fn run(&self, follow: bool, stop: &StopFlag) -> Result<u64, RelayError> {
         let mut after = self.passed_on().await?;
         let mut count = 0;
         while !stop.is_requested() {
@@ -79,7 +114,7 @@ impl<L: EventLog, S: Streams> Relay<L, S> {
     }
 
     /// Everything up to here is on the streams: a page is passed on whole, so the newest id on any of them tells.
-    async fn passed_on(&self) -> Result<Pos, LogError> {
+    async fn passed_on(&self) -> Result<Pos, RelayError> {
         let (mut newest, mut on) = (Pos::ZERO, None);
         for name in &self.names {
             if let Some(stats) = self.streams.stream_stats(name, now()).await?
@@ -96,22 +131,16 @@ impl<L: EventLog, S: Streams> Relay<L, S> {
 
     /// Refuses streams that hold the events of another log, or of this one before it lost its end: their ids say
     /// nothing of where to go on, and what has a lower position would be left out.
-    async fn check_same_log(&self, stream: &StreamName, at: Pos) -> Result<(), LogError> {
+    async fn check_same_log(&self, stream: &StreamName, at: Pos) -> Result<(), RelayError> {
         let before = Pos { seq: at.seq.saturating_sub(1), ..at };
         let query = RangeQuery { after: before, topics: TopicSet::ALL, limit: 1 };
         let page = self.log.range(query).await;
-        let other = || {
-            let why = format!(
-                "the event at {at} on {stream} is not of this log; give each log streams of its own (--service)"
-            );
-            let kind = LogErrorKind::Foreign { why };
-            LogError { kind, applied: Applied::No, operation: "relay", log: stream.to_string() }
-        };
+        let other = || RelayError::AnotherLog { stream: stream.clone(), at };
         let page = match page {
             Ok(page) => page,
             // A page that does not continue there is what another log looks like from here.
             Err(error) if matches!(error.kind, LogErrorKind::Corrupt { .. }) => return Err(other()),
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         };
         let Some(entry) = page.entries.iter().next().filter(|entry| entry.pos == at) else {
             return Err(other());
@@ -126,7 +155,7 @@ impl<L: EventLog, S: Streams> Relay<L, S> {
 }
 
 /// An entry as a message.
-fn message_of(entry: &EntryRef<'_>) -> Result<Message, LogError> {
+fn message_of(entry: &EntryRef<'_>) -> Result<Message, RelayError> {
     let event = decode_entry(entry.bytes).map_err(|why| unreadable(entry.pos, &why))?;
     let kind = event.body.topic();
     let payload = serde_json::to_vec(&event).map_err(|why| unreadable(entry.pos, &why))?;
@@ -149,7 +178,6 @@ const fn symbol_of(body: &Body) -> Option<Symbol> {
     }
 }
 
-fn unreadable(at: Pos, why: &dyn std::fmt::Display) -> LogError {
-    let kind = LogErrorKind::Corrupt { at: at.to_string(), why: why.to_string() };
-    LogError { kind, applied: Applied::No, operation: "relay", log: "log".to_owned() }
+fn unreadable(at: Pos, why: &dyn std::fmt::Display) -> RelayError {
+    RelayError::Unreadable { at, why: why.to_string() }
 }

@@ -1,29 +1,19 @@
 //! The loop around a member's state machine: carries out what it says and reports how that ended.
 //!
-//! Polling, settling and handlers run side by side as tasks, each reporting back through one queue, so
-//! nothing here ever waits for two things at once, and a poll is never dropped half-way.
+//! Fetches, settlements and handlers run side by side as tasks, and each reports back through one queue. So nothing
+//! here waits for two things at once, and no fetch is dropped while it is under way.
 
 use std::{
     collections::BTreeMap,
     future::Future,
-    panic::{self, AssertUnwindSafe},
-    pin::{Pin, pin},
     sync::Arc,
-    task::{Context as TaskContext, Poll as Readiness, Waker},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    task::{Context, Poll, Waker},
+    time::{Duration, Instant},
 };
 
-use silvertine_engine::{
-    codec::Codec,
-    log::{Advice, LogError},
-    span::Span,
-    stop::StopFlag,
-    time::Nanos,
-};
 use silvertine_streams::{
-    Action, Class, ConsumerName, Core, CoreConfig, CoreStats, Failure, GroupName, Member,
-    MessageId, Outcome, Poll, Polled, Publication, RetryPolicy, Settled, Settlement, StreamName,
-    Streams, Topology, Work,
+    Action, Class, Fetch, Fetched, HandlerFailure, HandlerOutcome, MemberMachine, MemberStats,
+    MessageId, Publication, Settled, Settlement, StoreError, Streams, Topology, Work,
 };
 use tokio::{
     runtime::{Handle as Runtime, RuntimeFlavor},
@@ -32,147 +22,19 @@ use tokio::{
     time::timeout,
 };
 
-use super::{
-    dlq::{Actor, DeadLetters, DrainOptions, Drainer, watch_alerts},
-    handle::{Batched, Handle, HandleBatch, Service, Single},
-    notice::{self, Notices},
+use crate::{
+    Worker, WorkerError, clock::now, guard::handle_guarded, handle::Service, notice::Notices,
+    tend::Tending,
 };
 
-/// How long handlers that run may go on when a worker is asked to stop.
-const DRAIN_DEFAULT: Duration = Duration::from_secs(10);
-
-/// How often a worker looks whether dead letters need somebody's attention, where limits are set.
-const ALERTS_EVERY: Duration = Duration::from_secs(60);
-
-/// The system clock's time, in nanoseconds since the epoch.
-#[must_use]
-pub fn now() -> Nanos {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Nanos(u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX))
-}
-
-/// Why a worker cannot start.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum WorkerError {
-    /// The topology has no such stream.
-    #[error("there is no stream {0} in the topology")]
-    NoStream(StreamName),
-    /// The stream has no such group.
-    #[error("the stream {0} has no group {1} in the topology")]
-    NoGroup(StreamName, GroupName),
-    /// A variable of the environment makes no sense.
-    #[error("{0}")]
-    Environment(String),
-    /// The store cannot be used.
-    #[error(transparent)]
-    Store(#[from] LogError),
-}
-
-/// One member of a group, ready to run.
-pub struct Worker<S, H> {
-    streams: S,
-    service: Arc<H>,
-    config: CoreConfig,
-    codec: Codec,
-    drain: Duration,
-    until_idle: bool,
-    stop: StopFlag,
-}
-
-/// What a task reports.
-enum Report {
-    /// With the number of changes before it was asked, where it looked at retries that wait.
-    Polled(Option<u64>, Result<Polled, LogError>),
-    Began(Vec<MessageId>, Result<Vec<bool>, LogError>),
-    Handled(Vec<(MessageId, Outcome)>),
-    Settled(Vec<Settlement>, Result<Vec<Settled>, LogError>),
-    Extended(Result<Vec<MessageId>, LogError>),
-    Left(Result<(), LogError>),
-}
-
-impl<S: Streams, H: Handle> Worker<S, Single<H>> {
-    /// A member called `consumer` of a group of a stream, whose messages `handler` handles one by one.
-    ///
-    /// A restarted process takes its former name, so that it goes on with what it held; no two living ones
-    /// share a name. `MAX_RETRY_ATTEMPTS` and `RETRY_BACKOFF_BASE` of the environment override the policy.
-    ///
-    /// # Errors
-    /// The topology knows no such stream or group, or the environment makes no sense.
-    pub fn new(
-        streams: S,
-        stream: StreamName,
-        group: GroupName,
-        consumer: ConsumerName,
-        handler: H,
-    ) -> Result<Self, WorkerError> {
-        Self::build(streams, Member { stream, group, consumer }, Single(handler))
-    }
-}
-
-impl<S: Streams, H: HandleBatch> Worker<S, Batched<H>> {
-    /// The same with a handler of batches.
-    ///
-    /// # Errors
-    /// As for [`Worker::new`].
-    pub fn batched(
-        streams: S,
-        stream: StreamName,
-        group: GroupName,
-        consumer: ConsumerName,
-        handler: H,
-    ) -> Result<Self, WorkerError> {
-        Self::build(streams, Member { stream, group, consumer }, Batched(handler))
-    }
-}
-
 impl<S: Streams, H: Service> Worker<S, H> {
-    fn build(streams: S, member: Member, service: H) -> Result<Self, WorkerError> {
-        let spec = streams.topology().stream(&member.stream);
-        let spec = spec.ok_or_else(|| WorkerError::NoStream(member.stream.clone()))?;
-        let group = spec.group(&member.group).cloned();
-        let no_group = || WorkerError::NoGroup(member.stream.clone(), member.group.clone());
-        let group = group.ok_or_else(no_group)?;
-        let retry = group.retry.clone().unwrap_or_else(|| spec.retry.clone());
-        let retry = from_environment(retry)?;
-        let codec = spec.codec;
-        let handler = service.name();
-        let build = env!("CARGO_PKG_VERSION").to_owned();
-        let config = CoreConfig { member, group, retry, handler, build };
-        let (drain, stop) = (DRAIN_DEFAULT, StopFlag::default());
-        let service = Arc::new(service);
-        Ok(Self { streams, service, config, codec, drain, until_idle: false, stop })
-    }
-
-    /// Names the handler's version, for dead letters.
-    #[must_use]
-    pub fn version(mut self, build: &str) -> Self {
-        build.clone_into(&mut self.config.build);
-        self
-    }
-
-    /// Stops when this flag is raised: takes nothing new, lets handlers end for at most `drain`, and gives
-    /// back what was not finished.
-    #[must_use]
-    pub fn stop_on(mut self, stop: &StopFlag, drain: Duration) -> Self {
-        self.stop = stop.clone();
-        self.drain = drain;
-        self
-    }
-
-    /// Stops once there is nothing to do: nothing new, nothing held, no retry waiting.
-    #[must_use]
-    pub const fn until_idle(mut self) -> Self {
-        self.until_idle = true;
-        self
-    }
-
     /// Works until it is told to stop. Outages of the store are waited out.
     ///
     /// # Errors
     /// The store's first answer refuses in a way that waiting does not mend, such as a wrong password.
-    pub async fn run(self) -> Result<CoreStats, WorkerError> {
+    pub async fn run(self) -> Result<MemberStats, WorkerError> {
         let started = now();
-        let mut core = Core::new(self.config.clone(), started);
+        let mut member = MemberMachine::new(self.config.clone(), started);
         let (sender, mut reports) = unbounded_channel();
         let mut running = Running {
             worker: &self,
@@ -182,38 +44,46 @@ impl<S: Streams, H: Service> Worker<S, H> {
             alone: Runtime::current().runtime_flavor() == RuntimeFlavor::CurrentThread,
             changes: 0,
             idle_since: None,
-            drained: 0,
-            alerted: started,
+            tending: Tending::new(started),
             answered: false,
             refused: None,
             notices: Notices::default(),
-            over: StopFlag::default(),
         };
         loop {
-            running.act(&mut core).await;
-            if core.has_stopped() {
-                return Ok(core.stats());
+            running.act(&mut member).await;
+            if member.has_stopped() {
+                return Ok(member.stats());
             }
             if self.stop.is_requested() {
-                core.drain(now().saturating_add(self.drain));
+                member.drain(now().saturating_add(self.drain));
             }
-            running.take_reports(&mut core, &mut reports).await;
+            running.take_reports(&mut member, &mut reports).await;
             if let Some(error) = running.refused.take() {
                 return Err(error.into());
             }
-            running.notices.circuit(&self.config.member.consumer, core.circuit_is_closed());
-            running.tend_dead_letters(&core);
-            if self.until_idle && running.is_idle(&core) {
-                core.drain(now().saturating_add(self.drain));
+            running.notices.circuit(&self.config.member.consumer, member.circuit_is_closed());
+            running.tending.tend(
+                &self.streams,
+                &self.config,
+                member.stats().circuit_closed,
+                &self.stop,
+            );
+            if self.until_idle && running.is_idle(&member) {
+                member.drain(now().saturating_add(self.drain));
             }
         }
     }
 }
 
-fn from_environment(retry: RetryPolicy) -> Result<RetryPolicy, WorkerError> {
-    let variable = |name| std::env::var(name).ok();
-    let (attempts, base) = (variable("MAX_RETRY_ATTEMPTS"), variable("RETRY_BACKOFF_BASE"));
-    retry.with_environment(attempts.as_deref(), base.as_deref()).map_err(WorkerError::Environment)
+/// What a task reports.
+enum Report {
+    /// With the number of changes before it was asked, where it looked at retries that wait.
+    Fetched(Option<u64>, Result<Fetched, StoreError>),
+    Began(Vec<MessageId>, Result<Vec<bool>, StoreError>),
+    Handled(Vec<(MessageId, HandlerOutcome)>),
+    Settled(Vec<Settlement>, Result<Vec<Settled>, StoreError>),
+    Extended(Result<Vec<MessageId>, StoreError>),
+    Left(Result<(), StoreError>),
 }
 
 /// A worker at work.
@@ -223,39 +93,28 @@ struct Running<'w, S, H> {
     /// Handlers that run, to be cancelled when a drain takes too long.
     handlers: BTreeMap<MessageId, AbortHandle>,
     /// Handlers that ended at the first try, and how.
-    ended: Vec<(MessageId, Outcome)>,
+    ended: Vec<(MessageId, HandlerOutcome)>,
     /// Whether the runtime has one thread.
     alone: bool,
     /// Counts what may have left something to do: deliveries, settlements.
     changes: u64,
-    /// How many changes there had been when a poll was asked that found nothing, and nothing that waits.
+    /// How many changes there had been when a fetch was asked for that found nothing, and nothing that waits.
     idle_since: Option<u64>,
-    /// Times the circuit had closed again when dead letters were last sent back.
-    drained: u64,
-    /// When it was last looked whether dead letters need attention.
-    alerted: Nanos,
-    /// Whether the store has ever answered a poll.
+    tending: Tending,
+    /// Whether the store has ever answered a fetch.
     answered: bool,
     /// Why it never will.
-    refused: Option<LogError>,
+    refused: Option<StoreError>,
     notices: Notices,
-    /// Raised when the worker is gone, for what it has started beside itself.
-    over: StopFlag,
-}
-
-impl<S, H> Drop for Running<'_, S, H> {
-    fn drop(&mut self) {
-        self.over.request();
-    }
 }
 
 impl<S: Streams, H: Service> Running<'_, S, H> {
     /// Carries out whatever is to be done now.
-    async fn act(&mut self, core: &mut Core) {
+    async fn act(&mut self, member: &mut MemberMachine) {
         let mut work = Vec::new();
         loop {
             // Settled together with what else has ended by now.
-            let Some(action) = core.next(now()) else {
+            let Some(action) = member.next(now()) else {
                 if !work.is_empty() {
                     self.handle(std::mem::take(&mut work));
                 }
@@ -264,7 +123,7 @@ impl<S: Streams, H: Service> Running<'_, S, H> {
                 }
                 let time = now();
                 for (id, outcome) in self.ended.drain(..) {
-                    core.handled(&id, checked(self.worker.streams.topology(), outcome), time);
+                    member.handled(&id, checked(self.worker.streams.topology(), outcome), time);
                 }
                 continue;
             };
@@ -283,8 +142,8 @@ impl<S: Streams, H: Service> Running<'_, S, H> {
                     }
                 }
                 Action::Stop => {}
-                poll @ Action::Poll { .. } => {
-                    self.ask(poll);
+                fetch @ Action::Fetch { .. } => {
+                    self.ask(fetch);
                     if self.alone {
                         // One turn for the task that asks and one for the connection that sends: the store works
                         // while the handlers have the thread.
@@ -306,11 +165,18 @@ impl<S: Streams, H: Service> Running<'_, S, H> {
         let changes = self.changes;
         tokio::spawn(async move {
             let report = match action {
-                Action::Poll { limit, wait, own, tend, reverse } => {
-                    let member = &member;
-                    let now = now();
-                    let poll = Poll { member, limit, wait, own, tend, reverse, reclaim_after, now };
-                    Report::Polled(tend.then_some(changes), poll_and_wait(&streams, &poll).await)
+                Action::Fetch { limit, wait, scope, lanes } => {
+                    let fetch = Fetch {
+                        member: &member,
+                        limit,
+                        wait,
+                        scope,
+                        lanes,
+                        reclaim_after,
+                        now: now(),
+                    };
+                    let asked_at = scope.includes_returned().then_some(changes);
+                    Report::Fetched(asked_at, fetch_and_wait(&streams, &fetch).await)
                 }
                 Action::Begin(tries) => {
                     let result = streams.begin(&member, &tries, now()).await;
@@ -339,8 +205,8 @@ impl<S: Streams, H: Service> Running<'_, S, H> {
         let call = async move { handle_guarded(&*service, work, codec, limit).await };
         let mut call = Box::pin(call);
         if self.alone {
-            let mut at_once = TaskContext::from_waker(Waker::noop());
-            if let Readiness::Ready(outcomes) = call.as_mut().poll(&mut at_once) {
+            let mut at_once = Context::from_waker(Waker::noop());
+            if let Poll::Ready(outcomes) = call.as_mut().poll(&mut at_once) {
                 self.ended.extend(ids.into_iter().zip(outcomes));
                 return;
             }
@@ -358,51 +224,52 @@ impl<S: Streams, H: Service> Running<'_, S, H> {
     }
 
     /// Waits for a report, or until there is something to do without one.
-    async fn take_reports(&mut self, core: &mut Core, reports: &mut UnboundedReceiver<Report>) {
+    async fn take_reports(
+        &mut self,
+        member: &mut MemberMachine,
+        reports: &mut UnboundedReceiver<Report>,
+    ) {
         let time = now();
-        let patience = core.wake_at(time).since(time).max(Duration::from_millis(1));
+        let patience = member.wake_at(time).since(time).max(Duration::from_millis(1));
         let Ok(Some(report)) = timeout(patience, reports.recv()).await else { return };
-        self.take(core, report);
+        self.take(member, report);
         while let Ok(report) = reports.try_recv() {
-            self.take(core, report);
+            self.take(member, report);
         }
     }
 
-    fn take(&mut self, core: &mut Core, report: Report) {
-        let (time, member) = (now(), &self.worker.config.member.consumer);
+    fn take(&mut self, member: &mut MemberMachine, report: Report) {
+        let (time, name) = (now(), &self.worker.config.member.consumer);
         match report {
-            Report::Polled(asked_at, result) => {
+            Report::Fetched(asked_at, result) => {
                 match &result {
-                    Ok(polled) => {
-                        let nothing = polled.deliveries.is_empty() && polled.next_due.is_none();
+                    Ok(fetched) => {
+                        let nothing = fetched.deliveries.is_empty() && fetched.next_due.is_none();
                         self.idle_since = asked_at.filter(|_| nothing);
                         self.changes += u64::from(!nothing);
-                        self.notices.store_answers(member);
-                        polled
-                            .regrouped
-                            .iter()
-                            .for_each(|one| Notices::group_was_gone(member, one));
+                        self.notices.store_answers(name);
+                        fetched.regrouped.iter().for_each(|one| Notices::group_was_gone(name, one));
                     }
-                    Err(error) if !self.answered && error.advice() == Advice::GiveUp => {
+                    Err(error) if !self.answered && !error.is_retryable() => {
                         self.refused = Some(error.clone());
                     }
                     Err(error) => {
-                        self.notices.store_is_away(member, error);
-                        tracing::warn!(%error, "polling failed; trying again");
+                        self.notices.store_is_away(name, error);
+                        tracing::warn!(%error, "fetching failed; trying again");
                     }
                 }
                 self.answered |= result.is_ok();
-                core.polled(result, time);
+                member.fetched(result, time);
             }
             Report::Began(ids, result) => {
-                for work in core.began(&ids, result, time) {
+                for work in member.began(&ids, result, time) {
                     self.handle(vec![work]);
                 }
             }
             Report::Handled(outcomes) => {
                 for (id, outcome) in outcomes {
                     self.handlers.remove(&id);
-                    core.handled(&id, checked(self.worker.streams.topology(), outcome), time);
+                    member.handled(&id, checked(self.worker.streams.topology(), outcome), time);
                 }
             }
             Report::Settled(settlements, result) => {
@@ -410,136 +277,37 @@ impl<S: Streams, H: Service> Running<'_, S, H> {
                     tracing::warn!(%error, "settling failed; trying again");
                 }
                 self.changes += 1;
-                core.settled(settlements, result, time);
+                member.settled(settlements, result, time);
             }
-            Report::Extended(result) => core.extended(result, time),
-            Report::Left(result) => core.left(result, time),
+            Report::Extended(result) => member.extended(result, time),
+            Report::Left(result) => member.left(result, time),
         }
     }
 
-    /// Sends back what failed while the circuit was open, and watches the limits.
-    fn tend_dead_letters(&mut self, core: &Core) {
-        let Worker { streams, config, stop, .. } = self.worker;
-        let closed = core.stats().circuit_closed;
-        let time = now();
-        let drain = config.group.auto_drain && closed > self.drained;
-        let look = time >= self.alerted.saturating_add(ALERTS_EVERY);
-        if !drain && !look {
-            return;
-        }
-        let actor = Actor {
-            who: format!("worker {}", config.member.consumer),
-            why: "the circuit has closed again".to_owned(),
-        };
-        let letters = DeadLetters::new(streams.clone(), config.member.stream.clone(), actor);
-        if look {
-            self.alerted = time;
-            let letters = letters.clone();
-            tokio::spawn(async move {
-                match watch_alerts(&letters).await {
-                    Ok(alerts) => alerts
-                        .iter()
-                        .for_each(|alert| tracing::warn!(target: notice::TARGET, "{alert}")),
-                    Err(error) => tracing::warn!(%error, "looking at the dead letters failed"),
-                }
-            });
-        }
-        if drain {
-            self.drained = closed;
-            let rate_per_second = config.group.drain_per_second;
-            let options = DrainOptions { rate_per_second, ..DrainOptions::default() };
-            let drainer = Drainer::new(letters, config.member.group.clone(), options);
-            let (stop, over) = (stop.clone(), self.over.clone());
-            tokio::spawn(async move {
-                let stops = || stop.is_requested() || over.is_requested();
-                match drainer.run(stops).await {
-                    Ok(Some(state)) => tracing::info!(?state, "dead letters were sent back"),
-                    Ok(None) => {}
-                    Err(error) => tracing::warn!(%error, "sending dead letters back failed"),
-                }
-            });
-        }
-    }
-
-    fn is_idle(&self, core: &Core) -> bool {
-        self.idle_since == Some(self.changes) && core.in_flight() == 0
+    fn is_idle(&self, member: &MemberMachine) -> bool {
+        self.idle_since == Some(self.changes) && member.in_flight() == 0
     }
 }
 
 /// An outcome that the store can take: what would go to a stream that nobody knows is a failure of the handler.
-fn checked(topology: &Topology, outcome: Outcome) -> Outcome {
-    let Outcome::Done(emit) = &outcome else { return outcome };
+fn checked(topology: &Topology, outcome: HandlerOutcome) -> HandlerOutcome {
+    let HandlerOutcome::Done(emit) = &outcome else { return outcome };
     let unknown = emit.iter().find(|one| topology.owner_of(&one.stream).is_none());
     let Some(Publication { stream, .. }) = unknown else { return outcome };
     let text = format!("the handler emitted to {stream}, which is no stream in the topology");
-    Outcome::Failed(Failure::new(Class::Permanent, "invalid_output", &text))
+    HandlerOutcome::Failed(HandlerFailure::new(Class::Permanent, "invalid_output", &text))
 }
 
-/// Polls; where the store's answer comes at once, waits here for something to arrive.
-async fn poll_and_wait<S: Streams>(streams: &S, poll: &Poll<'_>) -> Result<Polled, LogError> {
+/// Fetches; where the store's answer comes at once, waits here for something to arrive.
+async fn fetch_and_wait<S: Streams>(streams: &S, fetch: &Fetch<'_>) -> Result<Fetched, StoreError> {
     let began = Instant::now();
     let arrival = streams.arrival();
-    let polled = streams.poll(poll).await?;
-    let patience = polled.next_due.map_or(poll.wait, |due| due.duration().min(poll.wait));
+    let fetched = streams.fetch(fetch).await?;
+    let patience = fetched.next_due.map_or(fetch.wait, |due| due.duration().min(fetch.wait));
     let rest = patience.saturating_sub(began.elapsed());
-    if polled.deliveries.is_empty() && !rest.is_zero() {
+    if fetched.deliveries.is_empty() && !rest.is_zero() {
         // Either is a reason to look again.
         let _either = timeout(rest, arrival).await;
     }
-    Ok(polled)
-}
-
-/// Calls the handler with a time limit; a panic is an outcome like any other. When a batch fails as a whole,
-/// each of its messages is tried once more alone.
-async fn handle_guarded<H: Service>(
-    service: &H,
-    work: Vec<Work>,
-    codec: Codec,
-    limit: Span,
-) -> Vec<Outcome> {
-    if work.len() > 1 {
-        let together = guarded(service.call(work.clone(), codec), limit).await;
-        if let Ok(outcomes) = together {
-            return outcomes;
-        }
-    }
-    let mut outcomes = Vec::with_capacity(work.len());
-    for one in work {
-        match guarded(service.call(vec![one], codec), limit).await {
-            Ok(outcome) => outcomes.extend(outcome),
-            Err(outcome) => outcomes.push(outcome),
-        }
-    }
-    outcomes
-}
-
-async fn guarded(
-    call: impl Future<Output = Vec<Outcome>> + Send,
-    limit: Span,
-) -> Result<Vec<Outcome>, Outcome> {
-    match timeout(limit.duration(), Caught(pin!(call))).await {
-        Ok(Ok(outcomes)) => Ok(outcomes),
-        Ok(Err(panic)) => Err(Outcome::Panicked(panic)),
-        Err(_elapsed) => Err(Outcome::TimedOut),
-    }
-}
-
-/// A future whose panics are errors.
-struct Caught<F>(F);
-
-impl<F: Future + Unpin> Future for Caught<F> {
-    type Output = Result<F::Output, String>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut TaskContext<'_>) -> Readiness<Self::Output> {
-        let polled = panic::catch_unwind(AssertUnwindSafe(|| Pin::new(&mut self.0).poll(context)));
-        match polled {
-            Ok(Readiness::Ready(output)) => Readiness::Ready(Ok(output)),
-            Ok(Readiness::Pending) => Readiness::Pending,
-            Err(payload) => {
-                let text = payload.downcast_ref::<String>().map(String::as_str);
-                let text = text.or_else(|| payload.downcast_ref::<&str>().copied());
-                Readiness::Ready(Err(text.unwrap_or("no message").to_owned()))
-            }
-        }
-    }
+    Ok(fetched)
 }

@@ -1,7 +1,7 @@
 //! Who gets a message when, and until when.
 
 use silvertine_engine::span::Span;
-use silvertine_streams::{Settled, StreamSpec, Streams, Tries, Verdict, Why};
+use silvertine_streams::{Disposition, Settled, StreamSpec, Streams, Tries, Why};
 
 use super::{
     StreamsFixture,
@@ -41,8 +41,8 @@ pub async fn l7_what_is_settled_never_comes_again<F: StreamsFixture>(setup: &Set
     ensure_eq!(harness.settle("a", &ids[0], done("k")).await, Settled::Applied);
     ensure_eq!(harness.settle("a", &ids[1], dead(&ids[1])).await, Settled::Applied);
     for id in &ids {
-        for verdict in [done("k"), dead(id), retry(1, PAUSE), Verdict::Release] {
-            ensure_eq!(harness.settle("a", id, verdict).await, Settled::Lost);
+        for disposition in [done("k"), dead(id), retry(1, PAUSE), Disposition::Release] {
+            ensure_eq!(harness.settle("a", id, disposition).await, Settled::Lost);
         }
         ensure!(!harness.begin("a", id, 1).await);
     }
@@ -67,10 +67,10 @@ pub async fn a_call_whose_answer_was_lost_changes_nothing_when_it_is_made_again<
     ensure!(harness.begin("a", &ids[4], 1).await);
     let emit = vec![silvertine_streams::Publication::new(outputs(), super::harness::text("out"))];
     let settlements = [
-        (ids[0].clone(), Verdict::Done { key: Some("k".into()), emit }),
+        (ids[0].clone(), Disposition::Done { key: Some("k".into()), emit }),
         (ids[1].clone(), dead(&ids[1])),
         (ids[2].clone(), retry(1, LONG)),
-        (ids[3].clone(), Verdict::Release),
+        (ids[3].clone(), Disposition::Release),
     ];
     let first = harness.try_settle("a", &settlements).await.must("settles");
     ensure_eq!(first, [Settled::Applied; 4]);
@@ -130,7 +130,7 @@ pub async fn what_is_released_is_due_for_anybody_at_once<F: StreamsFixture>(setu
     let ids = harness.publish(&["1"]).await;
     harness.poll("a", ANY).await;
     ensure!(harness.begin("a", &ids[0], 2).await);
-    ensure_eq!(harness.settle("a", &ids[0], Verdict::Release).await, Settled::Applied);
+    ensure_eq!(harness.settle("a", &ids[0], Disposition::Release).await, Settled::Applied);
     ensure_eq!(harness.poll("b", NEW).await, []);
     let released = harness.poll("b", ANY).await;
     ensure_eq!(shown(&released), [("1".to_owned(), Why::Due)]);
@@ -257,7 +257,7 @@ pub async fn tries_on_record_come_back_with_the_message<F: StreamsFixture>(setup
     harness.restart();
     ensure_eq!(harness.poll("a", STARTED).await[0].tries, tries);
     let more = Tries { attempts: 4, ..tries };
-    harness.settle("a", &ids[0], Verdict::Retry { tries: more, after: PAUSE }).await;
+    harness.settle("a", &ids[0], Disposition::Retry { tries: more, after: PAUSE }).await;
     harness.restart();
     harness.pass(LONG).await;
     ensure_eq!(harness.poll("b", ANY).await[0].tries, more);

@@ -2,16 +2,12 @@
 
 use std::time::Duration;
 
-use silvertine_engine::{
-    log::{LogError, LogErrorKind},
-    pos::Pos,
-    span::Span,
-    time::Nanos,
-};
+use silvertine_engine::{pos::Pos, span::Span, time::Nanos};
 use silvertine_streams::{
-    Class, ConsumerName, DeadLetter, DeadState, Delivery, Failure, GroupName, GroupSpec,
-    GroupStats, Member, Message, MessageId, Poll, Polled, Publication, Reason, Settled, Settlement,
-    Story, StreamName, StreamSpec, StreamStats, Streams, Topology, Tries, Verdict, Why,
+    Class, ConsumerName, DeadLetter, DeadState, Delivery, Disposition, Fetch, FetchScope, Fetched,
+    GroupName, GroupSpec, GroupStats, HandlerFailure, LaneOrder, Member, Message, MessageId,
+    Publication, Reason, Settled, Settlement, StoreError, StoreErrorKind, Story, StreamName,
+    StreamSpec, StreamStats, Streams, Topology, Tries, Why,
 };
 
 use super::{StreamsFixture, recorded::Recorded};
@@ -81,17 +77,17 @@ pub fn texts(deliveries: &[Delivery]) -> Vec<String> {
     deliveries.iter().map(said).collect()
 }
 
-pub fn done(key: &str) -> Verdict {
-    Verdict::Done { key: Some(key.into()), emit: Vec::new() }
+pub fn done(key: &str) -> Disposition {
+    Disposition::Done { key: Some(key.into()), emit: Vec::new() }
 }
 
 /// Done, and known by its place alone.
-pub const fn plainly_done() -> Verdict {
-    Verdict::Done { key: None, emit: Vec::new() }
+pub const fn plainly_done() -> Disposition {
+    Disposition::Done { key: None, emit: Vec::new() }
 }
 
-pub fn retry(attempts: u32, after: Span) -> Verdict {
-    Verdict::Retry { tries: Tries { attempts, ..Tries::default() }, after }
+pub fn retry(attempts: u32, after: Span) -> Disposition {
+    Disposition::Retry { tries: Tries { attempts, ..Tries::default() }, after }
 }
 
 pub fn letter(id: &MessageId, said: &str) -> DeadLetter {
@@ -106,18 +102,18 @@ pub fn letter(id: &MessageId, said: &str) -> DeadLetter {
         deliveries: 5,
         reclaims: 6,
         reason: Reason::Permanent,
-        failure: Failure::new(Class::Permanent, "refused", "no such account"),
+        failure: HandlerFailure::new(Class::Permanent, "refused", "no such account"),
         fingerprint: 7,
         handler: "handler".to_owned(),
         consumer: ConsumerName::new("a").must("a name"),
         build: "1".to_owned(),
-        replays: 8,
+        redrives: 8,
     };
     DeadLetter { message: text(said), story, state: DeadState::default() }
 }
 
-pub fn dead(id: &MessageId) -> Verdict {
-    Verdict::Dead(Box::new(letter(id, "dead")))
+pub fn dead(id: &MessageId) -> Disposition {
+    Disposition::Dead(Box::new(letter(id, "dead")))
 }
 
 /// This machine's clock.
@@ -126,7 +122,7 @@ fn system_time() -> Nanos {
     Nanos(since.must("a clock after 1970").as_nanos() as u64)
 }
 
-pub fn kind<T: std::fmt::Debug>(result: Result<T, LogError>) -> LogErrorKind {
+pub fn kind<T: std::fmt::Debug>(result: Result<T, StoreError>) -> StoreErrorKind {
     refused(result, "it is refused").kind
 }
 
@@ -163,7 +159,7 @@ impl<'a, F: StreamsFixture> Setup<'a, F> {
     }
 
     pub async fn open_all(&self, streams: Vec<StreamSpec>) -> Harness<F> {
-        let fixture = (self.fresh)(Topology { streams, ..Topology::default() });
+        let fixture = (self.fresh)(Topology::new(streams));
         let clock = fixture.own_time().is_none().then_some(BEGINNING);
         let journal = self.journal.clone();
         let harness = Harness { fixture, member_of: group("workers"), clock, journal };
@@ -231,11 +227,17 @@ impl<F: StreamsFixture> Harness<F> {
         ids.into_iter().map(|id| MessageId { stream: stream(), id }).collect()
     }
 
-    pub async fn ask(&self, name: &str, ask: Ask) -> Polled {
+    pub async fn ask(&self, name: &str, ask: Ask) -> Fetched {
         let Ask { limit, own, tend, reverse } = ask;
+        let scope = match (own, tend) {
+            (true, _) => FetchScope::WithOwn,
+            (false, true) => FetchScope::WithReturned,
+            (false, false) => FetchScope::NewOnly,
+        };
+        let lanes = if reverse { LaneOrder::UrgentLast } else { LaneOrder::UrgentFirst };
         let (member, wait, now) = (&self.member(name), Duration::ZERO, self.now());
-        let poll = Poll { member, limit, wait, own, tend, reverse, reclaim_after: DEAD_AFTER, now };
-        self.streams().poll(&poll).await.must("polls")
+        let poll = Fetch { member, limit, wait, scope, lanes, reclaim_after: DEAD_AFTER, now };
+        self.streams().fetch(&poll).await.must("polls")
     }
 
     pub async fn poll(&self, name: &str, ask: Ask) -> Vec<Delivery> {
@@ -251,17 +253,20 @@ impl<F: StreamsFixture> Harness<F> {
     pub async fn try_settle(
         &self,
         name: &str,
-        settlements: &[(MessageId, Verdict)],
-    ) -> Result<Vec<Settled>, LogError> {
+        settlements: &[(MessageId, Disposition)],
+    ) -> Result<Vec<Settled>, StoreError> {
         let settlements: Vec<Settlement> = settlements
             .iter()
-            .map(|(id, verdict)| Settlement { id: id.clone(), verdict: verdict.clone() })
+            .map(|(id, disposition)| Settlement {
+                id: id.clone(),
+                disposition: disposition.clone(),
+            })
             .collect();
         self.streams().settle(&self.member(name), &settlements, self.now()).await
     }
 
-    pub async fn settle(&self, name: &str, id: &MessageId, verdict: Verdict) -> Settled {
-        let settled = self.try_settle(name, &[(id.clone(), verdict)]).await.must("settles");
+    pub async fn settle(&self, name: &str, id: &MessageId, disposition: Disposition) -> Settled {
+        let settled = self.try_settle(name, &[(id.clone(), disposition)]).await.must("settles");
         ensure_eq!(settled.len(), 1);
         settled[0]
     }

@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, fmt::Debug};
 
 use proptest::prelude::*;
 use silvertine_engine::{pos::Pos, span::Span, time::Nanos};
-use silvertine_streams::{Delivery, Message, MessageId, StreamSpec, Streams, Tries, Verdict};
+use silvertine_streams::{Delivery, Disposition, Message, MessageId, StreamSpec, Streams, Tries};
 
 use super::{
     StreamsFixture,
@@ -34,7 +34,7 @@ const MEMBERS: [&str; 3] = ["a", "b", "c"];
 enum Op {
     Publish(Vec<(Option<u8>, Option<u8>)>),
     /// Asks; the answer may be lost.
-    Poll {
+    Fetch {
         member: u8,
         limit: usize,
         own: bool,
@@ -65,7 +65,7 @@ fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         4 => prop::collection::vec(message, 1..5).prop_map(Op::Publish),
         6 => (member.clone(), 1..6_usize, prop::bool::weighted(0.2), any::<bool>())
-            .prop_map(|(member, limit, own, tend)| Op::Poll { member, limit, own, tend }),
+            .prop_map(|(member, limit, own, tend)| Op::Fetch { member, limit, own, tend }),
         6 => (member.clone(), ends, any::<bool>())
             .prop_map(|(member, ends, lost)| Op::Settle { member, ends, lost }),
         2 => (member.clone(), any::<usize>(), 0..4_u32)
@@ -157,7 +157,9 @@ impl<F: StreamsFixture> Player<F> {
         let from = self.harness.store_time();
         match op {
             Op::Publish(messages) => self.publish(messages).await,
-            &Op::Poll { member, limit, own, tend } => {
+            &Op::Fetch { member, limit, own, tend } => {
+                // Who asks for its own asks for everything.
+                let tend = own || tend;
                 let ask = Ask { limit, own, tend, reverse: false };
                 let polled = self.harness.poll(MEMBERS[usize::from(member)], ask).await;
                 let polled: Vec<Handed> = polled.iter().map(handed).collect();
@@ -234,16 +236,16 @@ impl<F: StreamsFixture> Player<F> {
             let attempts = self.messages()[at].tries.attempts + 1;
             let tries = Tries { attempts, ..self.messages()[at].tries };
             let after = Span::from_millis(50 + u64::from(pause) * 100);
-            let (verdict, end) = match end {
+            let (disposition, end) = match end {
                 0..=3 => {
                     let key = self.models[0].key(at);
-                    (Verdict::Done { key, emit: Vec::new() }, End::Done)
+                    (Disposition::Done { key, emit: Vec::new() }, End::Done)
                 }
-                4..=5 => (Verdict::Retry { tries, after }, End::Retry(tries, after)),
-                6 => (Verdict::Release, End::Release),
-                _ => (Verdict::Dead(Box::new(letter(&id, "x"))), End::Dead),
+                4..=5 => (Disposition::Retry { tries, after }, End::Retry(tries, after)),
+                6 => (Disposition::Release, End::Release),
+                _ => (Disposition::Dead(Box::new(letter(&id, "x"))), End::Dead),
             };
-            settlements.push((id, verdict));
+            settlements.push((id, disposition));
             modelled.push((at, end));
         }
         let from = self.harness.store_time();
@@ -260,7 +262,7 @@ impl<F: StreamsFixture> Player<F> {
             counts.waiting,
             counts.held,
             counts.retrying,
-            counts.parked,
+            counts.blocked,
             counts.done,
             counts.duplicates,
             counts.dead,

@@ -93,8 +93,8 @@ pub async fn a_letter_is_sent_back_to_its_own_group_once<F: StreamsFixture>(setu
     let mut harness = setup.open(plain().with_group(GroupSpec::new(group("auditors")))).await;
     let ids = bury(&harness, &["1"]).await;
     let (_, dead) = harness.letters().await.remove(0);
-    let again = Publication::new(dead.replay_stream(&stream()), dead.replay());
-    let replayed = DeadState { replays: 1, ..state(Status::Replayed) };
+    let again = Publication::new(dead.redrive_stream(&stream()), dead.redrive());
+    let replayed = DeadState { redrives: 1, ..state(Status::Redriven) };
     let change = DeadChange::Send(replayed.clone(), again);
     let send = [Amendment { id: ids[0], expected: DeadState::default(), change }];
     ensure_eq!(harness.amend(&send).await, [true]);

@@ -26,7 +26,7 @@ enum Place {
     Waiting,
     Held(u8),
     Retry(Nanos),
-    Parked,
+    Blocked,
     Done,
     Duplicate,
     Dead,
@@ -112,7 +112,7 @@ impl Model {
                 break;
             }
             if self.is_taken(self.messages[at].account) {
-                self.messages[at].place = Place::Parked;
+                self.messages[at].place = Place::Blocked;
             } else {
                 handed.push(self.hand(at, member, Why::New));
             }
@@ -126,7 +126,7 @@ impl Model {
 
     fn is_taken(&self, account: Option<u8>) -> bool {
         let active = |message: &ModelMessage| {
-            matches!(message.place, Place::Held(_) | Place::Retry(_) | Place::Parked)
+            matches!(message.place, Place::Held(_) | Place::Retry(_) | Place::Blocked)
         };
         let of_account = |message: &&ModelMessage| message.account == account;
         account.is_some() && self.messages.iter().filter(of_account).any(active)
@@ -202,14 +202,14 @@ impl Model {
         self.messages[at].place = place;
         let account = self.messages[at].account;
         let next = |message: &&mut ModelMessage| {
-            account.is_some() && message.account == account && message.place == Place::Parked
+            account.is_some() && message.account == account && message.place == Place::Blocked
         };
         if let Some(next) = self.messages.iter_mut().find(next) {
             next.place = Place::Retry(now);
         }
     }
 
-    /// Waiting, held, retrying, parked, done, duplicates, dead.
+    /// Waiting, held, retrying, blocked, done, duplicates, dead.
     pub fn counts(&self) -> [u64; 7] {
         let mut counts = [0; 7];
         for message in &self.messages {
@@ -217,7 +217,7 @@ impl Model {
                 Place::Waiting => 0,
                 Place::Held(_) => 1,
                 Place::Retry(_) => 2,
-                Place::Parked => 3,
+                Place::Blocked => 3,
                 Place::Done => 4,
                 Place::Duplicate => 5,
                 Place::Dead => 6,

@@ -1,11 +1,8 @@
 //! Streams and their edges: declaring, publishing, relaying, reading, small records, what is refused.
 
-use silvertine_engine::{
-    log::{Applied, LogError, LogErrorKind},
-    pos::Pos,
-};
+use silvertine_engine::{log::Applied, pos::Pos};
 use silvertine_streams::{
-    Member, Message, Publication, Streams,
+    Member, Message, Publication, StoreError, StoreErrorKind, Streams,
     message::{BYTES_MAX, FIELDS_MAX},
 };
 
@@ -112,9 +109,9 @@ pub async fn names_that_the_topology_does_not_have_are_refused<F: StreamsFixture
     let (streams, now, unknown) = (harness.streams(), harness.now(), name("no:such:stream"));
     let publication = Publication::new(unknown.clone(), text("x"));
     let good = Publication::new(stream(), text("x"));
-    let invalid = |what: &str, error: Option<LogError>| {
+    let invalid = |what: &str, error: Option<StoreError>| {
         let error = error.unwrap_or_else(|| broken!("{what} must be refused"));
-        ensure!(matches!(error.kind, LogErrorKind::Invalid { .. }), "{what}: {error}");
+        ensure!(matches!(error.kind, StoreErrorKind::Invalid { .. }), "{what}: {error}");
         ensure_eq!(error.applied, Applied::No, "{what}");
     };
     let published = streams.publish(&[good, publication.clone()], now).await;
@@ -152,7 +149,7 @@ pub async fn messages_beyond_the_limits_are_refused<F: StreamsFixture>(setup: &S
     for message in [Message::default(), wide, large] {
         let both = [text("good"), message].map(|one| Publication::new(outputs(), one));
         let refused = kind(harness.streams().publish(&both, harness.now()).await);
-        ensure!(matches!(refused, LogErrorKind::Invalid { .. }));
+        ensure!(matches!(refused, StoreErrorKind::Invalid { .. }));
     }
     ensure_eq!(harness.read(&outputs()).await, [""; 0]);
     harness

@@ -37,7 +37,7 @@ pub async fn messages_of_one_key_come_one_after_the_other_over_all_members<F: St
     ensure_eq!(texts(&first), ["a1", "b1"]);
     ensure_eq!(texts(&harness.poll("n", ANY).await), ["free", "too"]);
     let counts = harness.counts().await;
-    ensure_eq!((counts.held, counts.parked, counts.waiting), (4, 2, 0));
+    ensure_eq!((counts.held, counts.blocked, counts.waiting), (4, 2, 0));
     harness.restart();
     ensure_eq!(harness.poll("n", ANY).await, []);
     harness.done("m", &first[..1]).await;
@@ -54,7 +54,7 @@ pub async fn messages_of_one_key_come_one_after_the_other_over_all_members<F: St
     harness.done("m", &first[1..]).await;
     ensure_eq!(texts(&harness.poll("m", ANY).await), ["b2"]);
     let counts = harness.counts().await;
-    ensure_eq!((counts.parked, counts.done, counts.accounted()), (0, 4, 8));
+    ensure_eq!((counts.blocked, counts.done, counts.accounted()), (0, 4, 8));
 }
 
 pub async fn a_key_stays_taken_while_its_message_waits_for_a_retry_or_changes_hands<
@@ -77,7 +77,7 @@ pub async fn a_key_stays_taken_while_its_message_waits_for_a_retry_or_changes_ha
     harness.pass(DEAD_AFTER).await;
     let reclaimed = harness.poll("o", ANY).await;
     ensure!(texts(&reclaimed).contains(&"a1".to_owned()));
-    ensure_eq!(harness.counts().await.parked, 2);
+    ensure_eq!(harness.counts().await.blocked, 2);
     harness.done("o", &reclaimed).await;
     ensure_eq!(texts(&harness.poll("o", ANY).await), ["a2"]);
 }
@@ -91,7 +91,7 @@ pub async fn the_next_of_a_key_comes_up_when_the_one_before_is_dead<F: StreamsFi
     ensure_eq!(harness.settle("m", id, dead(id)).await, Settled::Applied);
     ensure_eq!(texts(&harness.poll("m", ANY).await), ["a2", "b1", "free", "too"]);
     let counts = harness.counts().await;
-    ensure_eq!((counts.dead, counts.parked, counts.accounted()), (1, 1, 6));
+    ensure_eq!((counts.dead, counts.blocked, counts.accounted()), (1, 1, 6));
 }
 
 pub async fn a_long_queue_behind_one_key_keeps_its_order<F: StreamsFixture>(setup: &Setup<'_, F>) {
@@ -135,24 +135,24 @@ pub async fn urgent_lanes_come_first_and_last_when_asked_in_reverse<F: StreamsFi
     ensure_eq!(soon.groups[1].done, 1);
 }
 
-pub async fn replays_reach_their_own_group_alone<F: StreamsFixture>(setup: &Setup<'_, F>) {
+pub async fn redriven_letters_reach_their_own_group_alone<F: StreamsFixture>(setup: &Setup<'_, F>) {
     let mut harness = setup.open(with_lanes()).await;
-    harness.publish_to(&stream().replays(&group("workers")), &[text("again")]).await;
+    harness.publish_to(&stream().redrives(&group("workers")), &[text("again")]).await;
     harness.member_of = group("auditors");
     ensure_eq!(harness.drain().await, []);
     harness.member_of = group("workers");
     let again = harness.poll("a", ANY).await;
     ensure_eq!(shown(&again), [("again".to_owned(), Why::New)]);
     harness.done("a", &again).await;
-    let replays = harness.stats_of(&stream().replays(&group("workers"))).await;
-    ensure_eq!(replays.groups.len(), 1);
-    ensure_eq!((replays.groups[0].done, replays.groups[0].accounted()), (1, 1));
+    let redrives = harness.stats_of(&stream().redrives(&group("workers"))).await;
+    ensure_eq!(redrives.groups.len(), 1);
+    ensure_eq!((redrives.groups[0].done, redrives.groups[0].accounted()), (1, 1));
 }
 
-pub async fn replays_keep_the_order_of_their_key<F: StreamsFixture>(setup: &Setup<'_, F>) {
+pub async fn redriven_letters_keep_the_order_of_their_key<F: StreamsFixture>(setup: &Setup<'_, F>) {
     let harness = open(setup).await;
     let first = harness.poll("m", Ask { limit: 1, ..ANY }).await;
-    harness.publish_to(&stream().replays(&group("workers")), &[of("a", "again")]).await;
+    harness.publish_to(&stream().redrives(&group("workers")), &[of("a", "again")]).await;
     ensure_eq!(texts(&harness.poll("m", ANY).await), ["b1", "free", "too"]);
     harness.done("m", &first).await;
     let mut seen = Vec::new();

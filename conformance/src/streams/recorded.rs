@@ -1,9 +1,9 @@
 //! A store that notes in the journal what it is asked and what it answers.
 
-use silvertine_engine::{log::LogError, pos::Pos, time::Nanos};
+use silvertine_engine::{pos::Pos, time::Nanos};
 use silvertine_streams::{
-    Amendment, DeadLetter, Delivery, Member, Message, MessageId, Poll, Polled, Publication,
-    Settled, Settlement, StreamName, StreamStats, Streams, Topology, Tries,
+    Amendment, DeadLetter, Delivery, Fetch, Fetched, Member, Message, MessageId, Publication,
+    Settled, Settlement, StoreError, StreamName, StreamStats, Streams, Topology, Tries,
 };
 
 use crate::journal::Journal;
@@ -30,7 +30,7 @@ impl<S: Streams> Streams for Recorded<S> {
         self.streams.topology()
     }
 
-    async fn declare(&self, now: Nanos) -> Result<(), LogError> {
+    async fn declare(&self, now: Nanos) -> Result<(), StoreError> {
         let answer = self.streams.declare(now).await;
         self.journal.answer(format_args!("declare()"), &answer);
         answer
@@ -40,27 +40,24 @@ impl<S: Streams> Streams for Recorded<S> {
         &self,
         publications: &[Publication],
         now: Nanos,
-    ) -> Result<Vec<Pos>, LogError> {
+    ) -> Result<Vec<Pos>, StoreError> {
         let answer = self.streams.publish(publications, now).await;
         self.journal.answer(format_args!("publish({} messages)", publications.len()), &answer);
         answer
     }
 
-    async fn relay(&self, messages: &[(Pos, Publication)], now: Nanos) -> Result<u64, LogError> {
+    async fn relay(&self, messages: &[(Pos, Publication)], now: Nanos) -> Result<u64, StoreError> {
         let answer = self.streams.relay(messages, now).await;
         self.journal.answer(format_args!("relay({} messages)", messages.len()), &answer);
         answer
     }
 
-    async fn poll(&self, poll: &Poll<'_>) -> Result<Polled, LogError> {
-        let answer = self.streams.poll(poll).await;
-        let Poll { member, limit, own, tend, reverse, .. } = poll;
-        let found = answer.as_ref().map(|polled| ids(&polled.deliveries));
+    async fn fetch(&self, fetch: &Fetch<'_>) -> Result<Fetched, StoreError> {
+        let answer = self.streams.fetch(fetch).await;
+        let Fetch { member, limit, scope, lanes, .. } = fetch;
+        let found = answer.as_ref().map(|fetched| ids(&fetched.deliveries));
         self.journal.answer(
-            format_args!(
-                "poll({}, limit {limit}, own {own}, tend {tend}, reverse {reverse})",
-                member.consumer
-            ),
+            format_args!("fetch({}, limit {limit}, {scope:?}, {lanes:?})", member.consumer),
             &found,
         );
         answer
@@ -75,7 +72,7 @@ impl<S: Streams> Streams for Recorded<S> {
         member: &Member,
         tries: &[(MessageId, Tries)],
         now: Nanos,
-    ) -> Result<Vec<bool>, LogError> {
+    ) -> Result<Vec<bool>, StoreError> {
         let answer = self.streams.begin(member, tries, now).await;
         self.journal.answer(format_args!("begin({}, {tries:?})", member.consumer), &answer);
         answer
@@ -86,9 +83,9 @@ impl<S: Streams> Streams for Recorded<S> {
         member: &Member,
         settlements: &[Settlement],
         now: Nanos,
-    ) -> Result<Vec<Settled>, LogError> {
+    ) -> Result<Vec<Settled>, StoreError> {
         let answer = self.streams.settle(member, settlements, now).await;
-        let asked: Vec<_> = settlements.iter().map(|one| (&one.id.id, &one.verdict)).collect();
+        let asked: Vec<_> = settlements.iter().map(|one| (&one.id.id, &one.disposition)).collect();
         self.journal.answer(format_args!("settle({}, {asked:?})", member.consumer), &answer);
         answer
     }
@@ -98,14 +95,14 @@ impl<S: Streams> Streams for Recorded<S> {
         member: &Member,
         held: &[MessageId],
         now: Nanos,
-    ) -> Result<Vec<MessageId>, LogError> {
+    ) -> Result<Vec<MessageId>, StoreError> {
         let answer = self.streams.extend(member, held, now).await;
         self.journal
             .answer(format_args!("extend({}, {} messages)", member.consumer, held.len()), &answer);
         answer
     }
 
-    async fn leave(&self, member: &Member, now: Nanos) -> Result<(), LogError> {
+    async fn leave(&self, member: &Member, now: Nanos) -> Result<(), StoreError> {
         let answer = self.streams.leave(member, now).await;
         self.journal.answer(format_args!("leave({})", member.consumer), &answer);
         answer
@@ -116,7 +113,7 @@ impl<S: Streams> Streams for Recorded<S> {
         stream: &StreamName,
         after: Pos,
         limit: usize,
-    ) -> Result<Vec<(Pos, Message)>, LogError> {
+    ) -> Result<Vec<(Pos, Message)>, StoreError> {
         let answer = self.streams.read(stream, after, limit).await;
         let found = answer
             .as_ref()
@@ -129,7 +126,7 @@ impl<S: Streams> Streams for Recorded<S> {
         &self,
         stream: &StreamName,
         now: Nanos,
-    ) -> Result<Option<StreamStats>, LogError> {
+    ) -> Result<Option<StreamStats>, StoreError> {
         // Asked after every step: to note it would push out the operations that matter.
         self.streams.stream_stats(stream, now).await
     }
@@ -139,7 +136,7 @@ impl<S: Streams> Streams for Recorded<S> {
         stream: &StreamName,
         after: Pos,
         limit: usize,
-    ) -> Result<Vec<(Pos, DeadLetter)>, LogError> {
+    ) -> Result<Vec<(Pos, DeadLetter)>, StoreError> {
         let answer = self.streams.dead_letters(stream, after, limit).await;
         let found = answer
             .as_ref()
@@ -154,7 +151,7 @@ impl<S: Streams> Streams for Recorded<S> {
         stream: &StreamName,
         letters: &[DeadLetter],
         now: Nanos,
-    ) -> Result<Vec<Pos>, LogError> {
+    ) -> Result<Vec<Pos>, StoreError> {
         let answer = self.streams.bury(stream, letters, now).await;
         self.journal.answer(format_args!("bury({stream}, {} letters)", letters.len()), &answer);
         answer
@@ -166,13 +163,13 @@ impl<S: Streams> Streams for Recorded<S> {
         amendments: &[Amendment],
         audit: &[Publication],
         now: Nanos,
-    ) -> Result<Vec<bool>, LogError> {
+    ) -> Result<Vec<bool>, StoreError> {
         let answer = self.streams.amend(stream, amendments, audit, now).await;
         self.journal.answer(format_args!("amend({stream}, {amendments:?})"), &answer);
         answer
     }
 
-    async fn record(&self, stream: &StreamName, name: &str) -> Result<Option<Vec<u8>>, LogError> {
+    async fn record(&self, stream: &StreamName, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let answer = self.streams.record(stream, name).await;
         self.journal.answer(format_args!("record({stream}, {name})"), &answer);
         answer
@@ -184,7 +181,7 @@ impl<S: Streams> Streams for Recorded<S> {
         name: &str,
         expected: Option<&[u8]>,
         new: Option<&[u8]>,
-    ) -> Result<bool, LogError> {
+    ) -> Result<bool, StoreError> {
         let answer = self.streams.swap_record(stream, name, expected, new).await;
         self.journal
             .answer(format_args!("swap_record({stream}, {name}, {expected:?}, {new:?})"), &answer);

@@ -1,7 +1,9 @@
 //! What happens together with the end of a message.
 
-use silvertine_engine::{log::LogErrorKind, span::Span};
-use silvertine_streams::{Message, Publication, Settled, StreamSpec, Verdict, WhenFull};
+use silvertine_engine::span::Span;
+use silvertine_streams::{
+    Disposition, Message, Publication, Settled, StoreErrorKind, StreamSpec, WhenFull,
+};
 
 use super::{
     StreamsFixture,
@@ -12,8 +14,8 @@ use super::{
 };
 use crate::breach::{Must, broken, ensure, ensure_eq};
 
-fn done_and(key: &str, emit: &[Publication]) -> Verdict {
-    Verdict::Done { key: Some(key.into()), emit: emit.to_vec() }
+fn done_and(key: &str, emit: &[Publication]) -> Disposition {
+    Disposition::Done { key: Some(key.into()), emit: emit.to_vec() }
 }
 
 fn out(said: &str) -> Publication {
@@ -58,8 +60,8 @@ pub async fn a_step_that_is_refused_leaves_nothing<F: StreamsFixture>(setup: &Se
             [(ids[0].clone(), done("1")), (ids[1].clone(), done_and("2", &[out("x"), bad]))];
         let refused = kind(harness.try_settle("a", &settlements).await);
         match refused {
-            LogErrorKind::RefusesWrites { .. } => ensure!(is_full),
-            LogErrorKind::Invalid { .. } => ensure!(!is_full),
+            StoreErrorKind::RefusesWrites { .. } => ensure!(is_full),
+            StoreErrorKind::Invalid { .. } => ensure!(!is_full),
             other => broken!("{other}"),
         }
         harness.restart();
@@ -190,8 +192,8 @@ pub async fn a_dead_letter_is_written_in_the_same_step<F: StreamsFixture>(setup:
     let ids = harness.publish(&["1"]).await;
     harness.poll("a", ANY).await;
     let given_up = letter(&ids[0], "1");
-    let verdict = Verdict::Dead(Box::new(given_up.clone()));
-    ensure_eq!(harness.settle("a", &ids[0], verdict).await, Settled::Applied);
+    let disposition = Disposition::Dead(Box::new(given_up.clone()));
+    ensure_eq!(harness.settle("a", &ids[0], disposition).await, Settled::Applied);
     harness.restart();
     let letters: Vec<_> = harness.letters().await.into_iter().map(|(_, letter)| letter).collect();
     ensure_eq!(letters, [given_up]);

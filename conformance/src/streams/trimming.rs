@@ -1,7 +1,9 @@
 //! How long a stream gets.
 
-use silvertine_engine::{log::LogErrorKind, span::Span};
-use silvertine_streams::{Publication, Settled, StreamSpec, Streams, Trim, WhenFull, Why};
+use silvertine_engine::span::Span;
+use silvertine_streams::{
+    Publication, Settled, StoreErrorKind, StreamSpec, Streams, Trim, WhenFull, Why,
+};
 
 use super::{
     StreamsFixture,
@@ -84,19 +86,19 @@ pub async fn a_full_stream_refuses_until_a_group_has_caught_up<F: StreamsFixture
     publish_many(&harness, 0..5).await;
     let one = [Publication::new(stream(), text("more"))];
     let refused = harness.streams().publish(&one, harness.now()).await;
-    ensure!(matches!(kind(refused), LogErrorKind::RefusesWrites { .. }));
+    ensure!(matches!(kind(refused), StoreErrorKind::RefusesWrites { .. }));
     ensure_eq!(harness.stats().await.length, 5);
     let first = harness.poll("a", Ask { limit: 2, ..ANY }).await;
     harness.done("a", &first[1..]).await;
     let refused = harness.streams().publish(&one, harness.now()).await;
-    ensure!(matches!(kind(refused), LogErrorKind::RefusesWrites { .. }), "the oldest is held");
+    ensure!(matches!(kind(refused), StoreErrorKind::RefusesWrites { .. }), "the oldest is held");
     harness.done("a", &first[..1]).await;
     for _ in 0..2 {
         harness.streams().publish(&one, harness.now()).await.must("there is room");
     }
     let two = [one[0].clone(), one[0].clone()];
     let refused = harness.streams().publish(&two, harness.now()).await;
-    ensure!(matches!(kind(refused), LogErrorKind::RefusesWrites { .. }));
+    ensure!(matches!(kind(refused), StoreErrorKind::RefusesWrites { .. }));
     let stats = harness.stats().await;
     ensure_eq!((stats.length, stats.added, stats.cut), (5, 7, 0));
 }

@@ -120,7 +120,7 @@ impl Entry {
 
 impl Group {
     pub(super) fn new(stream: &StreamSpec, spec: &GroupSpec, silence: bool) -> Self {
-        let keys = stream.lanes().into_iter().chain([stream.name.replays(&spec.name)]).collect();
+        let keys = stream.lanes().into_iter().chain([stream.name.redrives(&spec.name)]).collect();
         Self {
             spec: spec.clone(),
             keys,
@@ -206,11 +206,13 @@ impl Group {
         let silent = |holder| alive(holder).saturating_add(ask.reclaim_after.duration()) <= now;
         let right = match (why, place) {
             (Why::New, Place::Waiting) => true,
-            (Why::Own, Place::Held(holder)) => ask.own && holder == to,
-            (Why::Reclaimed, Place::Held(holder)) => ask.tend && holder != to && silent(holder),
-            (Why::Due, Place::Retrying(_)) => ask.tend,
+            (Why::Own, Place::Held(holder)) => ask.scope.includes_own() && holder == to,
+            (Why::Reclaimed, Place::Held(holder)) => {
+                ask.scope.includes_returned() && holder != to && silent(holder)
+            }
+            (Why::Due, Place::Retrying(_)) => ask.scope.includes_returned(),
             // It was parked.
-            (Why::Due, Place::Waiting) => ask.tend && entry.order.is_some(),
+            (Why::Due, Place::Waiting) => ask.scope.includes_returned() && entry.order.is_some(),
             _ => false,
         };
         ensure!(right, Told, "{to} is handed {id} as {why:?}, but it is {place:?}");
@@ -285,8 +287,8 @@ impl Group {
         // What was parked and has come up waits for its member, so only their sum is known.
         let ordered = self.spec.order_by.is_some();
         let theirs = match ordered {
-            true => [said.waiting + said.parked + said.retrying, said.held, 0],
-            false => [said.waiting + said.parked, said.held, said.retrying],
+            true => [said.waiting + said.blocked + said.retrying, said.held, 0],
+            false => [said.waiting + said.blocked, said.held, said.retrying],
         };
         let ours = match ordered {
             true => [waiting + retrying, held, 0],

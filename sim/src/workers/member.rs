@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use silvertine_engine::{log::LogError, time::Nanos};
-use silvertine_streams::{Core, Member, MessageId, Settled, Settlement, Verdict};
+use silvertine_engine::time::Nanos;
+use silvertine_streams::{
+    Disposition, Member, MemberMachine, MessageId, Settled, Settlement, StoreError,
+};
 
 use super::op::Answer;
 
@@ -14,7 +16,7 @@ pub(super) const EPOCH_NS: u64 = 1_700_000_000_000_000_000;
 pub(super) struct Process {
     pub(super) slot: usize,
     pub(super) member: Member,
-    pub(super) core: Core,
+    pub(super) core: MemberMachine,
     /// What its clock is ahead of the store's, in nanoseconds.
     skew_ns: i64,
     pub(super) state: State,
@@ -45,7 +47,7 @@ pub(super) enum State {
 /// What reaches a process.
 #[derive(Debug)]
 pub(super) enum Arrival {
-    Answer(Sent, Result<Answer, LogError>),
+    Answer(Sent, Result<Answer, StoreError>),
     /// A handler ends.
     Ended(u64),
     Wake,
@@ -54,7 +56,7 @@ pub(super) enum Arrival {
 /// What a process asked, as far as it needs to know when the answer comes.
 #[derive(Clone, Debug)]
 pub(super) enum Sent {
-    Poll,
+    Fetch,
     Begin(Vec<MessageId>),
     Settle(Vec<Settlement>),
     Extend,
@@ -83,7 +85,12 @@ pub(super) enum Ends {
 }
 
 impl Process {
-    pub(super) const fn new(slot: usize, member: Member, core: Core, skew_ns: i64) -> Self {
+    pub(super) const fn new(
+        slot: usize,
+        member: Member,
+        core: MemberMachine,
+        skew_ns: i64,
+    ) -> Self {
         Self {
             slot,
             member,
@@ -119,13 +126,13 @@ impl Process {
     pub(super) fn answered(
         &mut self,
         sent: Sent,
-        answer: Result<Answer, LogError>,
+        answer: Result<Answer, StoreError>,
         now_ns: u64,
     ) -> Vec<silvertine_streams::Work> {
         let now = self.clock(now_ns);
         match (sent, answer) {
-            (Sent::Poll, Ok(Answer::Polled(polled))) => self.core.polled(Ok(polled), now),
-            (Sent::Poll, Err(error)) => self.core.polled(Err(error), now),
+            (Sent::Fetch, Ok(Answer::Fetched(polled))) => self.core.fetched(Ok(polled), now),
+            (Sent::Fetch, Err(error)) => self.core.fetched(Err(error), now),
             (Sent::Begin(ids), answer) => {
                 let result = match answer {
                     Ok(Answer::Began(ours)) => Ok(ours),
@@ -139,7 +146,7 @@ impl Process {
             }
             (Sent::Settle(sent), Ok(Answer::Settled(settled))) => {
                 for (settlement, settled) in sent.iter().zip(&settled) {
-                    if let Verdict::Done { key: Some(key), .. } = &settlement.verdict
+                    if let Disposition::Done { key: Some(key), .. } = &settlement.disposition
                         && *settled != Settled::Lost
                     {
                         self.known_done.insert(key.to_string(), now_ns);

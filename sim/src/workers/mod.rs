@@ -2,7 +2,7 @@
 //!
 //! A [`Plan`] drawn from a seed says who there is, what handlers make of each message, what becomes of requests and
 //! what strikes when. [`simulate`] runs it: the members are the product's own state machines
-//! ([`Core`](silvertine_streams::Core)), the store is the product's own too, and everything between them is
+//! ([`MemberMachine`](silvertine_streams::MemberMachine)), the store is the product's own too, and everything between them is
 //! simulated. A witness is told what the store was told and compares every answer; when faults have healed,
 //! everything must come to rest.
 

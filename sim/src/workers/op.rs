@@ -1,9 +1,9 @@
 //! Operations on a store of streams as data, so that they can be lost, delayed and come late.
 
-use silvertine_engine::{log::LogError, pos::Pos, span::Span, time::Nanos};
+use silvertine_engine::{pos::Pos, span::Span, time::Nanos};
 use silvertine_streams::{
-    Amendment, DeadLetter, Member, MessageId, Poll, Polled, Publication, Settled, Settlement,
-    StreamName, Streams, Tries,
+    Amendment, DeadLetter, Fetch, FetchScope, Fetched, LaneOrder, Member, MessageId, Publication,
+    Settled, Settlement, StoreError, StreamName, Streams, Tries,
 };
 
 use silvertine_engine::executor::block_on;
@@ -12,7 +12,7 @@ use silvertine_engine::executor::block_on;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum OpKind {
     Publish,
-    Poll,
+    Fetch,
     Begin,
     Settle,
     Extend,
@@ -25,7 +25,7 @@ impl OpKind {
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Publish => "publish",
-            Self::Poll => "poll",
+            Self::Fetch => "poll",
             Self::Begin => "begin",
             Self::Settle => "settle",
             Self::Extend => "extend",
@@ -40,7 +40,7 @@ impl OpKind {
 #[derive(Clone, Debug)]
 pub(super) enum Request {
     Publish(Vec<Publication>),
-    Poll { member: Member, ask: Ask },
+    Fetch { member: Member, ask: Ask },
     Begin { member: Member, tries: Vec<(MessageId, Tries)> },
     Settle { member: Member, settlements: Vec<Settlement> },
     Extend { member: Member, held: Vec<MessageId> },
@@ -54,9 +54,8 @@ pub(super) enum Request {
 pub(super) struct Ask {
     pub(super) limit: usize,
     pub(super) wait_ns: u64,
-    pub(super) own: bool,
-    pub(super) tend: bool,
-    pub(super) reverse: bool,
+    pub(super) scope: FetchScope,
+    pub(super) lanes: LaneOrder,
     pub(super) reclaim_after: Span,
 }
 
@@ -64,7 +63,7 @@ pub(super) struct Ask {
 #[derive(Clone, Debug)]
 pub(super) enum Answer {
     Published(Vec<Pos>),
-    Polled(Polled),
+    Fetched(Fetched),
     Began(Vec<bool>),
     Settled(Vec<Settled>),
     Extended(Vec<MessageId>),
@@ -77,7 +76,7 @@ impl Request {
     pub(super) const fn kind(&self) -> OpKind {
         match self {
             Self::Publish(_) => OpKind::Publish,
-            Self::Poll { .. } => OpKind::Poll,
+            Self::Fetch { .. } => OpKind::Fetch,
             Self::Begin { .. } => OpKind::Begin,
             Self::Settle { .. } => OpKind::Settle,
             Self::Extend { .. } => OpKind::Extend,
@@ -89,7 +88,7 @@ impl Request {
 
     /// Whether whoever waits for something to arrive looks again after it.
     pub(super) const fn rings(&self) -> bool {
-        !matches!(self, Self::Poll { .. } | Self::Letters { .. } | Self::Extend { .. })
+        !matches!(self, Self::Fetch { .. } | Self::Letters { .. } | Self::Extend { .. })
     }
 }
 
@@ -101,23 +100,22 @@ pub(super) fn execute<S: Streams>(
     store: &S,
     request: &Request,
     now: Nanos,
-) -> Result<Answer, LogError> {
+) -> Result<Answer, StoreError> {
     block_on(async {
         Ok(match request {
             Request::Publish(messages) => Answer::Published(store.publish(messages, now).await?),
-            Request::Poll { member, ask } => {
-                let poll = Poll {
+            Request::Fetch { member, ask } => {
+                let poll = Fetch {
                     member,
                     limit: ask.limit,
                     // Waiting is the simulated server's affair.
                     wait: std::time::Duration::ZERO,
-                    own: ask.own,
-                    tend: ask.tend,
-                    reverse: ask.reverse,
+                    scope: ask.scope,
+                    lanes: ask.lanes,
                     reclaim_after: ask.reclaim_after,
                     now,
                 };
-                Answer::Polled(store.poll(&poll).await?)
+                Answer::Fetched(store.fetch(&poll).await?)
             }
             Request::Begin { member, tries } => {
                 Answer::Began(store.begin(member, tries, now).await?)

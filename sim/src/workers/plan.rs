@@ -5,8 +5,7 @@
 
 use silvertine_engine::span::Span;
 use silvertine_streams::{
-    CircuitSpec, GroupName, GroupSpec, Message, RetryPolicy, StreamName, StreamSpec, Topology,
-    WhenFull,
+    CircuitSpec, GroupName, GroupSpec, Message, StreamName, StreamSpec, Topology, WhenFull,
 };
 
 use silvertine_engine::rng::Rng;
@@ -212,12 +211,9 @@ fn pick<T: Copy>(rng: &mut Rng, choices: &[T]) -> T {
 
 fn draw_topology(rng: &mut Rng) -> (Topology, Vec<usize>) {
     let mut stream = StreamSpec::new(work_stream());
-    stream.retry = RetryPolicy {
-        base: Span::from_millis(pick(rng, &[20, 100, 500])),
-        attempts: pick(rng, &[0, 2, 5]) as u32,
-        ceiling: Span::from_secs(2),
-        ..RetryPolicy::default()
-    };
+    stream.retry.base = Span::from_millis(pick(rng, &[20, 100, 500]));
+    stream.retry.attempts = pick(rng, &[0, 2, 5]) as u32;
+    stream.retry.ceiling = Span::from_secs(2);
     if rng.below(3) == 0 {
         stream.lanes = vec![LANE.to_owned()];
     }
@@ -239,16 +235,15 @@ fn draw_topology(rng: &mut Rng) -> (Topology, Vec<usize>) {
         // Mostly longer than any run; sometimes so short that keys are forgotten.
         group.idempotency_window = Span::from_secs(pick(rng, &[2, 600, 600, 600]));
         group.order_by = (rng.below(3) == 0).then(|| ORDER.to_owned());
-        group.circuit = CircuitSpec {
-            failure_threshold: pick(rng, &[2, 5, 1000]) as u32,
-            reset_after: Span::from_millis(pick(rng, &[100, 1000])),
-        };
+        let failure_threshold = pick(rng, &[2, 5, 1000]) as u32;
+        let reset_after = Span::from_millis(pick(rng, &[100, 1000]));
+        group.circuit = CircuitSpec::new(failure_threshold, reset_after);
         stream = stream.with_group(group);
         members.push(1 + rng.below(4) as usize);
     }
     let others = [out_stream(), audit_stream()].map(StreamSpec::new);
     let streams = [stream].into_iter().chain(others).collect();
-    (Topology { streams, ..Topology::default() }, members)
+    (Topology::new(streams), members)
 }
 
 fn draw_labels(rng: &mut Rng, timeout_ns: u64, lane: bool) -> Vec<Label> {

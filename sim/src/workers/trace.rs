@@ -39,7 +39,7 @@ pub(super) enum What {
     Delivered(u64, u8, bool),
     Handles(u64),
     Ended(u64, u8),
-    /// A settlement: which message, the verdict, what became of it.
+    /// A settlement: which message, the disposition, what became of it.
     Settled(u64, u8, u8),
     Struck(Fault),
     Dies,
@@ -100,7 +100,7 @@ impl Happened {
             What::Delivered(message, why, done) => (4, message, byte(why), flag(done)),
             What::Handles(message) => (5, message, 0, 0),
             What::Ended(message, how) => (6, message, byte(how), 0),
-            What::Settled(message, verdict, how) => (7, message, byte(verdict), byte(how)),
+            What::Settled(message, disposition, how) => (7, message, byte(disposition), byte(how)),
             What::Struck(fault) => (8, fault as u64, 0, 0),
             What::Dies => (9, 0, 0, 0),
             What::Resumes => (10, 0, 0, 0),
@@ -147,11 +147,11 @@ impl fmt::Display for Happened {
             }
             What::Handles(message) => write!(f, "handles #{message}"),
             What::Ended(message, how) => write!(f, "ended #{message}: {}", word(&OUTCOMES, how)),
-            What::Settled(message, verdict, how) => {
+            What::Settled(message, disposition, how) => {
                 write!(
                     f,
                     "   settles #{message} as {}: {}",
-                    word(&VERDICTS, verdict),
+                    word(&VERDICTS, disposition),
                     word(&SETTLED, how)
                 )
             }

@@ -6,14 +6,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use silvertine_engine::{
-    log::{LogError, LogErrorKind},
-    pos::Pos,
-    time::Nanos,
-};
+use silvertine_engine::{pos::Pos, time::Nanos};
 use silvertine_streams::{
-    DeadChange, DeadLetter, DeadState, Delivery, GroupName, Member, Message, MessageId,
-    Publication, Settled, Settlement, StreamName, Streams, Topology, Verdict, Why, dead, message,
+    DeadChange, DeadLetter, DeadState, Delivery, Disposition, GroupName, Member, Message,
+    MessageId, Publication, Settled, Settlement, StoreError, StoreErrorKind, StreamName, Streams,
+    Topology, Why, dead, message,
 };
 
 use super::{
@@ -86,7 +83,7 @@ impl Witness {
         &mut self,
         store: &S,
         request: &Request,
-        answer: &Result<Answer, LogError>,
+        answer: &Result<Answer, StoreError>,
         now: Nanos,
         late: bool,
     ) -> Checked {
@@ -98,7 +95,7 @@ impl Witness {
             (Request::Publish(messages), Answer::Published(ids)) => {
                 self.published(messages, ids)?;
             }
-            (Request::Poll { member, ask }, Answer::Polled(polled)) => {
+            (Request::Fetch { member, ask }, Answer::Fetched(polled)) => {
                 self.polled(member, *ask, &polled.deliveries, now)?;
             }
             (Request::Begin { member, tries }, Answer::Began(ours)) => {
@@ -190,11 +187,11 @@ impl Witness {
     }
 
     /// The store itself refused, which it may do only for a reason.
-    fn refused(&mut self, request: &Request, error: &LogError) -> Checked {
+    fn refused(&mut self, request: &Request, error: &StoreError) -> Checked {
         let spec = self.topology.stream(&work_stream());
         let may_be_full = spec.is_some_and(|spec| spec.max_len.is_some())
             && matches!(request, Request::Publish(_) | Request::Amend { .. })
-            && matches!(error.kind, LogErrorKind::RefusesWrites { .. });
+            && matches!(error.kind, StoreErrorKind::RefusesWrites { .. });
         ensure!(may_be_full, Told, "{} fails: {error}", request.kind().name());
         self.counts.note(Fault::Full);
         Ok(())
@@ -327,7 +324,7 @@ impl Witness {
         now: Nanos,
         late: bool,
     ) -> Checked {
-        let Settlement { id, verdict } = settlement;
+        let Settlement { id, disposition } = settlement;
         let at = self.groups.iter().position(|group| group.spec.name == member.group);
         let group = &mut self.groups[at.expect("a group of the plan")];
         let Some(entry) = group.entries.get(id) else {
@@ -335,20 +332,23 @@ impl Witness {
         };
         let (ours, pending) = (group.holds(id, member), entry.is_pending());
         let number = entry.number;
-        let code = match verdict {
-            Verdict::Done { .. } => 0,
-            Verdict::Retry { .. } => 1,
-            Verdict::Dead(_) => 2,
-            Verdict::Release => 3,
+        let code = match disposition {
+            Disposition::Done { .. } => 0,
+            Disposition::Retry { .. } => 1,
+            Disposition::Dead(_) => 2,
+            Disposition::Release => 3,
         };
         self.notes.push((Who::World, What::Settled(number, code, settled as u8)));
         if pending && !ours {
             self.counts.note(Fault::Zombie);
         }
         let say = |should: &str| {
-            format!("{} settles {id} as {verdict:?}: {settled:?}, not {should}", member.consumer)
+            format!(
+                "{} settles {id} as {disposition:?}: {settled:?}, not {should}",
+                member.consumer
+            )
         };
-        if !pending || !ours && !matches!(verdict, Verdict::Done { .. }) {
+        if !pending || !ours && !matches!(disposition, Disposition::Done { .. }) {
             ensure!(settled == Settled::Lost, Settled, "{}", say("Lost"));
             return Ok(());
         }
@@ -358,8 +358,8 @@ impl Witness {
         let entry = group.entries.get_mut(id).expect("was there");
         entry.ghosted |= late || !ours;
         entry.begun = false;
-        match verdict {
-            Verdict::Done { key, emit } => {
+        match disposition {
+            Disposition::Done { key, emit } => {
                 let done = key.as_ref().is_some_and(|key| group.is_done(key, now));
                 let should = if done { Settled::Duplicate } else { Settled::Applied };
                 ensure!(settled == should, Effect, "{}", say(&format!("{should:?}")));
@@ -379,16 +379,16 @@ impl Witness {
                 *group.dones.entry(name).or_default() += 1;
                 emit.iter().for_each(|publication| self.expect(publication));
             }
-            Verdict::Retry { tries, after } => {
+            Disposition::Retry { tries, after } => {
                 ensure!(settled == Settled::Applied, Told, "{}", say("Applied"));
                 entry.tries = *tries;
                 entry.place = Place::Retrying(now.saturating_add(after.duration()));
             }
-            Verdict::Release => {
+            Disposition::Release => {
                 ensure!(settled == Settled::Applied, Told, "{}", say("Applied"));
                 entry.place = Place::Retrying(now);
             }
-            Verdict::Dead(letter) => {
+            Disposition::Dead(letter) => {
                 ensure!(settled == Settled::Applied, Told, "{}", say("Applied"));
                 let deleted = self.streams[&id.stream]
                     .iter()
@@ -449,7 +449,7 @@ impl Witness {
                     ));
                 };
                 group.account(stream, said, added)?;
-                if said.parked > 0 {
+                if said.blocked > 0 {
                     self.counts.note(Fault::Parked);
                 }
             }
@@ -527,7 +527,7 @@ impl Witness {
 /// The key by which a group recognises a message, and whether its producer gave it one.
 pub(super) fn key_of(id: &MessageId, message: &Message) -> (String, bool) {
     let (message, origin, _) =
-        dead::replayed(message).unwrap_or_else(|| (message.clone(), id.clone(), 0));
+        dead::redriven(message).unwrap_or_else(|| (message.clone(), id.clone(), 0));
     match message.text(message::KEY).filter(|key| !key.is_empty()) {
         Some(key) => (key.into_owned(), true),
         None => (origin.to_string(), false),

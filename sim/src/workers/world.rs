@@ -2,14 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use silvertine_engine::{
-    log::{Applied, LogError, LogErrorKind},
-    pos::Pos,
-    time::Nanos,
-};
+use silvertine_engine::{log::Applied, pos::Pos, time::Nanos};
 use silvertine_streams::{
-    Action, Amendment, Class, ConsumerName, Core, CoreConfig, DeadChange, DeadLetter, DeadState,
-    Failure, GroupSpec, Member, Message, MessageId, Outcome, Publication, Status, Streams, Work,
+    Action, Amendment, Class, ConsumerName, DeadChange, DeadLetter, DeadState, GroupSpec,
+    HandlerFailure, HandlerOutcome, Member, MemberConfig, MemberMachine, Message, MessageId,
+    Publication, Status, StoreError, StoreErrorKind, Streams, Work,
 };
 
 use super::{
@@ -90,9 +87,9 @@ struct Op {
     from: From,
     request: Request,
     kind: OpKind,
-    answer: Option<Result<Answer, LogError>>,
+    answer: Option<Result<Answer, StoreError>>,
     /// What the client gets whatever the store says.
-    instead: Option<LogError>,
+    instead: Option<StoreError>,
     /// Its effect comes after its client has given up.
     late: bool,
     sent: Option<Sent>,
@@ -119,9 +116,9 @@ struct Operator {
     contended: bool,
 }
 
-fn error(operation: &'static str, applied: Applied, why: &str) -> LogError {
-    let kind = LogErrorKind::Unavailable { why: why.to_owned() };
-    LogError { kind, applied, operation, log: "simulated".to_owned() }
+fn error(operation: &'static str, applied: Applied, why: &str) -> StoreError {
+    let kind = StoreErrorKind::Unavailable { why: why.to_owned() };
+    StoreError { kind, applied, operation, store: "simulated".to_owned() }
 }
 
 impl<'a, S: Streams> World<'a, S> {
@@ -359,16 +356,10 @@ impl<'a, S: Streams> World<'a, S> {
             0 => 0,
             most => self.dice.below(2 * most) as i64 - most as i64,
         };
-        let config = CoreConfig {
-            member: member.clone(),
-            group: spec,
-            retry,
-            handler: "simulated".to_owned(),
-            build: "1".to_owned(),
-        };
+        let config = MemberConfig::new(member.clone(), spec, retry).with_handler("simulated", "1");
         let process = self.processes.len();
         let now = Nanos((EPOCH_NS + self.now_ns).saturating_add_signed(skew_ns));
-        self.processes.push(Process::new(slot, member, Core::new(config, now), skew_ns));
+        self.processes.push(Process::new(slot, member, MemberMachine::new(config, now), skew_ns));
         self.slots[slot].1 = process;
         self.note(Who::Member(process as u32), What::Starts(self.names));
         if skew_ns != 0 {
@@ -449,12 +440,12 @@ impl<'a, S: Streams> World<'a, S> {
         let member = self.processes[process].member.clone();
         let from = From::Process(process);
         match action {
-            Action::Poll { limit, wait, own, tend, reverse } => {
+            Action::Fetch { limit, wait, scope, lanes } => {
                 let group = self.slots[self.processes[process].slot].0;
                 let reclaim_after = self.group(group).reclaim_after;
                 let wait_ns = u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX);
-                let ask = Ask { limit, wait_ns, own, tend, reverse, reclaim_after };
-                self.send(from, Request::Poll { member, ask }, Some(Sent::Poll));
+                let ask = Ask { limit, wait_ns, scope, lanes, reclaim_after };
+                self.send(from, Request::Fetch { member, ask }, Some(Sent::Fetch));
             }
             Action::Begin(tries) => {
                 let ids: Vec<_> = tries.iter().map(|(id, _)| id.clone()).collect();
@@ -530,7 +521,7 @@ impl<'a, S: Streams> World<'a, S> {
                 let times = self.handled.entry((group, label)).or_default();
                 *times += 1;
                 let times = *times;
-                self.draw_end(label, times, timeout_ns, work.replays)
+                self.draw_end(label, times, timeout_ns, work.redrives)
             }
             // What was trimmed before anybody saw it is replayed as nothing at all.
             None => (Ends::Undecodable, MS),
@@ -591,29 +582,29 @@ impl<'a, S: Streams> World<'a, S> {
             Ends::Done { label, invalid } => {
                 seen.permanent += u32::from(*invalid);
                 let fault = invalid.then_some(Fault::InvalidOutput);
-                (Outcome::Done(self.outputs(group, &run.key, *label, *invalid)), 0, fault)
+                (HandlerOutcome::Done(self.outputs(group, &run.key, *label, *invalid)), 0, fault)
             }
             Ends::Transient => {
                 seen.transient += 1;
-                let failure = Failure::new(Class::Transient, "down", text);
-                (Outcome::Failed(failure), 1, Some(Fault::Transient))
+                let failure = HandlerFailure::new(Class::Transient, "down", text);
+                (HandlerOutcome::Failed(failure), 1, Some(Fault::Transient))
             }
             Ends::Permanent => {
                 seen.permanent += 1;
-                let failure = Failure::new(Class::Permanent, "refused", text);
-                (Outcome::Failed(failure), 1, Some(Fault::Permanent))
+                let failure = HandlerFailure::new(Class::Permanent, "refused", text);
+                (HandlerOutcome::Failed(failure), 1, Some(Fault::Permanent))
             }
             Ends::Undecodable => {
                 seen.undecodable += 1;
-                (Outcome::Undecodable(text.to_owned()), 2, Some(Fault::Undecodable))
+                (HandlerOutcome::Undecodable(text.to_owned()), 2, Some(Fault::Undecodable))
             }
             Ends::Panics => {
                 seen.panicked += 1;
-                (Outcome::Panicked(text.to_owned()), 3, Some(Fault::Panicked))
+                (HandlerOutcome::Panicked(text.to_owned()), 3, Some(Fault::Panicked))
             }
             Ends::TimedOut | Ends::Kills => {
                 seen.transient += 1;
-                (Outcome::TimedOut, 4, Some(Fault::TimedOut))
+                (HandlerOutcome::TimedOut, 4, Some(Fault::TimedOut))
             }
         };
         if let Some(fault) = fault {
@@ -686,7 +677,7 @@ impl<'a, S: Streams> World<'a, S> {
         self.note(who(from), What::Asks(kind, op));
         let fates = self.plan.fates;
         let waits_ns = match &request {
-            Request::Poll { ask, .. } => ask.wait_ns,
+            Request::Fetch { ask, .. } => ask.wait_ns,
             _ => 0,
         };
         let give_up_ns = self.now_ns + waits_ns + PATIENCE_NS;
@@ -783,9 +774,9 @@ impl<'a, S: Streams> World<'a, S> {
             self.witness.account(&self.store, now)?;
         }
         let data = self.ops.get_mut(&op).expect("there");
-        let empty = matches!(&result, Ok(Answer::Polled(polled)) if polled.deliveries.is_empty());
+        let empty = matches!(&result, Ok(Answer::Fetched(polled)) if polled.deliveries.is_empty());
         let waits_ns = match &data.request {
-            Request::Poll { ask, .. } => ask.wait_ns,
+            Request::Fetch { ask, .. } => ask.wait_ns,
             _ => 0,
         };
         let (rings, answered, settled) =
@@ -927,7 +918,7 @@ impl<'a, S: Streams> World<'a, S> {
     }
 
     /// The store has answered an operator.
-    fn told(&mut self, operator: usize, request: &Request, result: Result<Answer, LogError>) {
+    fn told(&mut self, operator: usize, request: &Request, result: Result<Answer, StoreError>) {
         match (request, result) {
             (_, Ok(Answer::Letters(letters))) => self.send_back(operator, &letters),
             (_, Ok(Answer::Amended(amended))) => {
@@ -958,12 +949,12 @@ impl<'a, S: Streams> World<'a, S> {
         let mut amendments = Vec::new();
         for (id, letter) in fresh.into_iter().skip(first).take(wanted) {
             let sent = DeadState {
-                status: Status::Replayed,
-                replays: letter.state.replays + 1,
+                status: Status::Redriven,
+                redrives: letter.state.redrives + 1,
                 note: format!("operator {operator}"),
             };
             let publication =
-                Publication::new(letter.replay_stream(&work_stream()), letter.replay());
+                Publication::new(letter.redrive_stream(&work_stream()), letter.redrive());
             let change = DeadChange::Send(sent, publication);
             amendments.push(Amendment { id: *id, expected: letter.state.clone(), change });
         }

@@ -44,12 +44,29 @@ use silvertine_engine::log::LogErrorKind;
 
 /// How redb is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RedbOptions {
     /// Memory for redb's cache, in bytes.
     pub cache_bytes: usize,
     /// Reads the whole file when it is opened and compares every page with its checksum. Without it damage
     /// to redb's own pages can make records vanish unnoticed; damage to records is found either way.
     pub check_pages: bool,
+}
+
+impl RedbOptions {
+    /// The same with this much memory for redb's cache, in bytes.
+    #[must_use]
+    pub const fn with_cache_bytes(mut self, cache_bytes: usize) -> Self {
+        self.cache_bytes = cache_bytes;
+        self
+    }
+
+    /// The same with or without the check of every page when the file is opened.
+    #[must_use]
+    pub const fn with_check_pages(mut self, check_pages: bool) -> Self {
+        self.check_pages = check_pages;
+        self
+    }
 }
 
 impl Default for RedbOptions {

@@ -8,12 +8,14 @@
 //! `sv:{p}:s:<topic>` (five streams), `sv:{p}:producers`, `sv:{p}:in:<producer>` (streams).
 
 mod classify;
+mod ingress;
 mod keys;
 mod link;
 mod read;
 mod scripts;
 mod streams;
 mod transaction;
+mod values;
 mod write;
 
 use std::{sync::Arc, time::Duration};
@@ -34,7 +36,7 @@ use self::{
     link::{Failed, Link, WaitingLink},
     scripts::Scripts,
 };
-use crate::any::without_credentials;
+use crate::address::without_credentials;
 
 /// Where a partition lives.
 #[derive(Clone)]

@@ -20,9 +20,10 @@ use silvertine_engine::{
 };
 
 use super::{
-    RedisLog, classify, read, refusal,
+    RedisLog, classify, refusal,
     scripts::{self, FORMAT_VERSION, Lua},
     transaction::{kind_of_answer, transact},
+    values,
 };
 
 /// Commands sent at once; more only grow the buffers on both sides.
@@ -50,7 +51,7 @@ impl RedisLog {
 
     /// The errors that scripts answer with a word.
     fn refused(&self, operation: &'static str, ours: Epoch, answer: &[Value]) -> LogError {
-        let text = |at: usize| answer.get(at).and_then(read::text).unwrap_or_default();
+        let text = |at: usize| answer.get(at).and_then(values::text).unwrap_or_default();
         let kind = match text(0).as_str() {
             "GONE" => LogErrorKind::Gone,
             "FENCED" => {
@@ -105,17 +106,17 @@ impl RedisLog {
         let [status, Value::Array(meta), Value::Array(snapshots)] = answer.as_slice() else {
             return Err(self.refused("acquire", Epoch(0), &answer));
         };
-        debug_assert_eq!(read::text(status).as_deref(), Some("OK"));
+        debug_assert_eq!(values::text(status).as_deref(), Some("OK"));
         let [epoch, head, trimmed, digest, commit, checkpoint, manifest] = meta.as_slice() else {
             return Err(self.corrupt("acquire", &keys.meta, "fields are missing"));
         };
-        let epoch = read::text(epoch).and_then(|epoch| epoch.parse().ok());
+        let epoch = values::text(epoch).and_then(|epoch| epoch.parse().ok());
         let epoch = epoch.ok_or_else(|| self.corrupt("acquire", &keys.meta, "epoch"))?;
         Ok(Acquired {
             lease: Lease { epoch: Epoch(epoch), owner },
             head: self.parse_head("acquire", head, trimmed, digest, commit)?,
-            checkpoint: read::bytes(checkpoint).unwrap_or_default().to_vec(),
-            manifest: read::bytes(manifest).unwrap_or_default().to_vec(),
+            checkpoint: values::bytes(checkpoint).unwrap_or_default().to_vec(),
+            manifest: values::bytes(manifest).unwrap_or_default().to_vec(),
             snapshots: self.parse_snapshot_positions("acquire", snapshots)?,
         })
     }
@@ -137,7 +138,7 @@ impl RedisLog {
             return Err(self.error("commit", LogErrorKind::Invalid { why }, Applied::No));
         }
         let keys = &self.inner.keys;
-        let snapshot = commit.snapshot.map(|snapshot| read::sealed(snapshot.bytes));
+        let snapshot = commit.snapshot.map(|snapshot| values::sealed(snapshot.bytes));
         let dropped = match commit.snapshot {
             Some(snapshot) => {
                 let kept = self.read_snapshot_positions().await?;
@@ -179,8 +180,8 @@ impl RedisLog {
             }
         };
         let answer = self.run_script("commit", &self.inner.scripts.commit, fill).await?;
-        let pos = answer.get(1).and_then(read::text).and_then(|text| text.parse::<Pos>().ok());
-        match (answer.first().and_then(read::text).as_deref(), pos) {
+        let pos = answer.get(1).and_then(values::text).and_then(|text| text.parse::<Pos>().ok());
+        match (answer.first().and_then(values::text).as_deref(), pos) {
             (Some("OK"), Some(head)) => Ok(Committed { head, duplicate: false }),
             (Some("DUPLICATE"), Some(head)) => Ok(Committed { head, duplicate: true }),
             (Some("CONFLICT"), Some(head)) => {

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     ffi::OsString,
     fs::{self, File},
-    io::{self, Write},
+    io,
     path::{Path, PathBuf},
     thread::sleep,
     time::Duration,
@@ -13,7 +13,10 @@ use std::{
 use silvertine_engine::log::{Applied, LogError, LogErrorKind};
 use sled::Db;
 
-use super::unfinished;
+use super::{
+    marker::{LOG, Purpose, STREAMS, is_there},
+    unfinished,
+};
 use crate::{
     disk::{self, sync_folder},
     records::corrupt,
@@ -21,35 +24,6 @@ use crate::{
 
 /// What a damaged file of sled is called.
 const FILES: &str = "sled's files";
-/// What a folder of sled's files is for.
-#[derive(Clone, Copy)]
-pub(crate) struct Purpose {
-    /// Written into a folder before sled creates its files there, so that a foreign folder is never touched and
-    /// one kind of content is never taken for the other.
-    pub(super) marker: &'static str,
-    /// What stands in the marker at first.
-    unused: &'static str,
-    /// sled takes damaged files for empty ones and says nothing. This line, outside its files, tells an empty
-    /// store from a lost one.
-    created: &'static str,
-    /// What error messages call the content.
-    content: &'static str,
-}
-
-/// A partition's log.
-pub(super) const LOG: Purpose = Purpose {
-    marker: "SILVERTINE_LOG",
-    unused: "A log of Silvertine, kept by sled 0.34.\n",
-    created: "The partition has been created.\n",
-    content: "a partition's log",
-};
-/// Named streams.
-pub(crate) const STREAMS: Purpose = Purpose {
-    marker: "SILVERTINE_STREAMS",
-    unused: "Named streams of Silvertine, kept by sled 0.34.\n",
-    created: "The streams have been created.\n",
-    content: "named streams",
-};
 
 /// sled lets go of its lock on a thread of its own, a moment after the last handle is dropped; a process
 /// that closes a log and opens it again must not be told that another one has it.
@@ -109,35 +83,6 @@ fn prepare(path: &Path, purpose: Purpose) -> Result<(), LogError> {
         return Err(foreign("the folder holds something else; name an empty or a new one"));
     }
     fs::write(&marker, purpose.unused).map_err(failed)
-}
-
-/// Notes outside sled's own files that the content was created.
-pub(crate) fn note_created(
-    path: &Path,
-    purpose: Purpose,
-    operation: &'static str,
-) -> Result<(), LogError> {
-    let append = |mut marker: File| {
-        marker.write_all(purpose.created.as_bytes())?;
-        marker.sync_all()
-    };
-    let marker = fs::OpenOptions::new().append(true).open(path.join(purpose.marker));
-    marker.and_then(append).map_err(|why| classify(path, operation, &sled::Error::Io(why)))
-}
-
-/// Whether the content was ever created.
-pub(crate) fn was_created(path: &Path, purpose: Purpose) -> bool {
-    fs::read_to_string(path.join(purpose.marker)).is_ok_and(|text| text.contains(purpose.created))
-}
-
-/// Whether a folder is ours and for this.
-pub(crate) fn is_there(path: &Path, purpose: Purpose) -> bool {
-    path.join(purpose.marker).is_file()
-}
-
-/// Whether a folder holds a log of ours.
-pub(crate) fn is_log(path: &Path) -> bool {
-    is_there(path, LOG)
 }
 
 /// Calls sled and says what its errors mean.

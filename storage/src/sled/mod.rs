@@ -10,6 +10,7 @@
 //! [`Durability::Fsync`] brings one.
 
 pub(crate) mod files;
+pub(crate) mod marker;
 mod read;
 mod unfinished;
 mod write;
@@ -30,17 +31,34 @@ use silvertine_engine::{
 };
 use sled::Db;
 
-pub(crate) use self::files::is_log;
-use self::files::{LOG, Synced};
+pub(crate) use self::marker::is_log;
+use self::{files::Synced, marker::LOG};
 use crate::records::{self, META_KEY, meta::Meta};
 
 /// How sled is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SledOptions {
     /// What a commit has survived when it is acknowledged.
     pub durability: Durability,
     /// Memory for sled's cache, in bytes.
     pub cache_bytes: u64,
+}
+
+impl SledOptions {
+    /// The same with commits that survive this much when they are acknowledged.
+    #[must_use]
+    pub const fn with_durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// The same with this much memory for sled's cache, in bytes.
+    #[must_use]
+    pub const fn with_cache_bytes(mut self, cache_bytes: u64) -> Self {
+        self.cache_bytes = cache_bytes;
+        self
+    }
 }
 
 impl Default for SledOptions {
@@ -114,7 +132,7 @@ impl SledLog {
         if let Some(record) = self.get("open", META_KEY)? {
             let meta = Meta::decode(&record).map_err(|kind| self.error("open", kind))?;
             *self.lock() = Some(meta);
-        } else if files::was_created(&self.inner.path, LOG) {
+        } else if marker::was_created(&self.inner.path, LOG) {
             let why = "the log was created and its records are gone";
             return Err(self.error("open", records::corrupt("meta", why)));
         }

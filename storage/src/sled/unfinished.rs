@@ -16,7 +16,7 @@ use std::{
     path::Path,
 };
 
-use super::files::{Purpose, was_created};
+use super::marker::{Purpose, was_created};
 
 /// Removes what a killed process left unfinished. Nobody else passes here while the returned lock is held: keep
 /// it until sled has its own.

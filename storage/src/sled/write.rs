@@ -12,7 +12,10 @@ use silvertine_engine::{
 };
 use sled::Batch as WriteBatch;
 
-use super::{Durability, SledLog, files};
+use super::{
+    Durability, SledLog, files,
+    marker::{self, LOG},
+};
 use crate::records::{
     self, MANIFEST_KEY, META_KEY, frame,
     meta::{Admitted, Meta, may_trim},
@@ -97,11 +100,14 @@ impl SledLog {
         };
         meta.take_over(owner);
         self.write("acquire", batch, &mut cached, meta.clone())?;
-        if !files::was_created(&self.inner.path, files::LOG) {
+        if !marker::was_created(&self.inner.path, LOG) {
             // First in sled's files for good, or a crash in between would look like a loss.
             self.flush("acquire")?;
-            files::note_created(&self.inner.path, files::LOG, "acquire")
-                .map_err(|error| LogError { applied: Applied::Yes, ..error })?;
+            let noted = marker::note_created(&self.inner.path, LOG);
+            noted.map_err(|why| {
+                let error = self.classify("acquire", &sled::Error::Io(why));
+                LogError { applied: Applied::Yes, ..error }
+            })?;
         }
         Ok(Acquired {
             lease: meta.lease(),

@@ -2,10 +2,10 @@
 
 use std::{future::Future, pin::Pin};
 
-use silvertine_engine::{log::LogError, pos::Pos, time::Nanos};
+use silvertine_engine::{pos::Pos, time::Nanos};
 use silvertine_streams::{
-    Amendment, DeadLetter, Member, Message, MessageId, Poll, Polled, Publication, Settled,
-    Settlement, StreamName, StreamStats, Streams, Topology, Tries,
+    Amendment, DeadLetter, Fetch, Fetched, Member, Message, MessageId, Publication, Settled,
+    Settlement, StoreError, StreamName, StreamStats, Streams, Topology, Tries,
 };
 
 use super::MemoryStreams;
@@ -43,7 +43,7 @@ impl AnyStreams {
     /// are an error instead of being created.
     ///
     /// # Errors
-    /// [`LogError`] when they cannot be opened. A server is first contacted by the first operation.
+    /// [`StoreError`] when they cannot be opened. A server is first contacted by the first operation.
     pub fn open(
         address: &LogAddress,
         topology: Topology,
@@ -52,38 +52,38 @@ impl AnyStreams {
             expect(unused_variables, reason = "only embedded streams are created by opening them")
         )]
         must_exist: bool,
-    ) -> Result<Self, LogError> {
+    ) -> Result<Self, StoreError> {
         match address {
             LogAddress::Memory => Ok(Self::Memory(MemoryStreams::in_memory(topology))),
             #[cfg(feature = "redb")]
             LogAddress::Redb(path) => {
                 if must_exist && !crate::redb::is_log(path) {
-                    return Err(unusable(address, "there are no streams in this file"));
+                    return Err(unusable(address, "there are no streams in this file").into());
                 }
                 RedbStreams::open(path, &RedbOptions::default(), topology).map(Self::Redb)
             }
             #[cfg(not(feature = "redb"))]
-            LogAddress::Redb(_) => Err(unusable(address, "this build has no redb")),
+            LogAddress::Redb(_) => Err(unusable(address, "this build has no redb").into()),
             #[cfg(feature = "sled")]
             LogAddress::Sled(path) => {
                 if must_exist && !super::sled::is_there(path) {
-                    return Err(unusable(address, "there are no streams in this folder"));
+                    return Err(unusable(address, "there are no streams in this folder").into());
                 }
                 SledStreams::open(path, &SledOptions::default(), topology).map(Self::Sled)
             }
             #[cfg(not(feature = "sled"))]
-            LogAddress::Sled(_) => Err(unusable(address, "this build has no sled")),
+            LogAddress::Sled(_) => Err(unusable(address, "this build has no sled").into()),
             #[cfg(feature = "redis")]
             LogAddress::Redis { partition: Some(partition), .. } => {
                 let why = format!("streams are not in a partition; leave out #{partition}");
-                Err(unusable(address, &why))
+                Err(unusable(address, &why).into())
             }
             #[cfg(feature = "redis")]
             LogAddress::Redis { url, partition: None } => {
                 RedisStreams::open(url, topology).map(Self::Redis)
             }
             #[cfg(not(feature = "redis"))]
-            LogAddress::Redis { .. } => Err(unusable(address, "this build has no Redis")),
+            LogAddress::Redis { .. } => Err(unusable(address, "this build has no Redis").into()),
         }
     }
 }
@@ -108,7 +108,7 @@ impl Streams for AnyStreams {
         delegate!(self, streams => streams.topology())
     }
 
-    async fn declare(&self, now: Nanos) -> Result<(), LogError> {
+    async fn declare(&self, now: Nanos) -> Result<(), StoreError> {
         delegate!(self, streams => streams.declare(now).await)
     }
 
@@ -116,16 +116,16 @@ impl Streams for AnyStreams {
         &self,
         publications: &[Publication],
         now: Nanos,
-    ) -> Result<Vec<Pos>, LogError> {
+    ) -> Result<Vec<Pos>, StoreError> {
         delegate!(self, streams => streams.publish(publications, now).await)
     }
 
-    async fn relay(&self, messages: &[(Pos, Publication)], now: Nanos) -> Result<u64, LogError> {
+    async fn relay(&self, messages: &[(Pos, Publication)], now: Nanos) -> Result<u64, StoreError> {
         delegate!(self, streams => streams.relay(messages, now).await)
     }
 
-    async fn poll(&self, poll: &Poll<'_>) -> Result<Polled, LogError> {
-        delegate!(self, streams => streams.poll(poll).await)
+    async fn fetch(&self, fetch: &Fetch<'_>) -> Result<Fetched, StoreError> {
+        delegate!(self, streams => streams.fetch(fetch).await)
     }
 
     /// What arrives from the moment of this call on is noticed, not only from the first time it is waited for.
@@ -138,7 +138,7 @@ impl Streams for AnyStreams {
         member: &Member,
         tries: &[(MessageId, Tries)],
         now: Nanos,
-    ) -> Result<Vec<bool>, LogError> {
+    ) -> Result<Vec<bool>, StoreError> {
         delegate!(self, streams => streams.begin(member, tries, now).await)
     }
 
@@ -147,7 +147,7 @@ impl Streams for AnyStreams {
         member: &Member,
         settlements: &[Settlement],
         now: Nanos,
-    ) -> Result<Vec<Settled>, LogError> {
+    ) -> Result<Vec<Settled>, StoreError> {
         delegate!(self, streams => streams.settle(member, settlements, now).await)
     }
 
@@ -156,11 +156,11 @@ impl Streams for AnyStreams {
         member: &Member,
         held: &[MessageId],
         now: Nanos,
-    ) -> Result<Vec<MessageId>, LogError> {
+    ) -> Result<Vec<MessageId>, StoreError> {
         delegate!(self, streams => streams.extend(member, held, now).await)
     }
 
-    async fn leave(&self, member: &Member, now: Nanos) -> Result<(), LogError> {
+    async fn leave(&self, member: &Member, now: Nanos) -> Result<(), StoreError> {
         delegate!(self, streams => streams.leave(member, now).await)
     }
 
@@ -169,7 +169,7 @@ impl Streams for AnyStreams {
         stream: &StreamName,
         after: Pos,
         limit: usize,
-    ) -> Result<Vec<(Pos, Message)>, LogError> {
+    ) -> Result<Vec<(Pos, Message)>, StoreError> {
         delegate!(self, streams => streams.read(stream, after, limit).await)
     }
 
@@ -177,7 +177,7 @@ impl Streams for AnyStreams {
         &self,
         stream: &StreamName,
         now: Nanos,
-    ) -> Result<Option<StreamStats>, LogError> {
+    ) -> Result<Option<StreamStats>, StoreError> {
         delegate!(self, streams => streams.stream_stats(stream, now).await)
     }
 
@@ -186,7 +186,7 @@ impl Streams for AnyStreams {
         stream: &StreamName,
         after: Pos,
         limit: usize,
-    ) -> Result<Vec<(Pos, DeadLetter)>, LogError> {
+    ) -> Result<Vec<(Pos, DeadLetter)>, StoreError> {
         delegate!(self, streams => streams.dead_letters(stream, after, limit).await)
     }
 
@@ -195,7 +195,7 @@ impl Streams for AnyStreams {
         stream: &StreamName,
         letters: &[DeadLetter],
         now: Nanos,
-    ) -> Result<Vec<Pos>, LogError> {
+    ) -> Result<Vec<Pos>, StoreError> {
         delegate!(self, streams => streams.bury(stream, letters, now).await)
     }
 
@@ -205,11 +205,11 @@ impl Streams for AnyStreams {
         amendments: &[Amendment],
         audit: &[Publication],
         now: Nanos,
-    ) -> Result<Vec<bool>, LogError> {
+    ) -> Result<Vec<bool>, StoreError> {
         delegate!(self, streams => streams.amend(stream, amendments, audit, now).await)
     }
 
-    async fn record(&self, stream: &StreamName, name: &str) -> Result<Option<Vec<u8>>, LogError> {
+    async fn record(&self, stream: &StreamName, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
         delegate!(self, streams => streams.record(stream, name).await)
     }
 
@@ -219,7 +219,7 @@ impl Streams for AnyStreams {
         name: &str,
         expected: Option<&[u8]>,
         new: Option<&[u8]>,
-    ) -> Result<bool, LogError> {
+    ) -> Result<bool, StoreError> {
         delegate!(self, streams => streams.swap_record(stream, name, expected, new).await)
     }
 }

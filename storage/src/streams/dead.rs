@@ -1,8 +1,9 @@
 //! Dead letters in an embedded store.
 
-use silvertine_engine::{log::LogErrorKind, pos::Pos, time::Nanos};
+use silvertine_engine::{pos::Pos, time::Nanos};
 use silvertine_streams::{
-    Amendment, DeadChange, DeadLetter, DeadState, Message, Story, StreamName, StreamSpec, Topology,
+    Amendment, DeadChange, DeadLetter, DeadState, Message, StoreErrorKind, Story, StreamName,
+    StreamSpec, Topology,
 };
 
 use super::{
@@ -21,7 +22,7 @@ pub(super) fn bury<K: Kv>(
     stream: &StreamSpec,
     letter: &DeadLetter,
     now: Nanos,
-) -> Result<Pos, LogErrorKind> {
+) -> Result<Pos, StoreErrorKind> {
     let mut record = record(step, &stream.name)?;
     if let Some(age) = stream.dead_retention {
         let (from, _) = Key::of(Tag::Dead, &stream.name).prefix();
@@ -43,7 +44,7 @@ pub(super) fn bury<K: Kv>(
 pub(super) fn record<K: Kv>(
     step: &Step<'_, K>,
     stream: &StreamName,
-) -> Result<DeadRecord, LogErrorKind> {
+) -> Result<DeadRecord, StoreErrorKind> {
     Ok(step.load(&Key::of(Tag::DeadCount, stream).done())?.unwrap_or_default())
 }
 
@@ -64,7 +65,7 @@ pub(super) fn page<K: Kv>(
     stream: &StreamName,
     after: Pos,
     limit: usize,
-) -> Result<Vec<(Pos, DeadLetter)>, LogErrorKind> {
+) -> Result<Vec<(Pos, DeadLetter)>, StoreErrorKind> {
     let (from, to) = behind(Key::of(Tag::Dead, stream), after);
     let mut page = Vec::new();
     for (key, value) in step.scan(&from, &to, limit)? {
@@ -84,7 +85,7 @@ pub(super) fn amend<K: Kv>(
     stream: &StreamName,
     amendment: &Amendment,
     now: Nanos,
-) -> Result<bool, LogErrorKind> {
+) -> Result<bool, StoreErrorKind> {
     let state: Option<DeadState> = step.load(&state_key(stream, amendment.id))?;
     if state.as_ref() != Some(&amendment.expected) {
         return Ok(false);

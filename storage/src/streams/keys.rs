@@ -3,8 +3,8 @@
 //! A key is a tag, names each ended by a zero byte (no name holds one), then ids and times in big-endian bytes, so
 //! that byte order is the order in which they are read.
 
-use silvertine_engine::{log::LogErrorKind, pos::Pos, time::Nanos};
-use silvertine_streams::{ConsumerName, GroupName, StreamName};
+use silvertine_engine::{pos::Pos, time::Nanos};
+use silvertine_streams::{ConsumerName, GroupName, StoreErrorKind, StreamName};
 
 use super::kv::corrupt;
 
@@ -111,7 +111,7 @@ impl Key {
 }
 
 /// The id in a key's last sixteen bytes.
-pub(super) fn last_id(key: &[u8]) -> Result<Pos, LogErrorKind> {
+pub(super) fn last_id(key: &[u8]) -> Result<Pos, StoreErrorKind> {
     let bytes = key.last_chunk::<16>().ok_or_else(|| corrupt(key, "no id in its key"))?;
     Ok(Pos::from_be_bytes(*bytes))
 }

@@ -6,7 +6,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use silvertine_engine::log::LogErrorKind;
+use silvertine_streams::StoreErrorKind;
 
 /// Records to write (`Some`) and to remove (`None`).
 pub type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
@@ -20,19 +20,19 @@ pub trait Kv: Send + Sync + 'static {
     ///
     /// # Errors
     /// The store cannot be read.
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, LogErrorKind>;
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreErrorKind>;
 
     /// Records from `from` up to, not including, `to`, in order, at most `limit`.
     ///
     /// # Errors
     /// The store cannot be read.
-    fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Record>, LogErrorKind>;
+    fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Record>, StoreErrorKind>;
 
     /// The keys of the same records.
     ///
     /// # Errors
     /// The store cannot be read.
-    fn keys(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Vec<u8>>, LogErrorKind> {
+    fn keys(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Vec<u8>>, StoreErrorKind> {
         Ok(self.scan(from, to, limit)?.into_iter().map(|(key, _)| key).collect())
     }
 
@@ -40,7 +40,7 @@ pub trait Kv: Send + Sync + 'static {
     ///
     /// # Errors
     /// The store cannot be written; the changes may have been made all the same.
-    fn apply(&self, changes: Changes) -> Result<(), LogErrorKind>;
+    fn apply(&self, changes: Changes) -> Result<(), StoreErrorKind>;
 }
 
 /// Records in this process's memory.
@@ -50,12 +50,12 @@ pub struct MemoryKv {
 }
 
 impl Kv for MemoryKv {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, LogErrorKind> {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreErrorKind> {
         let records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(records.get(key).cloned())
     }
 
-    fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Record>, LogErrorKind> {
+    fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Record>, StoreErrorKind> {
         let records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
         if from >= to {
             return Ok(Vec::new());
@@ -64,7 +64,7 @@ impl Kv for MemoryKv {
         Ok(range.take(limit).map(|(key, value)| (key.clone(), value.clone())).collect())
     }
 
-    fn keys(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Vec<u8>>, LogErrorKind> {
+    fn keys(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Vec<u8>>, StoreErrorKind> {
         let records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
         if from >= to {
             return Ok(Vec::new());
@@ -73,7 +73,7 @@ impl Kv for MemoryKv {
         Ok(range.take(limit).map(|(key, _)| key.clone()).collect())
     }
 
-    fn apply(&self, changes: Changes) -> Result<(), LogErrorKind> {
+    fn apply(&self, changes: Changes) -> Result<(), StoreErrorKind> {
         let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
         for (key, value) in changes {
             match value {
@@ -86,8 +86,8 @@ impl Kv for MemoryKv {
 }
 
 /// A record that does not check out.
-pub(super) fn corrupt(key: &[u8], why: impl ToString) -> LogErrorKind {
-    LogErrorKind::Corrupt { at: format!("record {}", key.escape_ascii()), why: why.to_string() }
+pub(super) fn corrupt(key: &[u8], why: impl ToString) -> StoreErrorKind {
+    StoreErrorKind::Corrupt { at: format!("record {}", key.escape_ascii()), why: why.to_string() }
 }
 
 /// A value as it lies in a file: with a checksum that covers its key too.
@@ -98,10 +98,11 @@ pub(super) fn sealed(key: &[u8], value: &[u8]) -> Vec<u8> {
 
 /// What [`sealed`] sealed.
 #[cfg(any(feature = "sled", feature = "redb"))]
-pub(super) fn opened(key: &[u8], sealed: &[u8]) -> Result<Vec<u8>, LogErrorKind> {
-    match crate::records::content("", key, sealed) {
+pub(super) fn opened(key: &[u8], sealed: &[u8]) -> Result<Vec<u8>, StoreErrorKind> {
+    let content = crate::records::content("", key, sealed).map_err(StoreErrorKind::from);
+    match content {
         Ok(value) => Ok(value.to_vec()),
-        Err(LogErrorKind::Corrupt { why, .. }) => Err(corrupt(key, why)),
+        Err(StoreErrorKind::Corrupt { why, .. }) => Err(corrupt(key, why)),
         Err(other) => Err(other),
     }
 }
@@ -123,7 +124,7 @@ impl<'a, K: Kv> Step<'a, K> {
         Self { store, changes: unwritten, matters: false }
     }
 
-    pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, LogErrorKind> {
+    pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreErrorKind> {
         match self.changes.get(key) {
             Some(changed) => Ok(changed.clone()),
             None => self.store.get(key),
@@ -136,7 +137,7 @@ impl<'a, K: Kv> Step<'a, K> {
         from: &[u8],
         to: &[u8],
         limit: usize,
-    ) -> Result<Vec<Record>, LogErrorKind> {
+    ) -> Result<Vec<Record>, StoreErrorKind> {
         let read = |from: &[u8], count| self.store.scan(from, to, count);
         let changed = |key: &Vec<u8>, value: &Vec<u8>| (key.clone(), value.clone());
         self.merge(from, to, limit, read, |record| &record.0, changed)
@@ -148,7 +149,7 @@ impl<'a, K: Kv> Step<'a, K> {
         from: &[u8],
         to: &[u8],
         limit: usize,
-    ) -> Result<Vec<Vec<u8>>, LogErrorKind> {
+    ) -> Result<Vec<Vec<u8>>, StoreErrorKind> {
         let read = |from: &[u8], count| self.store.keys(from, to, count);
         self.merge(from, to, limit, read, |key| key, |key, _| key.clone())
     }
@@ -157,7 +158,7 @@ impl<'a, K: Kv> Step<'a, K> {
     pub(crate) fn first(
         &self,
         range: &(Vec<u8>, Vec<u8>),
-    ) -> Result<Option<Vec<u8>>, LogErrorKind> {
+    ) -> Result<Option<Vec<u8>>, StoreErrorKind> {
         Ok(self.keys(&range.0, &range.1, 1)?.pop())
     }
 
@@ -167,10 +168,10 @@ impl<'a, K: Kv> Step<'a, K> {
         from: &[u8],
         to: &[u8],
         limit: usize,
-        read: impl Fn(&[u8], usize) -> Result<Vec<T>, LogErrorKind>,
+        read: impl Fn(&[u8], usize) -> Result<Vec<T>, StoreErrorKind>,
         key_of: impl Fn(&T) -> &Vec<u8>,
         changed: impl Fn(&Vec<u8>, &Vec<u8>) -> T,
-    ) -> Result<Vec<T>, LogErrorKind> {
+    ) -> Result<Vec<T>, StoreErrorKind> {
         let mut found = Vec::new();
         if from >= to || limit == 0 {
             return Ok(found);
@@ -229,7 +230,7 @@ impl<'a, K: Kv> Step<'a, K> {
     }
 
     /// Writes everything, or keeps what is only noted in `unwritten`.
-    pub(crate) fn commit(self, unwritten: &mut Changes) -> Result<(), LogErrorKind> {
+    pub(crate) fn commit(self, unwritten: &mut Changes) -> Result<(), StoreErrorKind> {
         if self.matters {
             self.store.apply(self.changes)?;
             unwritten.clear();

@@ -7,9 +7,12 @@
 
 mod any;
 mod dead;
+mod done;
+mod fetch;
+mod holding;
 mod keys;
 mod kv;
-mod poll;
+mod operations;
 mod publish;
 mod records;
 #[cfg(feature = "redb")]
@@ -21,19 +24,13 @@ mod stats;
 
 use std::{
     fmt,
-    future::{Future, poll_fn},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Poll as Readiness, Waker},
+    task::Waker,
 };
 
-use silvertine_engine::{
-    log::{Applied, LogError, LogErrorKind},
-    pos::Pos,
-    time::Nanos,
-};
+use silvertine_engine::{log::Applied, time::Nanos};
 use silvertine_streams::{
-    Amendment, DeadLetter, GroupSpec, Member, Message, MessageId, Poll, Polled, Publication,
-    Settled, Settlement, Start, StreamName, StreamSpec, StreamStats, Streams, Topology, Tries,
+    GroupSpec, Member, MessageId, StoreError, StoreErrorKind, StreamName, StreamSpec, Topology,
 };
 
 #[cfg(feature = "redb")]
@@ -45,10 +42,9 @@ pub use self::{
     kv::{Changes, Kv, MemoryKv, Record},
 };
 use self::{
-    keys::{Key, Tag, behind, last_id},
+    keys::{Key, Tag},
     kv::Step,
     publish::unknown,
-    records::{GroupRecord, Stored, decode},
     settle::Settling,
 };
 
@@ -128,11 +124,11 @@ impl<K: Kv> EmbeddedStreams<K> {
         topology: Topology,
         shown: String,
         was_created: bool,
-    ) -> Result<Self, LogError> {
+    ) -> Result<Self, StoreError> {
         let streams = Self::new(store, topology, shown);
         streams.step("open", |step| match step.load::<u64>(keys::FORMAT_KEY)? {
             Some(FORMAT) => Ok(()),
-            Some(found) => Err(LogErrorKind::TooNew { found, known: FORMAT }),
+            Some(found) => Err(StoreErrorKind::TooNew { found, known: FORMAT }),
             None if was_created => Err(kv::corrupt(
                 keys::FORMAT_KEY,
                 "the streams were created and their records are gone",
@@ -150,7 +146,7 @@ impl<K: Kv> EmbeddedStreams<K> {
     ///
     /// # Errors
     /// The store cannot be read or written.
-    pub fn delete(&self, id: &MessageId) -> Result<bool, LogError> {
+    pub fn delete(&self, id: &MessageId) -> Result<bool, StoreError> {
         self.step("delete", |step| {
             let key = Key::of(Tag::Message, &id.stream).id(id.id).done();
             if step.get(&key)?.is_none() {
@@ -165,8 +161,8 @@ impl<K: Kv> EmbeddedStreams<K> {
     fn step<T>(
         &self,
         operation: &'static str,
-        change: impl FnOnce(&mut Step<'_, K>) -> Result<T, LogErrorKind>,
-    ) -> Result<T, LogError> {
+        change: impl FnOnce(&mut Step<'_, K>) -> Result<T, StoreErrorKind>,
+    ) -> Result<T, StoreError> {
         let mut turn = self.inner.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let mut step = Step::begin(&self.inner.store, turn.clone());
         let result = change(&mut step).map_err(|kind| self.error(operation, kind, Applied::No));
@@ -182,8 +178,8 @@ impl<K: Kv> EmbeddedStreams<K> {
     fn step_and_ring<T>(
         &self,
         operation: &'static str,
-        change: impl FnOnce(&mut Step<'_, K>) -> Result<T, LogErrorKind>,
-    ) -> Result<T, LogError> {
+        change: impl FnOnce(&mut Step<'_, K>) -> Result<T, StoreErrorKind>,
+    ) -> Result<T, StoreError> {
         let answer = self.step(operation, change)?;
         let mut bell = self.bell();
         bell.rings += 1;
@@ -197,21 +193,21 @@ impl<K: Kv> EmbeddedStreams<K> {
         self.inner.bell.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn error(&self, operation: &'static str, kind: LogErrorKind, applied: Applied) -> LogError {
-        LogError { kind, applied, operation, log: self.inner.shown.clone() }
+    fn error(&self, operation: &'static str, kind: StoreErrorKind, applied: Applied) -> StoreError {
+        StoreError { kind, applied, operation, store: self.inner.shown.clone() }
     }
 
     /// What the topology says about a member's stream and group.
-    fn specs(&self, member: &Member) -> Result<(&StreamSpec, &GroupSpec), LogErrorKind> {
+    fn specs(&self, member: &Member) -> Result<(&StreamSpec, &GroupSpec), StoreErrorKind> {
         let stream = self.spec(&member.stream)?;
         let group = stream.group(&member.group).ok_or_else(|| {
             let why = format!("{} has no group {} in this topology", member.stream, member.group);
-            LogErrorKind::Invalid { why }
+            StoreErrorKind::Invalid { why }
         })?;
         Ok((stream, group))
     }
 
-    fn spec(&self, stream: &StreamName) -> Result<&StreamSpec, LogErrorKind> {
+    fn spec(&self, stream: &StreamName) -> Result<&StreamSpec, StoreErrorKind> {
         self.inner.topology.stream(stream).ok_or_else(|| unknown(stream))
     }
 
@@ -220,222 +216,12 @@ impl<K: Kv> EmbeddedStreams<K> {
         operation: &'static str,
         member: &Member,
         now: Nanos,
-        change: impl FnOnce(&mut Settling<'_, '_, K>) -> Result<T, LogErrorKind>,
-    ) -> Result<T, LogError> {
+        change: impl FnOnce(&mut Settling<'_, '_, K>) -> Result<T, StoreErrorKind>,
+    ) -> Result<T, StoreError> {
         self.step_and_ring(operation, |step| {
             let (stream, spec) = self.specs(member)?;
             let topology = &self.inner.topology;
             change(&mut Settling { step, topology, stream, spec, member, now })
-        })
-    }
-}
-
-impl<K: Kv> Streams for EmbeddedStreams<K> {
-    fn topology(&self) -> &Topology {
-        &self.inner.topology
-    }
-
-    async fn declare(&self, _now: Nanos) -> Result<(), LogError> {
-        let known = |why: String| LogErrorKind::Invalid { why };
-        self.step("declare", |step| {
-            self.inner.topology.check().map_err(|why| known(why.to_string()))?;
-            for spec in &self.inner.topology.streams {
-                for stream in spec.keys() {
-                    let record = step.stream(&stream)?;
-                    step.save_stream(&stream, &record);
-                    for group in spec.groups_on(&stream) {
-                        if step.group(&stream, &group.name)?.is_some() {
-                            continue;
-                        }
-                        let mut begun = GroupRecord::default();
-                        if group.start == Start::End {
-                            begun.delivered = record.last;
-                            begun.read = record.added;
-                        } else {
-                            begun.read = record.added - record.length;
-                        }
-                        step.save_group(&stream, &group.name, &begun);
-                    }
-                }
-            }
-            Ok(())
-        })
-    }
-
-    async fn publish(
-        &self,
-        publications: &[Publication],
-        now: Nanos,
-    ) -> Result<Vec<Pos>, LogError> {
-        self.step_and_ring("publish", |step| {
-            let topology = &self.inner.topology;
-            publications.iter().map(|one| publish::append(step, topology, one, now)).collect()
-        })
-    }
-
-    async fn relay(&self, messages: &[(Pos, Publication)], now: Nanos) -> Result<u64, LogError> {
-        self.step_and_ring("relay", |step| {
-            let topology = &self.inner.topology;
-            let mut added = 0;
-            for (id, publication) in messages {
-                added += u64::from(publish::append_at(step, topology, *id, publication, now)?);
-            }
-            Ok(added)
-        })
-    }
-
-    async fn poll(&self, poll: &Poll<'_>) -> Result<Polled, LogError> {
-        self.step("poll", |step| {
-            let (stream, spec) = self.specs(poll.member)?;
-            poll::poll(step, stream, spec, poll)
-        })
-    }
-
-    fn arrival(&self) -> impl Future<Output = ()> + Send {
-        let heard = self.bell().rings;
-        let streams = self.clone();
-        poll_fn(move |context| {
-            let mut bell = streams.bell();
-            if bell.rings > heard {
-                return Readiness::Ready(());
-            }
-            bell.sleepers.push(context.waker().clone());
-            Readiness::Pending
-        })
-    }
-
-    async fn begin(
-        &self,
-        member: &Member,
-        tries: &[(MessageId, Tries)],
-        now: Nanos,
-    ) -> Result<Vec<bool>, LogError> {
-        self.settling("begin", member, now, |settling| settling.begin(tries))
-    }
-
-    async fn settle(
-        &self,
-        member: &Member,
-        settlements: &[Settlement],
-        now: Nanos,
-    ) -> Result<Vec<Settled>, LogError> {
-        self.settling("settle", member, now, |settling| settling.settle(settlements))
-    }
-
-    async fn extend(
-        &self,
-        member: &Member,
-        held: &[MessageId],
-        now: Nanos,
-    ) -> Result<Vec<MessageId>, LogError> {
-        self.settling("extend", member, now, |settling| settling.extend(held))
-    }
-
-    async fn leave(&self, member: &Member, now: Nanos) -> Result<(), LogError> {
-        // A member may hold any number of messages, and others want their turn.
-        while !self.settling("leave", member, now, |settling| settling.leave())? {}
-        Ok(())
-    }
-
-    async fn read(
-        &self,
-        stream: &StreamName,
-        after: Pos,
-        limit: usize,
-    ) -> Result<Vec<(Pos, Message)>, LogError> {
-        self.step("read", |step| {
-            self.inner.topology.owner_of(stream).ok_or_else(|| unknown(stream))?;
-            let (from, to) = behind(Key::of(Tag::Message, stream), after);
-            let mut messages = Vec::new();
-            for (key, value) in step.scan(&from, &to, limit)? {
-                messages.push((last_id(&key)?, decode::<Stored<Message>>(&key, &value)?.message));
-            }
-            Ok(messages)
-        })
-    }
-
-    async fn stream_stats(
-        &self,
-        stream: &StreamName,
-        now: Nanos,
-    ) -> Result<Option<StreamStats>, LogError> {
-        self.step("stats", |step| match self.inner.topology.owner_of(stream) {
-            Some(spec) => stats::stream(step, spec, stream, now),
-            None => Ok(None),
-        })
-    }
-
-    async fn dead_letters(
-        &self,
-        stream: &StreamName,
-        after: Pos,
-        limit: usize,
-    ) -> Result<Vec<(Pos, DeadLetter)>, LogError> {
-        self.step("dead letters", |step| {
-            self.spec(stream)?;
-            dead::page(step, stream, after, limit)
-        })
-    }
-
-    async fn bury(
-        &self,
-        stream: &StreamName,
-        letters: &[DeadLetter],
-        now: Nanos,
-    ) -> Result<Vec<Pos>, LogError> {
-        self.step("bury", |step| {
-            let spec = self.spec(stream)?;
-            letters.iter().map(|letter| dead::bury(step, spec, letter, now)).collect()
-        })
-    }
-
-    async fn amend(
-        &self,
-        stream: &StreamName,
-        amendments: &[Amendment],
-        audit: &[Publication],
-        now: Nanos,
-    ) -> Result<Vec<bool>, LogError> {
-        self.step_and_ring("amend", |step| {
-            self.spec(stream)?;
-            let topology = &self.inner.topology;
-            let amend = |one| dead::amend(step, topology, stream, one, now);
-            let amended = amendments.iter().map(amend).collect::<Result<Vec<bool>, _>>()?;
-            if amended.contains(&true) {
-                for publication in audit {
-                    publish::append(step, topology, publication, now)?;
-                }
-            }
-            Ok(amended)
-        })
-    }
-
-    async fn record(&self, stream: &StreamName, name: &str) -> Result<Option<Vec<u8>>, LogError> {
-        let key = Key::of(Tag::Record, stream).bytes(name.as_bytes()).done();
-        self.step("read a record", |step| {
-            self.spec(stream)?;
-            step.get(&key)
-        })
-    }
-
-    async fn swap_record(
-        &self,
-        stream: &StreamName,
-        name: &str,
-        expected: Option<&[u8]>,
-        new: Option<&[u8]>,
-    ) -> Result<bool, LogError> {
-        let key = Key::of(Tag::Record, stream).bytes(name.as_bytes()).done();
-        self.step("write a record", |step| {
-            self.spec(stream)?;
-            if step.get(&key)?.as_deref() != expected {
-                return Ok(false);
-            }
-            match new {
-                Some(new) => step.put(key, new.to_vec()),
-                None => step.remove(key),
-            }
-            Ok(true)
         })
     }
 }

@@ -1,7 +1,7 @@
 //! Appending messages, and keeping streams as long as their topology says.
 
-use silvertine_engine::{log::LogErrorKind, pos::Pos, span::Span, time::Nanos};
-use silvertine_streams::{Publication, StreamName, StreamSpec, Topology, WhenFull};
+use silvertine_engine::{pos::Pos, span::Span, time::Nanos};
+use silvertine_streams::{Publication, StoreErrorKind, StreamName, StreamSpec, Topology, WhenFull};
 
 use super::{
     keys::{Key, Tag, successor},
@@ -18,7 +18,7 @@ pub(super) fn append<K: Kv>(
     topology: &Topology,
     publication: &Publication,
     now: Nanos,
-) -> Result<Pos, LogErrorKind> {
+) -> Result<Pos, StoreErrorKind> {
     let (spec, mut record) = begin(step, topology, publication)?;
     let id = next_id(record.last, now);
     add(step, spec, &mut record, id, publication, now)?;
@@ -30,16 +30,16 @@ fn begin<'t, K: Kv>(
     step: &Step<'_, K>,
     topology: &'t Topology,
     publication: &Publication,
-) -> Result<(&'t StreamSpec, StreamRecord), LogErrorKind> {
+) -> Result<(&'t StreamSpec, StreamRecord), StoreErrorKind> {
     let Publication { stream, message } = publication;
-    message.check().map_err(|why| LogErrorKind::Invalid { why: why.to_string() })?;
+    message.check().map_err(|why| StoreErrorKind::Invalid { why: why.to_string() })?;
     let spec = topology.owner_of(stream).ok_or_else(|| unknown(stream))?;
     Ok((spec, step.stream(stream)?))
 }
 
 /// A stream that the topology does not have.
-pub(super) fn unknown(stream: &StreamName) -> LogErrorKind {
-    LogErrorKind::Invalid { why: format!("there is no stream {stream} in this topology") }
+pub(super) fn unknown(stream: &StreamName) -> StoreErrorKind {
+    StoreErrorKind::Invalid { why: format!("there is no stream {stream} in this topology") }
 }
 
 /// The id behind `last` at `now`, by the rule of Redis.
@@ -55,7 +55,7 @@ pub(super) fn append_at<K: Kv>(
     id: Pos,
     publication: &Publication,
     now: Nanos,
-) -> Result<bool, LogErrorKind> {
+) -> Result<bool, StoreErrorKind> {
     let (spec, mut record) = begin(step, topology, publication)?;
     if id <= record.last {
         return Ok(false);
@@ -71,7 +71,7 @@ fn add<K: Kv>(
     id: Pos,
     publication: &Publication,
     now: Nanos,
-) -> Result<(), LogErrorKind> {
+) -> Result<(), StoreErrorKind> {
     let Publication { stream, message } = publication;
     trim(step, spec, stream, record, now)?;
     record.last = id;
@@ -90,7 +90,7 @@ fn trim<K: Kv>(
     stream: &StreamName,
     record: &mut StreamRecord,
     now: Nanos,
-) -> Result<(), LogErrorKind> {
+) -> Result<(), StoreErrorKind> {
     let mut surplus = spec.max_len.map_or(0, |max| (record.length + 1).saturating_sub(max));
     if surplus == 0 && spec.retention.is_none() {
         return Ok(());
@@ -111,7 +111,7 @@ fn trim<K: Kv>(
             let max = spec.max_len.unwrap_or_default();
             let why =
                 format!("{stream} holds {max} messages that a group has not handled; it is full");
-            return Err(LogErrorKind::RefusesWrites { why });
+            return Err(StoreErrorKind::RefusesWrites { why });
         }
         let cut = !handled && surplus > 0 && spec.when_full == WhenFull::Cut;
         if !handled && !cut {
@@ -136,7 +136,7 @@ fn floor<K: Kv>(
     step: &Step<'_, K>,
     spec: &StreamSpec,
     stream: &StreamName,
-) -> Result<Pos, LogErrorKind> {
+) -> Result<Pos, StoreErrorKind> {
     let mut floor = Pos { ms: u64::MAX, seq: u64::MAX };
     for group in spec.groups_on(stream) {
         let Some(record) = step.group(stream, &group.name)? else { continue };

@@ -1,8 +1,8 @@
 //! The records of named streams in an embedded store, and how a step reads and writes them.
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use silvertine_engine::{log::LogErrorKind, pos::Pos, time::Nanos};
-use silvertine_streams::{ConsumerName, GroupName, MessageId, StreamName, Tries};
+use silvertine_engine::{pos::Pos, time::Nanos};
+use silvertine_streams::{ConsumerName, GroupName, MessageId, StoreErrorKind, StreamName, Tries};
 
 use super::{
     keys::{Key, Tag, behind, last_id},
@@ -36,7 +36,7 @@ pub(super) struct GroupRecord {
     pub(super) read: u64,
     pub(super) held: u64,
     pub(super) retrying: u64,
-    pub(super) parked: u64,
+    pub(super) blocked: u64,
     pub(super) done: u64,
     pub(super) duplicates: u64,
     pub(super) dead: u64,
@@ -59,7 +59,7 @@ pub(super) struct Pending {
 pub(super) enum Place {
     Held(ConsumerName),
     Waiting(Nanos),
-    Parked,
+    Blocked,
 }
 
 /// Counts of a stream's dead letters.
@@ -73,12 +73,15 @@ pub(super) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     postcard::to_stdvec(value).expect("records have no part that could be refused")
 }
 
-pub(super) fn decode<T: DeserializeOwned>(key: &[u8], bytes: &[u8]) -> Result<T, LogErrorKind> {
+pub(super) fn decode<T: DeserializeOwned>(key: &[u8], bytes: &[u8]) -> Result<T, StoreErrorKind> {
     postcard::from_bytes(bytes).map_err(|why| corrupt(key, why))
 }
 
 impl<K: Kv> Step<'_, K> {
-    pub(super) fn load<T: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, LogErrorKind> {
+    pub(super) fn load<T: DeserializeOwned>(
+        &self,
+        key: &[u8],
+    ) -> Result<Option<T>, StoreErrorKind> {
         self.get(key)?.map(|bytes| decode(key, &bytes)).transpose()
     }
 
@@ -86,7 +89,7 @@ impl<K: Kv> Step<'_, K> {
         self.put(key, encode(value));
     }
 
-    pub(super) fn stream(&self, stream: &StreamName) -> Result<StreamRecord, LogErrorKind> {
+    pub(super) fn stream(&self, stream: &StreamName) -> Result<StreamRecord, StoreErrorKind> {
         let key = Key::of(Tag::Stream, stream).done();
         Ok(self.load(&key)?.unwrap_or_default())
     }
@@ -99,7 +102,7 @@ impl<K: Kv> Step<'_, K> {
         &self,
         stream: &StreamName,
         group: &GroupName,
-    ) -> Result<Option<GroupRecord>, LogErrorKind> {
+    ) -> Result<Option<GroupRecord>, StoreErrorKind> {
         self.load(&group_key(stream, group))
     }
 
@@ -118,7 +121,7 @@ impl<K: Kv> Step<'_, K> {
         stream: &StreamName,
         group: &GroupName,
         change: impl FnOnce(&mut GroupRecord),
-    ) -> Result<(), LogErrorKind> {
+    ) -> Result<(), StoreErrorKind> {
         let mut record = self.group(stream, group)?.unwrap_or_default();
         change(&mut record);
         self.save_group(stream, group, &record);
@@ -130,7 +133,7 @@ impl<K: Kv> Step<'_, K> {
         &self,
         id: &MessageId,
         group: &GroupName,
-    ) -> Result<Pending, LogErrorKind> {
+    ) -> Result<Pending, StoreErrorKind> {
         let pending = self.pending(id, group)?;
         pending.ok_or_else(|| corrupt(&pending_key(id, group), "it is missing"))
     }
@@ -140,7 +143,7 @@ impl<K: Kv> Step<'_, K> {
         &self,
         stream: &StreamName,
         record: &StreamRecord,
-    ) -> Result<Option<Pos>, LogErrorKind> {
+    ) -> Result<Option<Pos>, StoreErrorKind> {
         let kept = behind(Key::of(Tag::Message, stream), record.trimmed);
         self.first(&kept)?.map(|key| last_id(&key)).transpose()
     }
@@ -150,7 +153,7 @@ impl<K: Kv> Step<'_, K> {
         &self,
         stream: &StreamName,
         group: &GroupName,
-    ) -> Result<Option<Pos>, LogErrorKind> {
+    ) -> Result<Option<Pos>, StoreErrorKind> {
         let pending = Key::of(Tag::Pending, stream).group(group).prefix();
         self.first(&pending)?.map(|key| last_id(&key)).transpose()
     }
@@ -159,7 +162,7 @@ impl<K: Kv> Step<'_, K> {
         &self,
         id: &MessageId,
         group: &GroupName,
-    ) -> Result<Option<Pending>, LogErrorKind> {
+    ) -> Result<Option<Pending>, StoreErrorKind> {
         self.load(&pending_key(id, group))
     }
 
@@ -171,7 +174,7 @@ impl<K: Kv> Step<'_, K> {
         group: &GroupName,
         before: Option<&Place>,
         after: Option<&Pending>,
-    ) -> Result<(), LogErrorKind> {
+    ) -> Result<(), StoreErrorKind> {
         if let Some(before) = before
             && let Some(key) = index_key(id, group, before)
         {
@@ -200,7 +203,7 @@ impl<K: Kv> Step<'_, K> {
     pub(super) fn message<M: DeserializeOwned>(
         &self,
         id: &MessageId,
-    ) -> Result<Option<Stored<M>>, LogErrorKind> {
+    ) -> Result<Option<Stored<M>>, StoreErrorKind> {
         self.load(&Key::of(Tag::Message, &id.stream).id(id.id).done())
     }
 }
@@ -209,7 +212,7 @@ const fn counter<'a>(counts: &'a mut GroupRecord, place: &Place) -> &'a mut u64 
     match place {
         Place::Held(_) => &mut counts.held,
         Place::Waiting(_) => &mut counts.retrying,
-        Place::Parked => &mut counts.parked,
+        Place::Blocked => &mut counts.blocked,
     }
 }
 
@@ -230,6 +233,6 @@ fn index_key(id: &MessageId, group: &GroupName, place: &Place) -> Option<Vec<u8>
         Place::Waiting(due) => {
             Some(Key::of(Tag::Due, &id.stream).group(group).time(*due).id(id.id).done())
         }
-        Place::Parked => None,
+        Place::Blocked => None,
     }
 }

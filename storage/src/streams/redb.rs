@@ -2,7 +2,7 @@
 //!
 //! Law-keeping: a step is one write transaction, synced before it is answered. Each record carries a
 //! checksum that covers its key. After an I/O error redb does nothing more with a file; then every operation says
-//! [`LogErrorKind::NeedsReopen`], and whoever opens it again gets what survived.
+//! [`StoreErrorKind::NeedsReopen`], and whoever opens it again gets what survived.
 
 use std::{
     path::Path,
@@ -12,8 +12,7 @@ use std::{
 use redb::{
     Durability, ReadOnlyTable, ReadTransaction, ReadableDatabase, StorageBackend, TableDefinition,
 };
-use silvertine_engine::log::{LogError, LogErrorKind};
-use silvertine_streams::Topology;
+use silvertine_streams::{Applied, StoreError, StoreErrorKind, Topology};
 
 use super::{
     EmbeddedStreams,
@@ -47,10 +46,14 @@ impl RedbStreams {
     /// Opens or creates the streams of this topology in the file at `path`.
     ///
     /// # Errors
-    /// [`LogErrorKind::Locked`] when it is open already, [`LogErrorKind::Foreign`] when something else lies
-    /// there, such as a partition's log, [`LogErrorKind::Corrupt`] when the file is damaged,
-    /// [`LogErrorKind::TooNew`] when a newer version wrote it.
-    pub fn open(path: &Path, options: &RedbOptions, topology: Topology) -> Result<Self, LogError> {
+    /// [`StoreErrorKind::Locked`] when it is open already, [`StoreErrorKind::Foreign`] when something else lies
+    /// there, such as a partition's log, [`StoreErrorKind::Corrupt`] when the file is damaged,
+    /// [`StoreErrorKind::TooNew`] when a newer version wrote it.
+    pub fn open(
+        path: &Path,
+        options: &RedbOptions,
+        topology: Topology,
+    ) -> Result<Self, StoreError> {
         let name = path.display().to_string();
         let file = open::file(path).map_err(|kind| errors::error(&name, "open", kind))?;
         Self::with_backend(file, &name, options, topology)
@@ -65,13 +68,18 @@ impl RedbStreams {
         name: &str,
         options: &RedbOptions,
         topology: Topology,
-    ) -> Result<Self, LogError> {
-        let failed = |kind| errors::error(name, "open", kind);
+    ) -> Result<Self, StoreError> {
+        let failed = |kind| StoreError {
+            kind,
+            applied: Applied::No,
+            operation: "open",
+            store: format!("redb:{name}"),
+        };
         let seam = Arc::new(Seam::new(storage));
-        let (db, damage) = open::database(&seam, options).map_err(failed)?;
+        let (db, damage) = open::database(&seam, options).map_err(|kind| failed(kind.into()))?;
         let store = RedbKv { db, broken: OnceLock::new() };
         if let Some(damage) = damage {
-            return Err(failed(store.locate(damage)));
+            return Err(failed(store.locate(damage.into())));
         }
         let was_created = store.check_ours().map_err(failed)?;
         if !was_created {
@@ -85,35 +93,38 @@ impl RedbStreams {
 
 impl RedbKv {
     /// What an error of redb means; some are the last thing that it says.
-    fn failed(&self, why: redb::Error) -> LogErrorKind {
-        let kind = errors::kind(&why);
+    fn failed(&self, why: redb::Error) -> StoreErrorKind {
+        let kind = errors::kind(&why).into();
         if errors::ends_everything(&why) {
             self.give_up(&kind);
         }
         kind
     }
 
-    fn give_up(&self, kind: &LogErrorKind) {
+    fn give_up(&self, kind: &StoreErrorKind) {
         let why = match kind {
-            LogErrorKind::NeedsReopen { why } => why.clone(),
+            StoreErrorKind::NeedsReopen { why } => why.clone(),
             other => other.to_string(),
         };
         let _first = self.broken.set(why);
     }
 
     /// Runs what calls redb, unless that is of no use any more.
-    fn guarded<T>(&self, call: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, LogErrorKind> {
+    fn guarded<T>(
+        &self,
+        call: impl FnOnce() -> Result<T, redb::Error>,
+    ) -> Result<T, StoreErrorKind> {
         if let Some(why) = self.broken.get() {
-            return Err(LogErrorKind::NeedsReopen { why: why.clone() });
+            return Err(StoreErrorKind::NeedsReopen { why: why.clone() });
         }
-        let done = disk::shielded(call).map_err(|panic| panicked(&panic))?;
+        let done = disk::shielded(call).map_err(|panic| StoreErrorKind::from(panicked(&panic)))?;
         done.map_err(|why| self.failed(why))
     }
 
     fn read<T>(
         &self,
         look: impl FnOnce(&Table) -> Result<T, redb::StorageError>,
-    ) -> Result<T, LogErrorKind> {
+    ) -> Result<T, StoreErrorKind> {
         self.guarded(|| {
             let table = self.db.get().begin_read()?.open_table(TABLE)?;
             Ok(look(&table)?)
@@ -126,7 +137,7 @@ impl RedbKv {
         to: &[u8],
         limit: usize,
         read: impl Fn(&[u8], &[u8]) -> T,
-    ) -> Result<Vec<T>, LogErrorKind> {
+    ) -> Result<Vec<T>, StoreErrorKind> {
         if from >= to {
             return Ok(Vec::new());
         }
@@ -140,26 +151,26 @@ impl RedbKv {
     }
 
     /// The file holds streams of ours (then yes) or nothing.
-    fn check_ours(&self) -> Result<bool, LogErrorKind> {
+    fn check_ours(&self) -> Result<bool, StoreErrorKind> {
         let view: ReadTransaction = self.guarded(|| Ok(self.db.get().begin_read()?))?;
         match self.guarded(|| Ok(open::stranger(&view, &[open::STREAMS])?))? {
             None => self.guarded(|| Ok(view.list_tables()?.next().is_some())),
             Some(table) if open::is_of_log(&table) => {
                 let why = "this file holds a partition's log, not named streams".to_owned();
-                Err(LogErrorKind::Foreign { why })
+                Err(StoreErrorKind::Foreign { why })
             }
-            Some(table) => {
-                Err(LogErrorKind::Foreign { why: format!("a file of redb with a table {table:?}") })
-            }
+            Some(table) => Err(StoreErrorKind::Foreign {
+                why: format!("a file of redb with a table {table:?}"),
+            }),
         }
     }
 
     /// The record that is damaged, where one can be found; else what redb says of its file.
-    fn locate(&self, damage: LogErrorKind) -> LogErrorKind {
+    fn locate(&self, damage: StoreErrorKind) -> StoreErrorKind {
         let mut from = Vec::new();
         loop {
             match self.scan(&from, &[u8::MAX], 1_000) {
-                Err(error @ LogErrorKind::Corrupt { .. }) => return error,
+                Err(error @ StoreErrorKind::Corrupt { .. }) => return error,
                 Ok(records) if !records.is_empty() => {
                     from = [records[records.len() - 1].0.as_slice(), &[0]].concat();
                 }
@@ -184,7 +195,7 @@ impl RedbKv {
 }
 
 impl Kv for RedbKv {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, LogErrorKind> {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreErrorKind> {
         let found = self.read(|table| {
             let value = table.get(key)?;
             Ok(value.map(|value| opened(key, value.value())))
@@ -192,18 +203,18 @@ impl Kv for RedbKv {
         found?.transpose()
     }
 
-    fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Record>, LogErrorKind> {
+    fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Record>, StoreErrorKind> {
         let records = self.range(from, to, limit, |key, value| {
             opened(key, value).map(|value| (key.to_vec(), value))
         });
         records?.into_iter().collect()
     }
 
-    fn keys(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Vec<u8>>, LogErrorKind> {
+    fn keys(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Vec<u8>>, StoreErrorKind> {
         self.range(from, to, limit, |key, _| key.to_vec())
     }
 
-    fn apply(&self, changes: Changes) -> Result<(), LogErrorKind> {
+    fn apply(&self, changes: Changes) -> Result<(), StoreErrorKind> {
         let transaction = self.guarded(|| self.write(&changes))?;
         // A commit that failed: all of it may be in the file, and nobody knows before it is opened again.
         let committed = self.guarded(|| Ok(transaction.commit()?));

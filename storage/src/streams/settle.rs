@@ -1,16 +1,17 @@
 //! Ending the handling of messages.
 
-use silvertine_engine::{log::LogErrorKind, time::Nanos};
+use silvertine_engine::time::Nanos;
 use silvertine_streams::{
-    DeadLetter, GroupSpec, Member, MessageId, Settled, Settlement, StreamSpec, Topology, Tries,
-    Verdict,
+    DeadLetter, Disposition, GroupSpec, Member, MessageId, Settled, Settlement, StoreErrorKind,
+    StreamSpec, Topology, Tries,
 };
 
 use super::{
     dead,
+    done::{done_key, is_done},
+    holding::{holder_key, queue, touch},
     keys::{Key, Tag, last_id},
     kv::{Kv, Step, corrupt},
-    poll::{holder_key, queue, touch},
     publish::append,
     records::{Pending, Place, decode},
 };
@@ -33,7 +34,7 @@ impl<K: Kv> Settling<'_, '_, K> {
     pub(super) fn settle(
         &mut self,
         settlements: &[Settlement],
-    ) -> Result<Vec<Settled>, LogErrorKind> {
+    ) -> Result<Vec<Settled>, StoreErrorKind> {
         touch(self.step, self.member, self.now);
         let settled = settlements.iter().map(|one| self.settle_one(one));
         let settled = settled.collect::<Result<Vec<Settled>, _>>()?;
@@ -41,16 +42,16 @@ impl<K: Kv> Settling<'_, '_, K> {
         Ok(settled)
     }
 
-    fn settle_one(&mut self, settlement: &Settlement) -> Result<Settled, LogErrorKind> {
-        let Settlement { id, verdict } = settlement;
+    fn settle_one(&mut self, settlement: &Settlement) -> Result<Settled, StoreErrorKind> {
+        let Settlement { id, disposition } = settlement;
         let group = &self.member.group;
         let Some(pending) = self.step.pending(id, group)? else { return Ok(Settled::Lost) };
-        if pending.place == Place::Parked {
+        if pending.place == Place::Blocked {
             return Ok(Settled::Lost);
         }
         let ours = pending.place == Place::Held(self.member.consumer.clone());
-        match verdict {
-            Verdict::Done { key, emit } => {
+        match disposition {
+            Disposition::Done { key, emit } => {
                 // Whoever has it now: the work is done, and nobody needs to do it again.
                 self.finish(id, &pending)?;
                 if let Some(key) = key {
@@ -66,12 +67,12 @@ impl<K: Kv> Settling<'_, '_, K> {
                 }
             }
             _ if !ours => return Ok(Settled::Lost),
-            Verdict::Retry { tries, after } => {
+            Disposition::Retry { tries, after } => {
                 let due = self.now.saturating_add(after.duration());
                 self.wait_until(id, &pending, due, *tries)?;
             }
-            Verdict::Release => self.wait_until(id, &pending, self.now, pending.tries)?,
-            Verdict::Dead(letter) => {
+            Disposition::Release => self.wait_until(id, &pending, self.now, pending.tries)?,
+            Disposition::Dead(letter) => {
                 self.finish(id, &pending)?;
                 self.step.count(&id.stream, group, |counts| counts.dead += 1)?;
                 self.bury(letter)?;
@@ -80,7 +81,7 @@ impl<K: Kv> Settling<'_, '_, K> {
         Ok(Settled::Applied)
     }
 
-    fn bury(&mut self, letter: &DeadLetter) -> Result<(), LogErrorKind> {
+    fn bury(&mut self, letter: &DeadLetter) -> Result<(), StoreErrorKind> {
         dead::bury(self.step, self.stream, letter, self.now).map(|_| ())
     }
 
@@ -90,13 +91,13 @@ impl<K: Kv> Settling<'_, '_, K> {
         pending: &Pending,
         due: Nanos,
         tries: Tries,
-    ) -> Result<(), LogErrorKind> {
+    ) -> Result<(), StoreErrorKind> {
         let waiting = Pending { place: Place::Waiting(due), tries, ..pending.clone() };
         self.step.place(id, &self.member.group, Some(&pending.place), Some(&waiting))
     }
 
     /// Takes a message out of everything; the next with its ordering key comes up.
-    fn finish(&mut self, id: &MessageId, pending: &Pending) -> Result<(), LogErrorKind> {
+    fn finish(&mut self, id: &MessageId, pending: &Pending) -> Result<(), StoreErrorKind> {
         self.step.place(id, &self.member.group, Some(&pending.place), None)?;
         let Some(ordered) = &pending.ordered else { return Ok(()) };
         let holder = holder_key(self.member, ordered);
@@ -107,11 +108,11 @@ impl<K: Kv> Settling<'_, '_, K> {
         };
         let next: MessageId = decode(&key, &value)?;
         self.step.remove(key);
-        let parked = self.step.known_pending(&next, &self.member.group)?;
-        self.wait_until(&next, &parked, self.now, parked.tries)
+        let blocked = self.step.known_pending(&next, &self.member.group)?;
+        self.wait_until(&next, &blocked, self.now, blocked.tries)
     }
 
-    fn remember(&mut self, key: &str) -> Result<(), LogErrorKind> {
+    fn remember(&mut self, key: &str) -> Result<(), StoreErrorKind> {
         if self.spec.idempotency_window.as_nanos() == 0 {
             return Ok(());
         }
@@ -132,7 +133,7 @@ impl<K: Kv> Settling<'_, '_, K> {
     }
 
     /// Forgets keys that have left the window, and the oldest beyond the most that are to be remembered.
-    fn forget_old_keys(&mut self, most: usize) -> Result<(), LogErrorKind> {
+    fn forget_old_keys(&mut self, most: usize) -> Result<(), StoreErrorKind> {
         let Member { stream, group, .. } = self.member;
         let remembered = self.step.group(stream, group)?.unwrap_or_default().remembered;
         let excess = remembered.saturating_sub(self.spec.idempotency_entries);
@@ -160,7 +161,7 @@ impl<K: Kv> Settling<'_, '_, K> {
     pub(super) fn begin(
         &mut self,
         tries: &[(MessageId, Tries)],
-    ) -> Result<Vec<bool>, LogErrorKind> {
+    ) -> Result<Vec<bool>, StoreErrorKind> {
         touch(self.step, self.member, self.now);
         let held = Place::Held(self.member.consumer.clone());
         let mut ours = Vec::with_capacity(tries.len());
@@ -178,7 +179,7 @@ impl<K: Kv> Settling<'_, '_, K> {
     }
 
     /// Says which messages the member does not hold.
-    pub(super) fn extend(&mut self, ids: &[MessageId]) -> Result<Vec<MessageId>, LogErrorKind> {
+    pub(super) fn extend(&mut self, ids: &[MessageId]) -> Result<Vec<MessageId>, StoreErrorKind> {
         touch(self.step, self.member, self.now);
         let held = Place::Held(self.member.consumer.clone());
         let mut lost = Vec::new();
@@ -192,7 +193,7 @@ impl<K: Kv> Settling<'_, '_, K> {
     }
 
     /// Makes what the member holds due for others. Returns whether that was all.
-    pub(super) fn leave(&mut self) -> Result<bool, LogErrorKind> {
+    pub(super) fn leave(&mut self) -> Result<bool, StoreErrorKind> {
         let Member { stream, group, consumer } = self.member;
         let mut room = LEAVE_MAX;
         for lane in self.stream.keys() {
@@ -210,20 +211,4 @@ impl<K: Kv> Settling<'_, '_, K> {
         self.step.remove(Key::of(Tag::Member, stream).group(group).consumer(consumer).done());
         Ok(true)
     }
-}
-
-/// Whether a message with this key was done within the window.
-pub(super) fn is_done<K: Kv>(
-    step: &Step<'_, K>,
-    member: &Member,
-    spec: &GroupSpec,
-    key: &str,
-    now: Nanos,
-) -> Result<bool, LogErrorKind> {
-    let at = step.load::<Nanos>(&done_key(member, key))?;
-    Ok(at.is_some_and(|at| at.saturating_add(spec.idempotency_window.duration()) >= now))
-}
-
-fn done_key(member: &Member, key: &str) -> Vec<u8> {
-    Key::of(Tag::Done, &member.stream).group(&member.group).bytes(key.as_bytes()).done()
 }

@@ -9,8 +9,8 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use silvertine_engine::log::{Applied, LogError, LogErrorKind};
-use silvertine_streams::Topology;
+use silvertine_engine::log::Applied;
+use silvertine_streams::{StoreError, StoreErrorKind, Topology};
 use sled::{Batch, Db};
 
 use super::{
@@ -19,7 +19,8 @@ use super::{
 };
 use crate::sled::{
     Durability, SledOptions,
-    files::{self, STREAMS, Synced},
+    files::{self, Synced},
+    marker::{self, STREAMS},
 };
 
 /// Named streams in a folder. Clones share them; one process at a time can have them open.
@@ -38,10 +39,14 @@ impl SledStreams {
     /// Opens or creates the streams of this topology in the folder at `path`.
     ///
     /// # Errors
-    /// [`LogErrorKind::Locked`] when another process has it open, [`LogErrorKind::Foreign`] when something else
-    /// lies there, such as a partition's log, [`LogErrorKind::Corrupt`] when its files are damaged,
-    /// [`LogErrorKind::TooNew`] when a newer version wrote it.
-    pub fn open(path: &Path, options: &SledOptions, topology: Topology) -> Result<Self, LogError> {
+    /// [`StoreErrorKind::Locked`] when another process has it open, [`StoreErrorKind::Foreign`] when something else
+    /// lies there, such as a partition's log, [`StoreErrorKind::Corrupt`] when its files are damaged,
+    /// [`StoreErrorKind::TooNew`] when a newer version wrote it.
+    pub fn open(
+        path: &Path,
+        options: &SledOptions,
+        topology: Topology,
+    ) -> Result<Self, StoreError> {
         let db = files::open(path, STREAMS, options.cache_bytes)?;
         let failed = |why| files::classify(path, "open", &sled::Error::Io(why));
         let synced = match options.durability {
@@ -50,15 +55,15 @@ impl SledStreams {
         };
         let durability = options.durability;
         let store = SledKv { db, durability, synced, path: path.to_path_buf() };
-        let was_created = files::was_created(path, STREAMS);
+        let was_created = marker::was_created(path, STREAMS);
         let streams =
             Self::open_in(store, topology, format!("sled:{}", path.display()), was_created)?;
         if !was_created {
             // First in sled's files for good, or a crash in between would look like a loss.
             let db = &streams.inner.store.db;
             files::guarded(path, "open", || db.flush())?;
-            files::note_created(path, STREAMS, "open")
-                .map_err(|error| LogError { applied: Applied::Yes, ..error })?;
+            let noted = marker::note_created(path, STREAMS).map_err(failed);
+            noted.map_err(|error| StoreError { applied: Applied::Yes, ..error.into() })?;
         }
         Ok(streams)
     }
@@ -66,13 +71,13 @@ impl SledStreams {
 
 /// Whether a folder holds streams of ours.
 pub(crate) fn is_there(path: &Path) -> bool {
-    files::is_there(path, STREAMS)
+    marker::is_there(path, STREAMS)
 }
 
 impl SledKv {
     /// Calls sled; its errors and panics are errors of ours.
-    fn guarded<T>(&self, call: impl FnOnce() -> sled::Result<T>) -> Result<T, LogErrorKind> {
-        files::guarded(&self.path, "", call).map_err(|error| error.kind)
+    fn guarded<T>(&self, call: impl FnOnce() -> sled::Result<T>) -> Result<T, StoreErrorKind> {
+        files::guarded(&self.path, "", call).map_err(|error| error.kind.into())
     }
 
     fn range<T>(
@@ -81,7 +86,7 @@ impl SledKv {
         to: &[u8],
         limit: usize,
         read: impl Fn(&[u8], &[u8]) -> T,
-    ) -> Result<Vec<T>, LogErrorKind> {
+    ) -> Result<Vec<T>, StoreErrorKind> {
         if from >= to {
             return Ok(Vec::new());
         }
@@ -93,23 +98,23 @@ impl SledKv {
 }
 
 impl Kv for SledKv {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, LogErrorKind> {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreErrorKind> {
         let found = self.guarded(|| self.db.get(key))?;
         found.map(|value| opened(key, &value)).transpose()
     }
 
-    fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Record>, LogErrorKind> {
+    fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Record>, StoreErrorKind> {
         let records = self.range(from, to, limit, |key, value| {
             opened(key, value).map(|value| (key.to_vec(), value))
         });
         records?.into_iter().collect()
     }
 
-    fn keys(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Vec<u8>>, LogErrorKind> {
+    fn keys(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Vec<u8>>, StoreErrorKind> {
         self.range(from, to, limit, |key, _| key.to_vec())
     }
 
-    fn apply(&self, changes: Changes) -> Result<(), LogErrorKind> {
+    fn apply(&self, changes: Changes) -> Result<(), StoreErrorKind> {
         let mut batch = Batch::default();
         for (key, value) in changes {
             match value {
@@ -124,6 +129,8 @@ impl Kv for SledKv {
         self.guarded(|| self.db.flush())?;
         let Some(synced) = &self.synced else { return Ok(()) };
         let mut synced = synced.lock().unwrap_or_else(PoisonError::into_inner);
-        synced.sync_all().map_err(|why| files::classify(&self.path, "", &sled::Error::Io(why)).kind)
+        synced
+            .sync_all()
+            .map_err(|why| files::classify(&self.path, "", &sled::Error::Io(why)).kind.into())
     }
 }

@@ -1,7 +1,9 @@
 //! Lengths and counts.
 
-use silvertine_engine::{log::LogErrorKind, pos::Pos, span::Span, time::Nanos};
-use silvertine_streams::{GroupSpec, GroupStats, StreamName, StreamSpec, StreamStats};
+use silvertine_engine::{pos::Pos, span::Span, time::Nanos};
+use silvertine_streams::{
+    GroupSpec, GroupStats, StoreErrorKind, StreamName, StreamSpec, StreamStats,
+};
 
 use super::{
     dead,
@@ -15,7 +17,7 @@ pub(super) fn stream<K: Kv>(
     spec: &StreamSpec,
     name: &StreamName,
     now: Nanos,
-) -> Result<Option<StreamStats>, LogErrorKind> {
+) -> Result<Option<StreamStats>, StoreErrorKind> {
     let Some(record) = step.load::<StreamRecord>(&Key::of(Tag::Stream, name).done())? else {
         return Ok(None);
     };
@@ -39,7 +41,7 @@ fn group_stats<K: Kv>(
     group: &GroupSpec,
     counts: &GroupRecord,
     now: Nanos,
-) -> Result<GroupStats, LogErrorKind> {
+) -> Result<GroupStats, StoreErrorKind> {
     let new = behind(Key::of(Tag::Message, name), counts.delivered.max(record.trimmed));
     let new = step.first(&new)?.map(|key| last_id(&key)).transpose()?;
     let oldest = step.oldest_pending(name, &group.name)?.into_iter().chain(new).min();
@@ -51,7 +53,7 @@ fn group_stats<K: Kv>(
         waiting: record.added - counts.read.max(record.added - record.length),
         held: counts.held,
         retrying: counts.retrying,
-        parked: counts.parked,
+        blocked: counts.blocked,
         done: counts.done,
         duplicates: counts.duplicates,
         dead: counts.dead,

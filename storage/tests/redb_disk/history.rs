@@ -147,7 +147,7 @@ pub fn expected() -> Vec<Contents> {
 
 /// Opens the log on a disk.
 pub fn open(disk: &Disk) -> Result<RedbLog, LogError> {
-    let options = RedbOptions { cache_bytes: 1 << 20, ..RedbOptions::default() };
+    let options = RedbOptions::default().with_cache_bytes(1 << 20);
     RedbLog::with_backend(disk.clone(), "simulated", &options)
 }
 

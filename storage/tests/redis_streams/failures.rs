@@ -2,52 +2,56 @@
 
 use std::time::Duration;
 
-use silvertine_engine::{
-    log::{Applied, LogErrorKind},
-    pos::Pos,
-    span::Span,
-    time::Nanos,
-};
+use silvertine_engine::{log::Applied, pos::Pos, span::Span, time::Nanos};
 use silvertine_storage::redis::RedisStreams;
-use silvertine_streams::{Publication, Settled, StreamSpec, Streams, Topology, Why};
+use silvertine_streams::{
+    FetchScope, Publication, Settled, StoreErrorKind, Streams, Topology, Why,
+};
 
 use crate::{
-    bed::{Bed, dead, done, keyed, message, numbered, retry, run, spec, stream, texts},
+    fixture::{
+        Fixture, bare_with, dead, done, keyed, message, numbered, retry, run, spec, stream, texts,
+    },
     redis_server::RedisServer,
 };
 
 #[test]
 fn everything_is_where_it_was_after_a_kill() {
     run(async {
-        let mut bed = Bed::on(RedisServer::start_durable(), vec![spec()]).await;
-        bed.publish(numbered(0, 6)).await;
-        let held = bed.poll_with("a", |poll| poll.limit = 5).await.expect("polls").deliveries;
+        let mut fixture = Fixture::on(RedisServer::start_durable(), vec![spec()]).await;
+        fixture.publish(numbered(0, 6)).await;
+        let held =
+            fixture.fetch_with("a", |fetch| fetch.limit = 5).await.expect("fetches").deliveries;
         let settlements = [
             done(&held[0].id),
             keyed(&held[1].id, "k", vec![Publication::new(stream(), message("out"))]),
             retry(&held[2].id, 3, Span::from_millis(200)),
             dead(&held[3].id, held[3].message.clone()),
         ];
-        assert_eq!(bed.settle("a", &settlements).await, [Settled::Applied; 4]);
-        let before = bed.stats().await;
-        bed.server.kill9();
-        let error = bed.poll_with("a", |_| ()).await.expect_err("nobody is there");
-        assert!(matches!(error.kind, LogErrorKind::Unavailable { .. }), "{error}");
-        bed.server.restart();
-        let after = bed.stats().await;
+        assert_eq!(fixture.settle("a", &settlements).await, [Settled::Applied; 4]);
+        let before = fixture.stats().await;
+        fixture.server.kill9();
+        let error = fixture.fetch_with("a", |_| ()).await.expect_err("nobody is there");
+        assert!(matches!(error.kind, StoreErrorKind::Unavailable { .. }), "{error}");
+        fixture.server.restart();
+        let after = fixture.stats().await;
         let counts = |stats: &silvertine_streams::StreamStats| {
             let group = &stats.groups[0];
             (stats.added, stats.dead, group.held, group.retrying, group.done, group.waiting)
         };
         assert_eq!(counts(&before), counts(&after));
-        assert_eq!(bed.settle("a", &settlements[..2]).await, [Settled::Lost; 2]);
-        let mut rest = bed.poll_until("a").await;
+        assert_eq!(fixture.settle("a", &settlements[..2]).await, [Settled::Lost; 2]);
+        let mut rest = fixture.fetch_until("a").await;
         if rest.len() == 2 {
-            rest.extend(bed.poll_until("a").await);
+            rest.extend(fixture.fetch_until("a").await);
         }
         let retried = rest.iter().find(|one| one.why == Why::Due).expect("the retry");
         assert_eq!((&retried.id, retried.tries.attempts), (&held[2].id, 3));
-        let own = bed.poll_with("a", |poll| poll.own = true).await.expect("polls").deliveries;
+        let own = fixture
+            .fetch_with("a", |fetch| fetch.scope = FetchScope::WithOwn)
+            .await
+            .expect("fetches")
+            .deliveries;
         assert!(texts(&own).contains(&"4".to_owned()), "{own:?}");
     });
 }
@@ -55,19 +59,19 @@ fn everything_is_where_it_was_after_a_kill() {
 #[test]
 fn a_settlement_whose_answer_was_lost_is_sent_again() {
     run(async {
-        let bed = Bed::new(spec()).await;
+        let fixture = Fixture::new(spec()).await;
         let out = Publication::new(stream(), message("out"));
-        bed.publish(numbered(0, 1)).await;
-        let held = bed.poll_new("a").await;
-        bed.server.freeze();
+        fixture.publish(numbered(0, 1)).await;
+        let held = fixture.fetch_new("a").await;
+        fixture.server.freeze();
         let settlement = [keyed(&held[0].id, "k", vec![out])];
         let lost =
-            tokio::time::timeout(Duration::from_millis(100), bed.try_settle("a", &settlement));
+            tokio::time::timeout(Duration::from_millis(100), fixture.try_settle("a", &settlement));
         assert!(lost.await.is_err(), "a frozen server answers nothing");
-        bed.server.thaw();
-        let again = bed.settle("a", &settlement).await[0];
+        fixture.server.thaw();
+        let again = fixture.settle("a", &settlement).await[0];
         assert!(again == Settled::Lost || again == Settled::Applied);
-        let read = bed.streams.read(&stream(), Pos::ZERO, 10).await.expect("reads");
+        let read = fixture.streams.read(&stream(), Pos::ZERO, 10).await.expect("reads");
         assert_eq!(read.len(), 2, "published once");
     });
 }
@@ -75,14 +79,18 @@ fn a_settlement_whose_answer_was_lost_is_sent_again() {
 #[test]
 fn a_poll_that_is_dropped_while_it_waits_leaves_nothing_behind_that_is_not_asked_for() {
     run(async {
-        let bed = Bed::new(spec()).await;
-        let waiting = bed.poll_with("a", |poll| poll.wait = Duration::from_secs(60));
+        let fixture = Fixture::new(spec()).await;
+        let waiting = fixture.fetch_with("a", |fetch| fetch.wait = Duration::from_secs(60));
         let dropped = tokio::time::timeout(Duration::from_millis(100), waiting).await;
         assert!(dropped.is_err());
-        bed.publish(numbered(0, 1)).await;
-        let mut found = bed.poll_with("a", |poll| poll.own = true).await.expect("polls").deliveries;
+        fixture.publish(numbered(0, 1)).await;
+        let mut found = fixture
+            .fetch_with("a", |fetch| fetch.scope = FetchScope::WithOwn)
+            .await
+            .expect("fetches")
+            .deliveries;
         if found.is_empty() {
-            found = bed.poll_until("a").await;
+            found = fixture.fetch_until("a").await;
         }
         assert_eq!(texts(&found), ["0"]);
     });
@@ -91,26 +99,27 @@ fn a_poll_that_is_dropped_while_it_waits_leaves_nothing_behind_that_is_not_asked
 #[test]
 fn a_server_without_memory_refuses_outputs_whole_and_lets_workers_finish() {
     run(async {
-        let bed = Bed::new(spec()).await;
-        bed.publish(numbered(0, 3)).await;
-        let held = bed.poll_with("a", |poll| poll.limit = 2).await.expect("polls").deliveries;
-        bed.server.send("CONFIG SET maxmemory 1");
+        let fixture = Fixture::new(spec()).await;
+        fixture.publish(numbered(0, 3)).await;
+        let held =
+            fixture.fetch_with("a", |fetch| fetch.limit = 2).await.expect("fetches").deliveries;
+        fixture.server.send("CONFIG SET maxmemory 1");
         let emit = vec![Publication::new(stream(), message("out"))];
         let refused =
-            bed.try_settle("a", &[done(&held[0].id), keyed(&held[1].id, "k", emit)]).await;
+            fixture.try_settle("a", &[done(&held[0].id), keyed(&held[1].id, "k", emit)]).await;
         let error = refused.expect_err("no memory");
-        assert!(matches!(error.kind, LogErrorKind::RefusesWrites { .. }), "{error}");
-        assert_eq!((error.applied, bed.counts().await.held), (Applied::No, 2));
+        assert!(matches!(error.kind, StoreErrorKind::RefusesWrites { .. }), "{error}");
+        assert_eq!((error.applied, fixture.counts().await.held), (Applied::No, 2));
         for batch in [numbered(3, 4), numbered(3, 23)] {
-            let error = bed.publish_to(&stream(), batch).await.expect_err("no memory");
-            assert!(matches!(error.kind, LogErrorKind::RefusesWrites { .. }), "{error}");
+            let error = fixture.publish_to(&stream(), batch).await.expect_err("no memory");
+            assert!(matches!(error.kind, StoreErrorKind::RefusesWrites { .. }), "{error}");
             assert_eq!(error.applied, Applied::No);
         }
-        assert_eq!(bed.stats().await.added, 3);
-        assert_eq!(bed.settle("a", &[done(&held[0].id)]).await, [Settled::Applied]);
+        assert_eq!(fixture.stats().await.added, 3);
+        assert_eq!(fixture.settle("a", &[done(&held[0].id)]).await, [Settled::Applied]);
         let hour = Span::from_secs(3600);
-        assert_eq!(bed.settle("a", &[retry(&held[1].id, 1, hour)]).await, [Settled::Applied]);
-        assert_eq!(texts(&bed.poll("a").await.deliveries), ["2"]);
+        assert_eq!(fixture.settle("a", &[retry(&held[1].id, 1, hour)]).await, [Settled::Applied]);
+        assert_eq!(texts(&fixture.fetch("a").await.deliveries), ["2"]);
     });
 }
 
@@ -119,17 +128,17 @@ fn something_else_under_a_name_is_said_in_words() {
     run(async {
         let server = RedisServer::start();
         server.send("SET mgmt:trading:commands x");
-        let topology = Topology { streams: vec![spec()], ..Topology::default() };
+        let topology = Topology::new(vec![spec()]);
         let streams = RedisStreams::open(&server.url(), topology).expect("a good URL");
         let error = streams.declare(Nanos::ZERO).await.expect_err("a string");
         assert!(
-            matches!(&error.kind, LogErrorKind::Foreign { why } if why.contains("holds a string, not a stream")),
+            matches!(&error.kind, StoreErrorKind::Foreign { why } if why.contains("holds a string, not a stream")),
             "{error}"
         );
         for count in [1, 20] {
             let messages = vec![Publication::new(stream(), message("x")); count];
             let error = streams.publish(&messages, Nanos::ZERO).await.expect_err("a string");
-            assert!(matches!(error.kind, LogErrorKind::Foreign { .. }), "{error}");
+            assert!(matches!(error.kind, StoreErrorKind::Foreign { .. }), "{error}");
             assert!(error.to_string().contains("mgmt:trading:commands"), "{error}");
             assert_eq!(error.applied, Applied::No);
         }
@@ -139,25 +148,26 @@ fn something_else_under_a_name_is_said_in_words() {
 #[test]
 fn what_no_topology_knows_and_what_cannot_be_a_message_is_invalid() {
     run(async {
-        let bed = Bed::new(spec()).await;
+        let fixture = Fixture::new(spec()).await;
         let empty = silvertine_streams::Message::default();
-        let error = bed.publish_to(&stream(), vec![message("x"), empty]).await.expect_err("empty");
-        assert!(matches!(error.kind, LogErrorKind::Invalid { .. }));
-        assert_eq!(bed.stats().await.added, 0);
+        let error =
+            fixture.publish_to(&stream(), vec![message("x"), empty]).await.expect_err("empty");
+        assert!(matches!(error.kind, StoreErrorKind::Invalid { .. }));
+        assert_eq!(fixture.stats().await.added, 0);
         let unknown = silvertine_streams::StreamName::new("a:b").expect("a name");
-        assert_eq!(bed.streams.stream_stats(&unknown, Nanos::ZERO).await, Ok(None));
-        assert!(bed.streams.bury(&unknown, &[], Nanos::ZERO).await.is_err());
+        assert_eq!(fixture.streams.stream_stats(&unknown, Nanos::ZERO).await, Ok(None));
+        assert!(fixture.streams.bury(&unknown, &[], Nanos::ZERO).await.is_err());
     });
 }
 
 #[test]
 fn a_batch_is_trimmed_by_a_server_that_forgot_how() {
     run(async {
-        let bed = Bed::new(StreamSpec { max_len: Some(5), ..StreamSpec::new(stream()) }).await;
-        bed.publish(numbered(0, 12)).await;
-        bed.server.send("SCRIPT FLUSH");
-        let ids = bed.publish_to(&stream(), numbered(12, 24)).await.expect("publishes");
-        let kept = bed.streams.read(&stream(), Pos::ZERO, 100).await.expect("reads");
+        let fixture = Fixture::new(bare_with(|spec| spec.max_len = Some(5))).await;
+        fixture.publish(numbered(0, 12)).await;
+        fixture.server.send("SCRIPT FLUSH");
+        let ids = fixture.publish_to(&stream(), numbered(12, 24)).await.expect("publishes");
+        let kept = fixture.streams.read(&stream(), Pos::ZERO, 100).await.expect("reads");
         assert_eq!(kept.iter().map(|(id, _)| *id).collect::<Vec<_>>(), ids[7..]);
     });
 }
@@ -165,9 +175,9 @@ fn a_batch_is_trimmed_by_a_server_that_forgot_how() {
 #[test]
 fn scripts_that_a_server_forgot_are_sent_again() {
     run(async {
-        let bed = Bed::new(spec()).await;
-        bed.publish(numbered(0, 1)).await;
-        bed.server.send("SCRIPT FLUSH");
-        assert_eq!(texts(&bed.poll("a").await.deliveries), ["0"]);
+        let fixture = Fixture::new(spec()).await;
+        fixture.publish(numbered(0, 1)).await;
+        fixture.server.send("SCRIPT FLUSH");
+        assert_eq!(texts(&fixture.fetch("a").await.deliveries), ["0"]);
     });
 }

@@ -4,9 +4,9 @@
 
 #![cfg(feature = "redis")]
 
-mod bed;
 mod dead;
 mod failures;
+mod fixture;
 mod limits;
 mod order;
 mod regroup;

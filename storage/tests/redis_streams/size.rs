@@ -1,9 +1,9 @@
 //! Groups with a great many messages in every place. Nothing is timed; what scans them all would take minutes.
 
 use silvertine_engine::{pos::Pos, span::Span};
-use silvertine_streams::Streams;
+use silvertine_streams::{FetchScope, Streams};
 
-use crate::bed::{Bed, dead, done, member, message, retry, run, spec, stream};
+use crate::fixture::{Fixture, dead, done, member, message, retry, run, spec, stream};
 
 const PENDING: usize = 1_000_000;
 const WAITING: usize = 100_000;
@@ -13,47 +13,48 @@ const ROUNDS: usize = 300;
 #[test]
 fn polls_and_settlements_do_not_look_through_what_is_pending() {
     run(async {
-        let bed = Bed::new(spec()).await;
+        let fixture = Fixture::new(spec()).await;
         for _ in 0..(PENDING + WAITING + DEAD) / 1000 {
-            bed.publish(vec![message("x"); 1000]).await;
+            fixture.publish(vec![message("x"); 1000]).await;
         }
         // One member holds most of them, and lives.
         let take = async |count: usize| {
             let mut ids = Vec::new();
             while ids.len() < count {
-                let polled =
-                    bed.poll_with("hoarder", |poll| (poll.limit, poll.tend) = (1000, false));
-                ids.extend(polled.await.expect("polls").deliveries.into_iter().map(|one| one.id));
+                let polled = fixture.fetch_with("hoarder", |fetch| {
+                    (fetch.limit, fetch.scope) = (1000, FetchScope::NewOnly);
+                });
+                ids.extend(polled.await.expect("fetches").deliveries.into_iter().map(|one| one.id));
             }
             ids
         };
         for chunk in take(WAITING).await.chunks(250) {
             let hour = Span::from_secs(3600);
             let retries: Vec<_> = chunk.iter().map(|id| retry(id, 1, hour)).collect();
-            bed.settle("hoarder", &retries).await;
+            fixture.settle("hoarder", &retries).await;
         }
         for chunk in take(DEAD).await.chunks(250) {
             let letters: Vec<_> = chunk.iter().map(|id| dead(id, Some(message("x")))).collect();
-            bed.settle("hoarder", &letters).await;
+            fixture.settle("hoarder", &letters).await;
         }
         take(PENDING).await;
         let alive = [silvertine_streams::MessageId { stream: stream(), id: Pos::ZERO }];
         for _ in 0..ROUNDS {
             let now = silvertine_engine::time::Nanos::ZERO;
-            bed.streams.extend(&member("hoarder"), &alive, now).await.expect("extends");
-            bed.publish(vec![message("y"); 10]).await;
-            let polled = bed.poll("worker").await.deliveries;
+            fixture.streams.extend(&member("hoarder"), &alive, now).await.expect("extends");
+            fixture.publish(vec![message("y"); 10]).await;
+            let polled = fixture.fetch("worker").await.deliveries;
             let settlements: Vec<_> = polled.iter().map(|one| done(&one.id)).collect();
-            bed.settle("worker", &settlements).await;
+            fixture.settle("worker", &settlements).await;
         }
-        let counts = bed.counts().await;
+        let counts = fixture.counts().await;
         assert_eq!(counts.retrying as usize, WAITING);
         assert_eq!((counts.held as usize, counts.done as usize), (PENDING, ROUNDS * 10));
         let mut after = Pos::ZERO;
         for _ in 0..DEAD / 500 {
-            let page = bed.streams.dead_letters(&stream(), after, 500).await.expect("reads");
+            let page = fixture.streams.dead_letters(&stream(), after, 500).await.expect("reads");
             after = page.last().expect("a page").0;
         }
-        assert_eq!(bed.stats().await.dead as usize, DEAD);
+        assert_eq!(fixture.stats().await.dead as usize, DEAD);
     });
 }

@@ -2,15 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use silvertine_engine::log::LogError;
-use silvertine_streams::{Message, Publication, StreamName, Streams};
+use silvertine_streams::{Message, Publication, StoreError, StreamName, Streams};
 
 use super::{DeadLetters, Filter};
-use crate::now;
+use crate::clock::now;
 
 /// Where alerts are published, if the topology has it.
 const MONITORING: &str = "monitoring:events";
-/// The record of what was said last, so that many workers say it once.
+/// The record of what was published last, so that of many workers one publishes it.
 const SAID: &str = "alerts";
 
 /// Looks whether a stream's limits are passed, and publishes what has changed since somebody last looked. Returns what is
@@ -18,7 +17,7 @@ const SAID: &str = "alerts";
 ///
 /// # Errors
 /// The store fails; looking again is safe.
-pub async fn watch_alerts<S: Streams>(letters: &DeadLetters<S>) -> Result<Vec<String>, LogError> {
+pub async fn watch_alerts<S: Streams>(letters: &DeadLetters<S>) -> Result<Vec<String>, StoreError> {
     let (streams, stream) = (&letters.streams, &letters.stream);
     let Some(spec) = streams.topology().stream(stream) else { return Ok(Vec::new()) };
     let limits = &spec.alerts;

@@ -1,11 +1,11 @@
-//! Which letters are meant.
+//! Selecting dead letters.
 
 use silvertine_engine::{pos::Pos, span::Span, time::Nanos};
 use silvertine_streams::{Class, DeadLetter, GroupName, Reason, Status};
 
 use super::age_ns;
 
-/// Letters that pass every test that is there.
+/// Selects the letters that pass every test that is set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
     /// These ids.
@@ -26,18 +26,18 @@ pub struct Filter {
     pub origin: Option<String>,
     /// With this key.
     pub key: Option<String>,
-    /// Standing there.
+    /// With this status.
     pub status: Option<Status>,
     /// On the queue for longer than this.
     pub older_than: Option<Span>,
     /// On the queue for at most this long.
     pub newer_than: Option<Span>,
-    /// Replayed less often than this.
-    pub replays_below: Option<u32>,
+    /// Redriven less often than this.
+    pub redrives_below: Option<u32>,
 }
 
 impl Filter {
-    /// Whether a letter is meant.
+    /// Whether a letter passes.
     #[must_use]
     pub fn passes(&self, id: Pos, letter: &DeadLetter, time: Nanos) -> bool {
         let DeadLetter { story, state, .. } = letter;
@@ -56,6 +56,6 @@ impl Filter {
             && self.status.is_none_or(|status| status == state.status)
             && self.older_than.is_none_or(|span| age > span.as_nanos())
             && self.newer_than.is_none_or(|span| age <= span.as_nanos())
-            && self.replays_below.is_none_or(|most| story.replays + state.replays < most)
+            && self.redrives_below.is_none_or(|most| story.redrives + state.redrives < most)
     }
 }

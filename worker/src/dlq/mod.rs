@@ -3,34 +3,35 @@
 //! atomic step.
 
 mod alerts;
-mod drain;
 mod filter;
+mod redrive;
 mod stats;
 mod transfer;
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use silvertine_engine::{log::LogError, pos::Pos, time::Nanos};
+use silvertine_engine::{pos::Pos, time::Nanos};
 use silvertine_streams::{
-    Amendment, DeadChange, DeadLetter, DeadState, Message, Publication, Status, StreamName, Streams,
+    Amendment, DeadChange, DeadLetter, DeadState, Message, Publication, Status, StoreError,
+    StreamName, Streams,
 };
 
 pub use self::{
     alerts::watch_alerts,
-    drain::{DrainEnd, DrainOptions, DrainState, Drainer},
     filter::Filter,
-    stats::{DeadStats, Kind},
-    transfer::{ImportError, Line},
+    redrive::{RedriveEnd, RedriveOptions, RedriveState, Redriver},
+    stats::{DeadStats, FailureKind},
+    transfer::{FieldBytes, ImportError, LetterLine},
 };
-use super::now;
+use crate::clock::now;
 
 /// Where operators' actions are recorded, if the topology has it.
 const AUDIT: &str = "audit:events";
 /// Letters read or changed at a time.
 const PAGE: usize = 256;
 
-/// The dead letters of one stream, in the hands of somebody.
+/// The dead letters of one stream, as somebody sees and changes them.
 #[derive(Clone, Debug)]
 pub struct DeadLetters<S> {
     streams: S,
@@ -60,10 +61,10 @@ pub struct Page {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Act {
     /// Send them back: to the group that gave them up, or to another stream.
-    Replay(Option<StreamName>),
-    /// Keep them from being replayed.
+    Redrive(Option<StreamName>),
+    /// Keep them from being redriven.
     Hold,
-    /// Let held, replayed or discarded ones be replayed again.
+    /// Let held, redriven or discarded ones be redriven again.
     Release,
     /// Give them up for good; they stay to be looked at.
     Discard,
@@ -71,14 +72,14 @@ pub enum Act {
     Purge,
 }
 
-/// What was done.
+/// How many letters an operation found and changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Done {
+pub struct ActCounts {
     /// Letters that the filter found.
     pub found: u64,
     /// Letters changed, or that would be.
     pub changed: u64,
-    /// Letters whose status does not allow it, such as a held one that is to be replayed.
+    /// Letters whose status does not allow it, such as a held one that is to be redriven.
     pub refused: u64,
     /// Letters that somebody else changed in the meantime.
     pub overtaken: u64,
@@ -87,7 +88,7 @@ pub struct Done {
 impl Act {
     const fn name(&self) -> &'static str {
         match self {
-            Self::Replay(_) => "replay",
+            Self::Redrive(_) => "redrive",
             Self::Hold => "hold",
             Self::Release => "release",
             Self::Discard => "discard",
@@ -95,10 +96,10 @@ impl Act {
         }
     }
 
-    /// Whether a letter that stands there can be treated so.
+    /// Whether a letter of this status can be treated so.
     const fn allows(&self, status: Status) -> bool {
         match self {
-            Self::Replay(_) => matches!(status, Status::New),
+            Self::Redrive(_) => matches!(status, Status::New),
             Self::Hold => matches!(status, Status::New),
             Self::Release => !matches!(status, Status::New),
             Self::Discard => !matches!(status, Status::Discarded),
@@ -108,7 +109,7 @@ impl Act {
 }
 
 impl<S: Streams> DeadLetters<S> {
-    /// The dead letters of `stream`, in the hands of `actor`.
+    /// The dead letters of `stream`; what is changed is recorded under the name of `actor`.
     pub const fn new(streams: S, stream: StreamName, actor: Actor) -> Self {
         Self { streams, stream, actor }
     }
@@ -122,7 +123,12 @@ impl<S: Streams> DeadLetters<S> {
     ///
     /// # Errors
     /// The store cannot be read.
-    pub async fn page(&self, filter: &Filter, after: Pos, limit: usize) -> Result<Page, LogError> {
+    pub async fn page(
+        &self,
+        filter: &Filter,
+        after: Pos,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
         let mut page = Page::default();
         let mut after = after;
         let time = now();
@@ -149,7 +155,7 @@ impl<S: Streams> DeadLetters<S> {
     ///
     /// # Errors
     /// The store cannot be read.
-    pub async fn letter(&self, id: Pos) -> Result<Option<DeadLetter>, LogError> {
+    pub async fn letter(&self, id: Pos) -> Result<Option<DeadLetter>, StoreError> {
         let before = match id.seq.checked_sub(1) {
             Some(seq) => Pos { ms: id.ms, seq },
             None => Pos { ms: id.ms.saturating_sub(1), seq: u64::MAX - 1 },
@@ -158,7 +164,7 @@ impl<S: Streams> DeadLetters<S> {
         Ok(found.into_iter().find(|(found, _)| *found == id).map(|(_, letter)| letter))
     }
 
-    /// Does something with up to `limit` letters that pass `filter`, `batch` at a time; `pause` is awaited after
+    /// Does `act` with up to `limit` letters that pass `filter`, `batch` at a time; `pause` is awaited after
     /// each batch, so that a caller can limit the rate. With `dry_run` nothing is changed.
     ///
     /// # Errors
@@ -171,10 +177,10 @@ impl<S: Streams> DeadLetters<S> {
         batch: usize,
         dry_run: bool,
         mut pause: impl AsyncFnMut(),
-    ) -> Result<Done, LogError> {
-        let mut done = Done::default();
+    ) -> Result<ActCounts, StoreError> {
+        let mut done = ActCounts::default();
         let mut after = Pos::ZERO;
-        // What comes in while this runs, such as replays that died again, is not touched.
+        // What comes in while this runs, such as redriven letters that died again, is not touched.
         let time = now();
         while done.changed < limit {
             let room =
@@ -207,12 +213,12 @@ impl<S: Streams> DeadLetters<S> {
 
     /// Whether the topology has the stream that a letter would go to: its group may have been taken out since.
     fn has_way_back(&self, act: &Act, letter: &DeadLetter) -> bool {
-        let back = || letter.replay_stream(&self.stream);
-        !matches!(act, Act::Replay(None)) || self.streams.topology().owner_of(&back()).is_some()
+        let back = || letter.redrive_stream(&self.stream);
+        !matches!(act, Act::Redrive(None)) || self.streams.topology().owner_of(&back()).is_some()
     }
 
     /// Changes these letters in one atomic step. Returns how many were still as they were seen.
-    async fn change(&self, act: &Act, letters: &[&(Pos, DeadLetter)]) -> Result<u64, LogError> {
+    async fn change(&self, act: &Act, letters: &[&(Pos, DeadLetter)]) -> Result<u64, StoreError> {
         let amend = |(id, letter): &&(Pos, DeadLetter)| Amendment {
             id: *id,
             expected: letter.state.clone(),
@@ -229,13 +235,13 @@ impl<S: Streams> DeadLetters<S> {
         let note = self.actor.why.clone();
         let marked = |status| DeadState { status, note: note.clone(), ..letter.state.clone() };
         match act {
-            Act::Replay(to) => {
+            Act::Redrive(to) => {
                 let state =
-                    DeadState { replays: letter.state.replays + 1, ..marked(Status::Replayed) };
+                    DeadState { redrives: letter.state.redrives + 1, ..marked(Status::Redriven) };
                 let publication = match to {
                     // Another stream's consumers know it by its key.
                     Some(to) => Publication::new(to.clone(), with_key(letter)),
-                    None => Publication::new(letter.replay_stream(&self.stream), letter.replay()),
+                    None => Publication::new(letter.redrive_stream(&self.stream), letter.redrive()),
                 };
                 DeadChange::Send(state, publication)
             }

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use silvertine_engine::{log::LogError, pos::Pos, span::Span, time::Nanos};
-use silvertine_streams::{Alerts, DeadLetter, Status, Streams};
+use silvertine_engine::{pos::Pos, span::Span, time::Nanos};
+use silvertine_streams::{Alerts, DeadLetter, Status, StoreError, Streams};
 
 use super::{DeadLetters, Filter, PAGE, age_ns};
-use crate::now;
+use crate::clock::now;
 
-/// How many kinds of failure are told apart at most; what comes after is counted as the rest.
+/// The most kinds of failure that are counted apart; further ones are counted together.
 const KINDS_MAX: usize = 1000;
 
 /// What is on the queue.
@@ -33,17 +33,17 @@ pub struct DeadStats {
     pub by_group: BTreeMap<String, u64>,
     /// By handler.
     pub by_handler: BTreeMap<String, u64>,
-    /// By where they stand.
+    /// By status.
     pub by_status: BTreeMap<String, u64>,
     /// By the hour in which they came, in UTC: `2026-11-21T14`.
     pub by_hour: BTreeMap<String, u64>,
     /// By fingerprint: failures of the same kind.
-    pub by_fingerprint: BTreeMap<String, Kind>,
+    pub by_fingerprint: BTreeMap<String, FailureKind>,
 }
 
 /// Failures of the same kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Kind {
+pub struct FailureKind {
     /// How many.
     pub count: u64,
     /// What the first of them said.
@@ -80,7 +80,7 @@ impl DeadStats {
         let full =
             self.by_fingerprint.len() >= KINDS_MAX && !self.by_fingerprint.contains_key(&print);
         let print = if full { "(others)".to_owned() } else { print };
-        let kind = self.by_fingerprint.entry(print).or_insert_with(|| Kind {
+        let kind = self.by_fingerprint.entry(print).or_insert_with(|| FailureKind {
             count: 0,
             text: story.failure.text.clone(),
             code: story.failure.code.clone(),
@@ -91,14 +91,14 @@ impl DeadStats {
 
     /// The kinds of failure, most frequent first.
     #[must_use]
-    pub fn top(&self) -> Vec<(&str, &Kind)> {
-        let mut kinds: Vec<(&str, &Kind)> =
+    pub fn top(&self) -> Vec<(&str, &FailureKind)> {
+        let mut kinds: Vec<(&str, &FailureKind)> =
             self.by_fingerprint.iter().map(|(print, kind)| (print.as_str(), kind)).collect();
         kinds.sort_by(|a, b| b.1.count.cmp(&a.1.count).then(a.0.cmp(b.0)));
         kinds
     }
 
-    /// What somebody should look at, in words.
+    /// The limits that are passed, each as a line for people.
     #[must_use]
     pub fn alerts(&self, limits: &Alerts) -> Vec<String> {
         let mut alerts = Vec::new();
@@ -124,7 +124,7 @@ impl<S: Streams> DeadLetters<S> {
     ///
     /// # Errors
     /// The store cannot be read.
-    pub async fn stats(&self, filter: &Filter) -> Result<DeadStats, LogError> {
+    pub async fn stats(&self, filter: &Filter) -> Result<DeadStats, StoreError> {
         let time = now();
         let mut stats = DeadStats::default();
         let mut after = Pos::ZERO;

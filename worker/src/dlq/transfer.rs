@@ -1,21 +1,21 @@
 //! Dead letters as lines of JSON, out of one system and into another.
 
 use serde::{Deserialize, Serialize};
-use silvertine_engine::{log::LogError, pos::Pos, text::one_line};
-use silvertine_streams::{DeadLetter, DeadState, Message, Story, Streams};
+use silvertine_engine::{pos::Pos, text::one_line};
+use silvertine_streams::{DeadLetter, DeadState, Message, StoreError, Story, Streams};
 
 use super::{DeadLetters, Filter, PAGE};
-use crate::now;
+use crate::clock::now;
 
 /// A dead letter as one line of JSON. Fields that are text stand as text, others as lists of bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Line {
+pub struct LetterLine {
     /// The id it had.
     #[serde(default)]
     pub id: Option<String>,
     /// The message's fields in order.
-    pub fields: Vec<(Text, Text)>,
+    pub fields: Vec<(FieldBytes, FieldBytes)>,
     /// What happened to it.
     pub story: Story,
     /// What people did about it.
@@ -26,14 +26,14 @@ pub struct Line {
 /// Bytes, shown as text where they are text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
-pub enum Text {
+pub enum FieldBytes {
     /// Text.
     Text(String),
     /// Anything else.
     Bytes(Vec<u8>),
 }
 
-impl From<&[u8]> for Text {
+impl From<&[u8]> for FieldBytes {
     fn from(bytes: &[u8]) -> Self {
         match std::str::from_utf8(bytes) {
             Ok(text) => Self::Text(text.to_owned()),
@@ -42,16 +42,16 @@ impl From<&[u8]> for Text {
     }
 }
 
-impl From<Text> for Vec<u8> {
-    fn from(text: Text) -> Self {
+impl From<FieldBytes> for Vec<u8> {
+    fn from(text: FieldBytes) -> Self {
         match text {
-            Text::Text(text) => text.into_bytes(),
-            Text::Bytes(bytes) => bytes,
+            FieldBytes::Text(text) => text.into_bytes(),
+            FieldBytes::Bytes(bytes) => bytes,
         }
     }
 }
 
-impl Line {
+impl LetterLine {
     /// The line of a letter.
     #[must_use]
     pub fn of(id: Pos, letter: &DeadLetter) -> Self {
@@ -72,6 +72,7 @@ impl Line {
 
 /// Why lines were not imported. Of those before it, all full batches are in.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ImportError {
     /// A line is no dead letter.
     #[error("line {line}: {why}; {imported} letters before it are in")]
@@ -95,7 +96,7 @@ pub enum ImportError {
     },
     /// The store failed.
     #[error(transparent)]
-    Store(#[from] LogError),
+    Store(#[from] StoreError),
 }
 
 impl<S: Streams> DeadLetters<S> {
@@ -103,16 +104,16 @@ impl<S: Streams> DeadLetters<S> {
     ///
     /// # Errors
     /// The store or `write` fails.
-    pub async fn export<E: From<LogError>>(
+    pub async fn export<E: From<StoreError>>(
         &self,
         filter: &Filter,
-        mut write: impl FnMut(Line) -> Result<(), E>,
+        mut write: impl FnMut(LetterLine) -> Result<(), E>,
     ) -> Result<u64, E> {
         let (mut after, mut count) = (Pos::ZERO, 0);
         loop {
             let page = self.page(filter, after, PAGE).await?;
             for (id, letter) in &page.letters {
-                write(Line::of(*id, letter))?;
+                write(LetterLine::of(*id, letter))?;
                 count += 1;
             }
             match page.next {
@@ -155,7 +156,7 @@ impl<S: Streams> DeadLetters<S> {
                 continue;
             }
             let broken = |why: String| ImportError::Line { line, why, imported: in_already };
-            let parsed: Line =
+            let parsed: LetterLine =
                 serde_json::from_str(&text).map_err(|why| broken(json_fault(&why)))?;
             let letter = parsed.letter();
             letter.message.check().map_err(|why| broken(why.to_string()))?;
@@ -170,7 +171,7 @@ impl<S: Streams> DeadLetters<S> {
     }
 
     /// Puts a batch on the queue, if it is meant. Returns how many are in.
-    async fn bury(&self, batch: &mut Vec<DeadLetter>, dry_run: bool) -> Result<u64, LogError> {
+    async fn bury(&self, batch: &mut Vec<DeadLetter>, dry_run: bool) -> Result<u64, StoreError> {
         let letters = std::mem::take(batch);
         if dry_run || letters.is_empty() {
             return Ok(0);
@@ -180,7 +181,7 @@ impl<S: Streams> DeadLetters<S> {
     }
 }
 
-/// What is wrong with a line of JSON. The line's own number is all there is to count: it is one line.
+/// What is wrong with a line of JSON, without serde's line number, which is always one.
 fn json_fault(why: &serde_json::Error) -> String {
     one_line(&why.to_string()).replace(" at line 1 column", " at column")
 }

@@ -141,7 +141,7 @@ pub(crate) struct RelayArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   silvertine dlq list mgmt:trading:commands --class transient --store redis://127.0.0.1:6379
-  silvertine dlq replay mgmt:trading:commands --code timed_out --rate 10 --dry-run --store …
+  silvertine dlq redrive mgmt:trading:commands --code timed_out --rate 10 --dry-run --store …
   silvertine dlq export mgmt:trading:commands --store … > dead.ndjson")]
 pub(crate) struct DlqArgs {
     /// What to do.
@@ -184,7 +184,7 @@ pub(crate) struct Selection {
     /// With this key.
     #[arg(long)]
     pub key: Option<String>,
-    /// Standing there: new, held, replayed, discarded.
+    /// With this status: new, held, redriven, discarded.
     #[arg(long, value_parser = named::<Status>)]
     pub status: Option<Status>,
     /// On the queue for longer than this, such as 1h.
@@ -270,8 +270,8 @@ pub(crate) enum DlqCommand {
         #[arg(long, default_value_t = 10, value_name = "N")]
         limit: usize,
     },
-    /// Send letters back to the group that gave them up.
-    Replay {
+    /// Send the letters that you name back to the group that gave them up.
+    Redrive {
         /// Which, by whom.
         #[command(flatten)]
         acting: Acting,
@@ -282,13 +282,13 @@ pub(crate) enum DlqCommand {
         #[arg(long, value_name = "STREAM")]
         to: Option<StreamName>,
     },
-    /// Keep letters from being replayed.
+    /// Keep letters from being redriven.
     Hold {
         /// Which, by whom.
         #[command(flatten)]
         acting: Acting,
     },
-    /// Let held, replayed or discarded letters be replayed again.
+    /// Let held, redriven or discarded letters be redriven again.
     Release {
         /// Which, by whom.
         #[command(flatten)]
@@ -329,18 +329,18 @@ pub(crate) enum DlqCommand {
         #[arg(long)]
         dry_run: bool,
     },
-    /// Send transient failures back at a limited rate, until too much fails again.
-    Drain {
+    /// Send all transient failures of a group back at a limited rate, until nothing is left or too much fails again.
+    AutoRedrive {
         /// What to do.
         #[command(subcommand)]
-        command: DrainCommand,
+        command: AutoRedriveCommand,
     },
 }
 
-/// What to do about a drain.
+/// What to do about an automatic redrive.
 #[derive(Debug, Subcommand)]
-pub(crate) enum DrainCommand {
-    /// Drain until nothing is left, too much fails, or a signal.
+pub(crate) enum AutoRedriveCommand {
+    /// Redrive until nothing is left, too much fails, or a signal.
     Start {
         /// The stream.
         stream: StreamName,
@@ -359,7 +359,7 @@ pub(crate) enum DrainCommand {
         #[arg(long, default_value = "")]
         why: String,
     },
-    /// How the drain stands, or how the last one ended.
+    /// How the redrive stands, or how the last one ended.
     Status {
         /// The stream.
         stream: StreamName,
@@ -367,7 +367,7 @@ pub(crate) enum DrainCommand {
         #[command(flatten)]
         store: Store,
     },
-    /// Ask a running drain to stop.
+    /// Ask a running redrive to stop.
     Cancel {
         /// The stream.
         stream: StreamName,

@@ -6,16 +6,16 @@ use std::{
 };
 
 use serde::Serialize;
-use silvertine_engine::{log::LogError, pos::Pos};
+use silvertine_engine::pos::Pos;
 use silvertine_storage::streams::AnyStreams;
-use silvertine_streams::{Alerts, DeadLetter, StreamName, Streams};
+use silvertine_streams::{Alerts, DeadLetter, StoreError, StreamName, Streams};
 use silvertine_worker::dlq::{
-    Act, Actor, DeadLetters, DeadStats, Done, DrainOptions, DrainState, Drainer, Filter,
-    ImportError, Line,
+    Act, ActCounts, Actor, DeadLetters, DeadStats, Filter, ImportError, LetterLine, RedriveOptions,
+    RedriveState, Redriver,
 };
 
 use super::{
-    args::{Acting, DlqArgs, DlqCommand, DrainCommand, Selection, Store},
+    args::{Acting, AutoRedriveCommand, DlqArgs, DlqCommand, Selection, Store},
     open, say, say_json,
 };
 use crate::{
@@ -36,7 +36,7 @@ pub(crate) fn dlq(args: DlqArgs) -> Result<Exit, Failure> {
         DlqCommand::Show { stream, id, store, json } => show(stream, id, &store, json),
         DlqCommand::Stats { selection, json } => stats(&selection, json),
         DlqCommand::Top { selection, limit } => top(&selection, limit),
-        DlqCommand::Replay { acting, rate, to } => act(&acting, &Act::Replay(to), rate),
+        DlqCommand::Redrive { acting, rate, to } => act(&acting, &Act::Redrive(to), rate),
         DlqCommand::Hold { acting } => act(&acting, &Act::Hold, None),
         DlqCommand::Release { acting } => act(&acting, &Act::Release, None),
         DlqCommand::Discard { acting } => act(&acting, &Act::Discard, None),
@@ -45,7 +45,7 @@ pub(crate) fn dlq(args: DlqArgs) -> Result<Exit, Failure> {
         DlqCommand::Import { stream, store, who, why, dry_run } => {
             import(stream, &store, Actor { who, why }, dry_run)
         }
-        DlqCommand::Drain { command } => drain(command),
+        DlqCommand::AutoRedrive { command } => auto_redrive(command),
     }
 }
 
@@ -84,7 +84,7 @@ fn filter(selection: &Selection) -> Filter {
         status,
         older_than,
         newer_than,
-        replays_below: None,
+        redrives_below: None,
     }
 }
 
@@ -93,7 +93,7 @@ fn list(selection: &Selection, after: Pos, limit: usize, json: bool) -> Result<E
     let page = runtime()?.block_on(letters.page(&filter(selection), after, limit))?;
     for (id, letter) in &page.letters {
         if json {
-            say_json(&Line::of(*id, letter))?;
+            say_json(&LetterLine::of(*id, letter))?;
         } else {
             say(&summary(*id, letter))?;
         }
@@ -112,12 +112,12 @@ fn summary(id: Pos, letter: &DeadLetter) -> String {
     let DeadLetter { story, state, .. } = letter;
     let text: String = story.failure.text.chars().take(TEXT_SHOWN).collect();
     format!(
-        "{id} {} {} {} attempts={} replays={} group={} key={} {text}",
+        "{id} {} {} {} attempts={} redrives={} group={} key={} {text}",
         state.status.as_str(),
         story.reason.as_str(),
         story.failure.code,
         story.attempts,
-        story.replays + state.replays,
+        story.redrives + state.redrives,
         story.group,
         story.key.escape_debug(),
     )
@@ -129,7 +129,7 @@ fn show(stream: StreamName, id: Pos, store: &Store, json: bool) -> Result<Exit, 
     let missing = || Failure::new(Exit::InputRefused, format!("{stream}: no dead letter {id}"));
     let letter = found.ok_or_else(missing)?;
     if json {
-        say_json(&Line::of(id, &letter))?;
+        say_json(&LetterLine::of(id, &letter))?;
         return Ok(Exit::Good);
     }
     let DeadLetter { message, story, state } = &letter;
@@ -156,7 +156,7 @@ fn show(stream: StreamName, id: Pos, store: &Store, json: bool) -> Result<Exit, 
     line("attempts", &story.attempts)?;
     line("deliveries", &story.deliveries)?;
     line("reclaims", &story.reclaims)?;
-    line("replays", &(story.replays + state.replays))?;
+    line("redrives", &(story.redrives + state.redrives))?;
     line("first failed", &story.first_failed)?;
     line("last failed", &story.last_failed)?;
     for (name, value) in message.fields() {
@@ -227,7 +227,7 @@ fn act(acting: &Acting, act: &Act, rate: Option<u32>) -> Result<Exit, Failure> {
     }
     let actor = Actor { who: acting.who.clone(), why: acting.why.clone() };
     let letters = letters(&acting.selection.stream, &acting.selection.store, actor)?;
-    if let Act::Replay(Some(to)) = act
+    if let Act::Redrive(Some(to)) = act
         && super::topology(&acting.selection.store)?.owner_of(to).is_none()
     {
         return Err(Failure::new(Exit::Usage, format!("there is no stream {to} in the topology")));
@@ -250,7 +250,7 @@ fn act(acting: &Acting, act: &Act, rate: Option<u32>) -> Result<Exit, Failure> {
         say_json(&done)?;
     } else {
         let would = if acting.dry_run { "would be " } else { "" };
-        let Done { found, changed, refused, overtaken } = done;
+        let ActCounts { found, changed, refused, overtaken } = done;
         say(&format!(
             "{found} found, {changed} {would}changed, {refused} refused by their status, \
              {overtaken} changed by somebody else"
@@ -261,12 +261,12 @@ fn act(acting: &Acting, act: &Act, rate: Option<u32>) -> Result<Exit, Failure> {
 
 /// Why an export ended early.
 enum ExportError {
-    Store(LogError),
+    Store(StoreError),
     Output(io::Error),
 }
 
-impl From<LogError> for ExportError {
-    fn from(error: LogError) -> Self {
+impl From<StoreError> for ExportError {
+    fn from(error: StoreError) -> Self {
         Self::Store(error)
     }
 }
@@ -274,7 +274,7 @@ impl From<LogError> for ExportError {
 fn export(selection: &Selection) -> Result<Exit, Failure> {
     let letters = letters(&selection.stream, &selection.store, onlooker())?;
     let mut out = io::BufWriter::new(io::stdout().lock());
-    let write = |line: Line| {
+    let write = |line: LetterLine| {
         serde_json::to_writer(&mut out, &line).map_err(|why| ExportError::Output(why.into()))?;
         out.write_all(b"\n").map_err(ExportError::Output)
     };
@@ -299,48 +299,50 @@ fn import(stream: StreamName, store: &Store, actor: Actor, dry_run: bool) -> Res
     Ok(Exit::Good)
 }
 
-fn drain(command: DrainCommand) -> Result<Exit, Failure> {
+fn auto_redrive(command: AutoRedriveCommand) -> Result<Exit, Failure> {
     let any_group = || "any".parse().map_err(|_| Failure::new(Exit::Unexpected, "a group's name"));
     match command {
-        DrainCommand::Start { stream, group, store, rate, who, why } => {
+        AutoRedriveCommand::Start { stream, group, store, rate, who, why } => {
             let letters = letters(&stream, &store, Actor { who, why })?;
             let spec = super::topology(&store)?;
             if spec.stream(&stream).is_none_or(|spec| spec.group(&group).is_none()) {
                 let why = format!("the stream {stream} has no group {group} in the topology");
                 return Err(Failure::new(Exit::Usage, why));
             }
-            let options = DrainOptions { rate_per_second: rate, ..DrainOptions::default() };
+            let options = RedriveOptions::default().with_rate(rate);
             let stop = stop_on_signals()?;
-            let drainer = Drainer::new(letters, group, options);
-            let ended = runtime()?.block_on(drainer.run(|| stop.is_requested()))?;
+            let redriver = Redriver::new(letters, group, options);
+            let ended = runtime()?.block_on(redriver.run(|| stop.is_requested()))?;
             let Some(state) = ended else {
-                let why = format!("{stream} is being drained already; see dlq drain status");
+                let why = format!(
+                    "the dead letters of {stream} are being redriven already; see dlq auto-redrive status"
+                );
                 return Err(Failure::new(Exit::InputRefused, why));
             };
             say_state(&state)?;
             Ok(if stop.is_requested() { Exit::Stopped } else { Exit::Good })
         }
-        DrainCommand::Status { stream, store } => {
+        AutoRedriveCommand::Status { stream, store } => {
             let letters = letters(&stream, &store, onlooker())?;
-            let drainer = Drainer::new(letters, any_group()?, DrainOptions::default());
-            match runtime()?.block_on(drainer.state())? {
+            let redriver = Redriver::new(letters, any_group()?, RedriveOptions::default());
+            match runtime()?.block_on(redriver.state())? {
                 Some(state) => say_state(&state)?,
-                None => say(&format!("{stream} was never drained"))?,
+                None => say(&format!("there was no automatic redrive on {stream} yet"))?,
             }
             Ok(Exit::Good)
         }
-        DrainCommand::Cancel { stream, store, who, why } => {
+        AutoRedriveCommand::Cancel { stream, store, who, why } => {
             let letters = letters(&stream, &store, Actor { who, why })?;
-            let drainer = Drainer::new(letters, any_group()?, DrainOptions::default());
-            let cancelled = runtime()?.block_on(drainer.cancel())?;
-            say(if cancelled { "the drain was asked to stop" } else { "no drain is running" })?;
+            let redriver = Redriver::new(letters, any_group()?, RedriveOptions::default());
+            let cancelled = runtime()?.block_on(redriver.cancel())?;
+            say(if cancelled { "the redrive was asked to stop" } else { "no redrive is running" })?;
             Ok(Exit::Good)
         }
     }
 }
 
-fn say_state(state: &DrainState) -> Result<(), Failure> {
-    let DrainState { who, began, sent, done, failed, held, end, .. } = state;
+fn say_state(state: &RedriveState) -> Result<(), Failure> {
+    let RedriveState { who, began, sent, done, failed, held, end, .. } = state;
     let how = match end {
         Some(end) => serde_json::to_value(end)
             .ok()

@@ -9,8 +9,8 @@ mod work;
 use std::io::{self, Write};
 
 use silvertine_storage::{LogAddress, streams::AnyStreams};
-use silvertine_streams::Topology;
-use silvertine_worker::{WorkerError, read_topology, reference_topology};
+use silvertine_streams::{StoreError, StoreErrorKind, Topology};
+use silvertine_worker::{RelayError, WorkerError, read_topology, reference_topology};
 
 use self::args::Store;
 pub(crate) use self::{dlq::dlq, relay::relay, streams::streams, work::work};
@@ -50,6 +50,34 @@ impl From<WorkerError> for Failure {
     fn from(error: WorkerError) -> Self {
         match error {
             WorkerError::Store(error) => error.into(),
+            other => Self::new(Exit::Usage, other.to_string()),
+        }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        let exit = match &error.kind {
+            StoreErrorKind::Corrupt { .. }
+            | StoreErrorKind::TooNew { .. }
+            | StoreErrorKind::Foreign { .. } => Exit::LogUnreadable,
+            // The address that somebody typed; any other call is ours.
+            StoreErrorKind::Invalid { .. } if error.operation == "open" => Exit::Usage,
+            StoreErrorKind::Invalid { .. } => Exit::Unexpected,
+            _ => Exit::LogUnavailable,
+        };
+        Self::new(exit, error.to_string())
+    }
+}
+
+impl From<RelayError> for Failure {
+    fn from(error: RelayError) -> Self {
+        match error {
+            RelayError::Log(error) => error.into(),
+            RelayError::Store(error) => error.into(),
+            RelayError::Unreadable { .. } | RelayError::AnotherLog { .. } => {
+                Self::new(Exit::LogUnreadable, error.to_string())
+            }
             other => Self::new(Exit::Usage, other.to_string()),
         }
     }

@@ -73,7 +73,7 @@ async fn list(streams: &AnyStreams, json: bool) -> Result<(), Failure> {
                 say_json(&serde_json::json!({ "stream": name, "stats": stats }))?;
                 continue;
             }
-            // Replays are of interest only while there are any.
+            // Redriven letters are of interest only while there are any.
             if name != spec.name && stats.added == 0 {
                 continue;
             }
@@ -99,7 +99,7 @@ async fn list(streams: &AnyStreams, json: bool) -> Result<(), Failure> {
                     group.waiting,
                     group.held,
                     group.retrying,
-                    group.parked,
+                    group.blocked,
                     group.done,
                     group.duplicates,
                     group.dead,
@@ -120,7 +120,7 @@ fn say_titles() -> Result<(), Failure> {
         "WAITING",
         "HELD",
         "RETRY",
-        "PARKED",
+        "BLOCKED",
         "DONE",
         "TWICE",
         "DEAD"

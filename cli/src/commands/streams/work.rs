@@ -2,9 +2,9 @@
 
 use std::{os::unix::fs::PermissionsExt, path::Path};
 
-use silvertine_engine::{log::LogError, stop::StopFlag};
+use silvertine_engine::stop::StopFlag;
 use silvertine_storage::streams::AnyStreams;
-use silvertine_streams::{ConsumerName, CoreStats, Streams};
+use silvertine_streams::{ConsumerName, MemberStats, StoreError, Streams};
 use silvertine_worker::{Exec, Router, Worker, WorkerError, notice, now};
 
 use super::{args::WorkArgs, open, say};
@@ -23,7 +23,7 @@ pub(crate) fn work(args: WorkArgs) -> Result<Exit, Failure> {
         declare_patiently(&streams, &stop).await?;
         work_together(&args, &streams, &stop).await
     })?;
-    let CoreStats { done, duplicates, retried, dead, lost, .. } = stats;
+    let MemberStats { done, duplicates, retried, dead, lost, .. } = stats;
     say(&format!(
         "{done} done, {duplicates} duplicates, {retried} retries, {dead} dead, {lost} taken by others"
     ))?;
@@ -63,12 +63,11 @@ fn is_executable(program: &str) -> bool {
 }
 
 /// Declares the streams; a server that is not there yet is waited for.
-async fn declare_patiently(streams: &AnyStreams, stop: &StopFlag) -> Result<(), LogError> {
-    use silvertine_engine::log::Advice;
+async fn declare_patiently(streams: &AnyStreams, stop: &StopFlag) -> Result<(), StoreError> {
     let mut told = false;
     loop {
         match streams.declare(now()).await {
-            Err(error) if error.advice() == Advice::Retry && !stop.is_requested() => {
+            Err(error) if error.is_retryable() && !stop.is_requested() => {
                 if !std::mem::replace(&mut told, true) {
                     tracing::warn!(target: notice::TARGET, "waiting for the store: {error}");
                 }
@@ -83,7 +82,7 @@ async fn work_together(
     args: &WorkArgs,
     streams: &AnyStreams,
     stop: &StopFlag,
-) -> Result<CoreStats, Failure> {
+) -> Result<MemberStats, Failure> {
     let mut members = Vec::new();
     for number in 1..=args.members {
         let name = match args.members {
@@ -109,7 +108,7 @@ async fn work_together(
             members.push(start(worker, args, stop));
         }
     }
-    let mut all = CoreStats::default();
+    let mut all = MemberStats::default();
     for member in members {
         let stats =
             member.await.map_err(|why| Failure::new(Exit::Unexpected, why.to_string()))??;
@@ -126,7 +125,7 @@ fn start<H: silvertine_worker::Handle>(
     worker: Worker<AnyStreams, silvertine_worker::Single<H>>,
     args: &WorkArgs,
     stop: &StopFlag,
-) -> tokio::task::JoinHandle<Result<CoreStats, WorkerError>> {
+) -> tokio::task::JoinHandle<Result<MemberStats, WorkerError>> {
     let worker = worker.stop_on(stop, args.drain.duration());
     let worker = if args.until_idle { worker.until_idle() } else { worker };
     tokio::spawn(worker.run())

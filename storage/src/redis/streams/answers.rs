@@ -4,7 +4,7 @@ use redis::Value;
 use silvertine_engine::pos::Pos;
 use silvertine_streams::Message;
 
-pub(super) use super::super::read::{bytes, text};
+pub(super) use super::super::values::{bytes, text};
 
 /// What is not as it should be, for messages.
 pub(super) type Parsed<T> = Result<T, &'static str>;

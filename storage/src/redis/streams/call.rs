@@ -55,7 +55,7 @@ impl Call {
 
     /// The part that `group.lua` takes.
     pub(super) fn group(&mut self, keys: &GroupKeys, group: &str, me: &str, by: Option<&str>) {
-        self.key(&keys.done).key(&keys.order).key(&keys.parked).key(&keys.bell);
+        self.key(&keys.done).key(&keys.order).key(&keys.blocked).key(&keys.bell);
         for lane in &keys.lanes {
             self.key(lane.stream.as_str()).key(&lane.due).key(&lane.tries);
             self.key(&lane.counts).key(&lane.recent);

@@ -4,12 +4,11 @@
 //! have done about it since stands beside it, because an entry never changes.
 
 use redis::Value;
-use silvertine_engine::{
-    log::{Applied, LogError, LogErrorKind},
-    pos::Pos,
-};
+use serde::Serialize;
+use silvertine_engine::{log::Applied, pos::Pos};
 use silvertine_streams::{
-    Amendment, DeadChange, DeadLetter, DeadState, Message, Publication, Story, StreamName,
+    Amendment, DeadChange, DeadLetter, DeadState, Message, Publication, Status, StoreError,
+    StoreErrorKind, Story, StreamName,
 };
 
 use super::{RedisStreams, answers};
@@ -22,8 +21,23 @@ pub(super) fn story(letter: &DeadLetter) -> Vec<u8> {
     serde_json::to_vec(&letter.story).expect("a story has no part that could be refused")
 }
 
+/// A letter's state, as it is stored. The server compares it byte by byte, so these names and their order never change,
+/// whatever the fields are called elsewhere.
 fn state(state: &DeadState) -> Vec<u8> {
-    serde_json::to_vec(state).expect("a state has no part that could be refused")
+    #[derive(Serialize)]
+    struct Stored<'a> {
+        status: &'static str,
+        replays: u32,
+        note: &'a str,
+    }
+    let status = match state.status {
+        Status::New => "new",
+        Status::Held => "held",
+        Status::Redriven => "replayed",
+        Status::Discarded => "discarded",
+    };
+    let stored = Stored { status, replays: state.redrives, note: &state.note };
+    serde_json::to_vec(&stored).expect("a state has no part that could be refused")
 }
 
 impl RedisStreams {
@@ -32,7 +46,7 @@ impl RedisStreams {
         stream: &StreamName,
         after: Pos,
         limit: usize,
-    ) -> Result<Vec<(Pos, DeadLetter)>, LogError> {
+    ) -> Result<Vec<(Pos, DeadLetter)>, StoreError> {
         const OPERATION: &str = "dead letters";
         let (_, keys) = self.spec(OPERATION, stream)?;
         let letters = self.read_entries(&keys.dead, after, limit).await?;
@@ -48,7 +62,7 @@ impl RedisStreams {
         let states = answers::array(states).map_err(|why| self.odd(OPERATION, why))?;
         let letters = letters.into_iter().zip(states).map(|((id, message), state)| {
             let letter = read_letter(message, &state).map_err(|why| {
-                let kind = LogErrorKind::Corrupt { at: format!("{} {id}", keys.dead), why };
+                let kind = StoreErrorKind::Corrupt { at: format!("{} {id}", keys.dead), why };
                 self.error(OPERATION, kind, Applied::No)
             })?;
             Ok((id, letter))
@@ -60,7 +74,7 @@ impl RedisStreams {
         &self,
         stream: &StreamName,
         letters: &[DeadLetter],
-    ) -> Result<Vec<Pos>, LogError> {
+    ) -> Result<Vec<Pos>, StoreError> {
         const OPERATION: &str = "bury";
         let (spec, keys) = self.spec(OPERATION, stream)?;
         let mut call = super::Call::default();
@@ -82,7 +96,7 @@ impl RedisStreams {
         stream: &StreamName,
         amendments: &[Amendment],
         audit: &[Publication],
-    ) -> Result<Vec<bool>, LogError> {
+    ) -> Result<Vec<bool>, StoreError> {
         const OPERATION: &str = "amend";
         let (spec, keys) = self.spec(OPERATION, stream)?;
         let sent = amendments.iter().filter_map(|amendment| match &amendment.change {
@@ -122,7 +136,7 @@ impl RedisStreams {
         &self,
         stream: &StreamName,
         name: &str,
-    ) -> Result<Option<Vec<u8>>, LogError> {
+    ) -> Result<Option<Vec<u8>>, StoreError> {
         const OPERATION: &str = "read a record";
         let (_, keys) = self.spec(OPERATION, stream)?;
         let mut command = redis::cmd("HGET");
@@ -139,7 +153,7 @@ impl RedisStreams {
         name: &str,
         expected: Option<&[u8]>,
         new: Option<&[u8]>,
-    ) -> Result<bool, LogError> {
+    ) -> Result<bool, StoreError> {
         const OPERATION: &str = "write a record";
         let (_, keys) = self.spec(OPERATION, stream)?;
         let mut call = super::Call::default();

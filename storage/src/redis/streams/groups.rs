@@ -1,12 +1,12 @@
 //! Creating streams and groups, and creating groups again that somebody removed.
 
-use silvertine_engine::{log::LogError, pos::Pos};
-use silvertine_streams::{MessageId, Regrouped, Start, StreamName, StreamSpec};
+use silvertine_engine::pos::Pos;
+use silvertine_streams::{MessageId, Regrouped, Start, StoreError, StreamName, StreamSpec};
 
 use super::{Call, Place, RedisStreams, StreamKeys, answers};
 
 impl RedisStreams {
-    pub(super) async fn declare_all(&self) -> Result<(), LogError> {
+    pub(super) async fn declare_all(&self) -> Result<(), StoreError> {
         let topology = &self.inner.topology;
         topology.check().map_err(|why| self.invalid("declare", why.to_string()))?;
         for spec in &topology.streams {
@@ -23,7 +23,7 @@ impl RedisStreams {
         spec: &StreamSpec,
         keys: &StreamKeys,
         stream: &StreamName,
-    ) -> Result<(), LogError> {
+    ) -> Result<(), StoreError> {
         let counts = |group| {
             let lanes = &keys.groups.get(group)?.lanes;
             lanes.iter().find(|lane| lane.stream == *stream).map(|lane| &lane.counts)
@@ -47,7 +47,7 @@ impl RedisStreams {
         operation: &'static str,
         place: Place<'_>,
         ids: impl Iterator<Item = &'a MessageId>,
-    ) -> Result<(), LogError> {
+    ) -> Result<(), StoreError> {
         let lanes = &place.keys.lanes;
         let mut newest: Vec<Option<Pos>> = vec![None; lanes.len()];
         for id in ids {

@@ -23,10 +23,10 @@ pub(super) struct GroupKeys {
     /// Who holds which ordering key.
     pub(super) order: String,
     /// Who waits for an ordering key.
-    pub(super) parked: String,
+    pub(super) blocked: String,
     /// Wakes members when an ordering key is free.
     pub(super) bell: String,
-    /// Urgent lanes, the stream itself, the group's replays.
+    /// Urgent lanes, the stream itself, the group's redriven dead letters.
     pub(super) lanes: Vec<LaneKeys>,
 }
 
@@ -62,7 +62,7 @@ fn group_keys(spec: &StreamSpec, group: &GroupSpec) -> GroupKeys {
     let key = |kind: &str| format!("{{{base}}}:{kind}:{group}");
     // No lane is called `replay`.
     let urgent = spec.lanes.iter().map(|lane| (lane.as_str(), base.lane(lane)));
-    let lanes = urgent.chain([("", base.clone()), ("replay", base.replays(group))]);
+    let lanes = urgent.chain([("", base.clone()), ("replay", base.redrives(group))]);
     let lanes = lanes.map(|(lane, stream)| LaneKeys {
         stream,
         due: key(&format!("due:{lane}")),
@@ -73,7 +73,7 @@ fn group_keys(spec: &StreamSpec, group: &GroupSpec) -> GroupKeys {
     GroupKeys {
         done: key("done"),
         order: key("order"),
-        parked: key("parked"),
+        blocked: key("parked"),
         bell: key("bell"),
         lanes: lanes.collect(),
     }

@@ -12,7 +12,7 @@ pub(super) struct Scripts {
     pub(super) publish: Lua,
     pub(super) trim: Lua,
     pub(super) relay: Lua,
-    pub(super) poll: Lua,
+    pub(super) fetch: Lua,
     pub(super) begin: Lua,
     pub(super) settle: Lua,
     /// The same without outputs and dead letters.
@@ -40,7 +40,7 @@ impl Scripts {
             publish: Lua::new(&[COMMON, APPEND, include_str!("lua/publish.lua")]),
             trim: lean(&[COMMON, APPEND, include_str!("lua/trim.lua")]),
             relay: Lua::new(&[COMMON, APPEND, include_str!("lua/relay.lua")]),
-            poll: lean(&[COMMON, GROUP, include_str!("lua/poll.lua")]),
+            fetch: lean(&[COMMON, GROUP, include_str!("lua/fetch.lua")]),
             begin: lean(&[COMMON, GROUP, include_str!("lua/begin.lua")]),
             settle: Lua::new(&[COMMON, GROUP, APPEND, DEAD, SETTLE]),
             settle_only: lean(&[COMMON, GROUP, APPEND, DEAD, SETTLE]),

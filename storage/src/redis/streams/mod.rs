@@ -9,10 +9,10 @@
 mod answers;
 mod call;
 mod dead;
+mod fetch;
 mod groups;
 mod keys;
 mod lua;
-mod poll;
 mod publish;
 mod settle;
 mod stats;
@@ -25,15 +25,11 @@ use std::{
 };
 
 use redis::{Cmd, Value};
-use silvertine_engine::{
-    log::{Applied, LogError, LogErrorKind},
-    pos::Pos,
-    time::Nanos,
-};
+use silvertine_engine::{log::Applied, pos::Pos, time::Nanos};
 use silvertine_streams::{
-    Amendment, ConsumerName, DeadLetter, GroupName, GroupSpec, Member, Message, MessageId, Poll,
-    Polled, Publication, Regrouped, Settled, Settlement, StreamName, StreamSpec, StreamStats,
-    Streams, Topology, Tries,
+    Amendment, ConsumerName, DeadLetter, Fetch, Fetched, GroupName, GroupSpec, Member, Message,
+    MessageId, Publication, Regrouped, Settled, Settlement, StoreError, StoreErrorKind, StreamName,
+    StreamSpec, StreamStats, Streams, Topology, Tries,
 };
 
 use self::{
@@ -46,7 +42,7 @@ use super::{
     link::{self, Failed, Link, WaitingLink},
     scripts::{self, Lua},
 };
-use crate::any::without_credentials;
+use crate::address::without_credentials;
 
 /// Named streams on a Redis server. Clones share the connections.
 #[derive(Clone)]
@@ -60,7 +56,7 @@ struct Inner {
     scripts: Scripts,
     /// For everything that is answered at once.
     commands: Link,
-    /// For polls that wait.
+    /// For fetches that wait.
     waiting: WaitingLink,
     /// What error messages call these streams.
     shown: String,
@@ -108,14 +104,14 @@ impl RedisStreams {
     /// for TLS), which is first contacted by the first operation.
     ///
     /// # Errors
-    /// [`LogErrorKind::Invalid`] when the URL makes no sense.
-    pub fn open(url: &str, topology: Topology) -> Result<Self, LogError> {
+    /// [`StoreErrorKind::Invalid`] when the URL makes no sense.
+    pub fn open(url: &str, topology: Topology) -> Result<Self, StoreError> {
         let shown = without_credentials(url);
-        let client = link::client(url).map_err(|why| LogError {
-            kind: LogErrorKind::Invalid { why },
+        let client = link::client(url).map_err(|why| StoreError {
+            kind: StoreErrorKind::Invalid { why },
             applied: Applied::No,
             operation: "open",
-            log: shown.clone(),
+            store: shown.clone(),
         })?;
         let keys = topology.streams.iter().map(|spec| (spec.name.clone(), StreamKeys::of(spec)));
         let inner = Inner {
@@ -130,32 +126,33 @@ impl RedisStreams {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    fn error(&self, operation: &'static str, kind: LogErrorKind, applied: Applied) -> LogError {
-        LogError { kind, applied, operation, log: self.inner.shown.clone() }
+    fn error(&self, operation: &'static str, kind: StoreErrorKind, applied: Applied) -> StoreError {
+        StoreError { kind, applied, operation, store: self.inner.shown.clone() }
     }
 
-    fn invalid(&self, operation: &'static str, why: String) -> LogError {
-        self.error(operation, LogErrorKind::Invalid { why }, Applied::No)
+    fn invalid(&self, operation: &'static str, why: String) -> StoreError {
+        self.error(operation, StoreErrorKind::Invalid { why }, Applied::No)
     }
 
     /// An answer of another form than was asked for.
-    fn odd(&self, operation: &'static str, why: &str) -> LogError {
+    fn odd(&self, operation: &'static str, why: &str) -> StoreError {
         let why = format!("the server answered in another form than expected: {why}");
-        self.error(operation, LogErrorKind::Unavailable { why }, Applied::Maybe)
+        self.error(operation, StoreErrorKind::Unavailable { why }, Applied::Maybe)
     }
 
-    fn failed(&self, operation: &'static str, failed: Failed) -> LogError {
+    fn failed(&self, operation: &'static str, failed: Failed) -> StoreError {
         if failed.error.code() == Some("FULL") {
             let why = failed.error.detail().unwrap_or("a stream is full").to_owned();
-            return self.error(operation, LogErrorKind::RefusesWrites { why }, Applied::No);
+            return self.error(operation, StoreErrorKind::RefusesWrites { why }, Applied::No);
         }
-        classify::to_log_error(failed, operation, &self.inner.shown)
+        classify::to_log_error(failed, operation, &self.inner.shown).into()
     }
 
     /// One command that reads.
-    async fn read_only(&self, operation: &'static str, command: &Cmd) -> Result<Value, LogError> {
+    async fn read_only(&self, operation: &'static str, command: &Cmd) -> Result<Value, StoreError> {
         let answer = self.inner.commands.call(command).await;
-        answer.map_err(|failed| LogError { applied: Applied::No, ..self.failed(operation, failed) })
+        answer
+            .map_err(|failed| StoreError { applied: Applied::No, ..self.failed(operation, failed) })
     }
 
     async fn run(
@@ -163,7 +160,7 @@ impl RedisStreams {
         operation: &'static str,
         script: &Lua,
         call: &Call,
-    ) -> Result<Value, LogError> {
+    ) -> Result<Value, StoreError> {
         let answer = scripts::run(&self.inner.commands, script, |command| call.fill(command)).await;
         answer.map_err(|failed| self.failed(operation, failed))
     }
@@ -177,7 +174,7 @@ impl RedisStreams {
         script: &Lua,
         call: &Call,
         ids: impl Iterator<Item = &'a MessageId>,
-    ) -> Result<Value, LogError> {
+    ) -> Result<Value, StoreError> {
         let run = || scripts::run(&self.inner.commands, script, |command| call.fill(command));
         match run().await {
             Err(failed) if is_group_missing(&failed) => {
@@ -192,13 +189,13 @@ impl RedisStreams {
         &self,
         operation: &'static str,
         stream: &StreamName,
-    ) -> Result<(&StreamSpec, &StreamKeys), LogError> {
+    ) -> Result<(&StreamSpec, &StreamKeys), StoreError> {
         let spec = self.inner.topology.stream(stream);
         let known = spec.zip(self.inner.keys.get(stream));
         known.ok_or_else(|| self.unknown(operation, stream))
     }
 
-    fn unknown(&self, operation: &'static str, stream: &StreamName) -> LogError {
+    fn unknown(&self, operation: &'static str, stream: &StreamName) -> StoreError {
         self.invalid(operation, format!("there is no stream {stream} in this topology"))
     }
 
@@ -207,7 +204,7 @@ impl RedisStreams {
         &'a self,
         operation: &'static str,
         member: &'a Member,
-    ) -> Result<Place<'a>, LogError> {
+    ) -> Result<Place<'a>, StoreError> {
         let Member { stream: name, group, consumer: me } = member;
         let (stream, stream_keys) = self.spec(operation, name)?;
         let known = stream.group(group).zip(stream_keys.groups.get(group));
@@ -247,7 +244,7 @@ impl Streams for RedisStreams {
         &self.inner.topology
     }
 
-    async fn declare(&self, _now: Nanos) -> Result<(), LogError> {
+    async fn declare(&self, _now: Nanos) -> Result<(), StoreError> {
         self.declare_all().await
     }
 
@@ -255,16 +252,16 @@ impl Streams for RedisStreams {
         &self,
         publications: &[Publication],
         _now: Nanos,
-    ) -> Result<Vec<Pos>, LogError> {
+    ) -> Result<Vec<Pos>, StoreError> {
         self.publish_messages(publications).await
     }
 
-    async fn relay(&self, messages: &[(Pos, Publication)], _now: Nanos) -> Result<u64, LogError> {
+    async fn relay(&self, messages: &[(Pos, Publication)], _now: Nanos) -> Result<u64, StoreError> {
         self.relay_messages(messages).await
     }
 
-    async fn poll(&self, poll: &Poll<'_>) -> Result<Polled, LogError> {
-        self.poll_messages(poll).await
+    async fn fetch(&self, fetch: &Fetch<'_>) -> Result<Fetched, StoreError> {
+        self.fetch_messages(fetch).await
     }
 
     fn arrival(&self) -> impl Future<Output = ()> + Send {
@@ -276,7 +273,7 @@ impl Streams for RedisStreams {
         member: &Member,
         tries: &[(MessageId, Tries)],
         _now: Nanos,
-    ) -> Result<Vec<bool>, LogError> {
+    ) -> Result<Vec<bool>, StoreError> {
         self.begin_messages(member, tries).await
     }
 
@@ -285,7 +282,7 @@ impl Streams for RedisStreams {
         member: &Member,
         settlements: &[Settlement],
         _now: Nanos,
-    ) -> Result<Vec<Settled>, LogError> {
+    ) -> Result<Vec<Settled>, StoreError> {
         self.settle_messages(member, settlements).await
     }
 
@@ -294,11 +291,11 @@ impl Streams for RedisStreams {
         member: &Member,
         held: &[MessageId],
         _now: Nanos,
-    ) -> Result<Vec<MessageId>, LogError> {
+    ) -> Result<Vec<MessageId>, StoreError> {
         self.extend_messages(member, held).await
     }
 
-    async fn leave(&self, member: &Member, _now: Nanos) -> Result<(), LogError> {
+    async fn leave(&self, member: &Member, _now: Nanos) -> Result<(), StoreError> {
         self.leave_group(member).await
     }
 
@@ -307,7 +304,7 @@ impl Streams for RedisStreams {
         stream: &StreamName,
         after: Pos,
         limit: usize,
-    ) -> Result<Vec<(Pos, Message)>, LogError> {
+    ) -> Result<Vec<(Pos, Message)>, StoreError> {
         self.read_messages(stream, after, limit).await
     }
 
@@ -315,7 +312,7 @@ impl Streams for RedisStreams {
         &self,
         stream: &StreamName,
         _now: Nanos,
-    ) -> Result<Option<StreamStats>, LogError> {
+    ) -> Result<Option<StreamStats>, StoreError> {
         self.read_stream_stats(stream).await
     }
 
@@ -324,7 +321,7 @@ impl Streams for RedisStreams {
         stream: &StreamName,
         after: Pos,
         limit: usize,
-    ) -> Result<Vec<(Pos, DeadLetter)>, LogError> {
+    ) -> Result<Vec<(Pos, DeadLetter)>, StoreError> {
         self.read_dead_letters(stream, after, limit).await
     }
 
@@ -333,7 +330,7 @@ impl Streams for RedisStreams {
         stream: &StreamName,
         letters: &[DeadLetter],
         _now: Nanos,
-    ) -> Result<Vec<Pos>, LogError> {
+    ) -> Result<Vec<Pos>, StoreError> {
         self.bury_letters(stream, letters).await
     }
 
@@ -343,11 +340,11 @@ impl Streams for RedisStreams {
         amendments: &[Amendment],
         audit: &[Publication],
         _now: Nanos,
-    ) -> Result<Vec<bool>, LogError> {
+    ) -> Result<Vec<bool>, StoreError> {
         self.amend_letters(stream, amendments, audit).await
     }
 
-    async fn record(&self, stream: &StreamName, name: &str) -> Result<Option<Vec<u8>>, LogError> {
+    async fn record(&self, stream: &StreamName, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
         self.read_record(stream, name).await
     }
 
@@ -357,7 +354,7 @@ impl Streams for RedisStreams {
         name: &str,
         expected: Option<&[u8]>,
         new: Option<&[u8]>,
-    ) -> Result<bool, LogError> {
+    ) -> Result<bool, StoreError> {
         self.replace_record(stream, name, expected, new).await
     }
 }

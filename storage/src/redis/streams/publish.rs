@@ -3,11 +3,8 @@
 //! Several messages for one stream that never refuses any go there as plain `XADD`s in a transaction, which costs
 //! Redis half of what the same costs in a script.
 
-use silvertine_engine::{
-    log::{Applied, LogError},
-    pos::Pos,
-};
-use silvertine_streams::{Message, Publication, StreamName};
+use silvertine_engine::{log::Applied, pos::Pos};
+use silvertine_streams::{Message, Publication, StoreError, StreamName};
 
 use super::{
     Inner, RedisStreams,
@@ -23,7 +20,7 @@ impl RedisStreams {
     pub(super) async fn publish_messages(
         &self,
         publications: &[Publication],
-    ) -> Result<Vec<Pos>, LogError> {
+    ) -> Result<Vec<Pos>, StoreError> {
         const OPERATION: &str = "publish";
         if publications.is_empty() {
             return Ok(Vec::new());
@@ -50,7 +47,7 @@ impl RedisStreams {
         operation: &'static str,
         publications: &[Publication],
         trim: Option<&Call>,
-    ) -> Result<Vec<Pos>, LogError> {
+    ) -> Result<Vec<Pos>, StoreError> {
         let trim = trim.map(|call| (&self.inner.scripts.trim, call));
         let mut commands = redis::pipe();
         commands.cmd("MULTI");
@@ -70,7 +67,7 @@ impl RedisStreams {
         // They all went to one stream, so where one was refused, none was taken.
         if let Some(error) = answers.iter().find_map(refusal) {
             let stream = format!("{}: ", publications[0].stream);
-            let kind = classify::kind_of(&error.clone().into(), &stream);
+            let kind = classify::kind_of(&error.clone().into(), &stream).into();
             return Err(self.error(operation, kind, Applied::No));
         }
         if let Some((script, call)) = trim
@@ -86,7 +83,7 @@ impl RedisStreams {
     pub(super) async fn relay_messages(
         &self,
         messages: &[(Pos, Publication)],
-    ) -> Result<u64, LogError> {
+    ) -> Result<u64, StoreError> {
         const OPERATION: &str = "relay";
         if messages.is_empty() {
             return Ok(0);
@@ -106,7 +103,7 @@ impl RedisStreams {
         &self,
         operation: &'static str,
         publications: impl Iterator<Item = &'a Publication>,
-    ) -> Result<(), LogError> {
+    ) -> Result<(), StoreError> {
         for publication in publications {
             let checked = publication.message.check();
             checked.map_err(|why| self.invalid(operation, why.to_string()))?;
@@ -119,7 +116,7 @@ impl RedisStreams {
         &'a self,
         operation: &'static str,
         publications: impl Iterator<Item = &'a Publication>,
-    ) -> Result<(Call, Targets<'a>), LogError> {
+    ) -> Result<(Call, Targets<'a>), StoreError> {
         let mut call = Call::default();
         let targets = self.targets(operation, publications)?;
         call.targets(&targets);
@@ -131,7 +128,7 @@ impl RedisStreams {
         &'a self,
         operation: &'static str,
         publications: impl Iterator<Item = &'a Publication>,
-    ) -> Result<Targets<'a>, LogError> {
+    ) -> Result<Targets<'a>, StoreError> {
         let targets = Targets::of(&self.inner.topology, &self.inner.keys, publications);
         targets.map_err(|stream| self.unknown(operation, stream))
     }
@@ -141,7 +138,7 @@ impl RedisStreams {
         stream: &StreamName,
         after: Pos,
         limit: usize,
-    ) -> Result<Vec<(Pos, Message)>, LogError> {
+    ) -> Result<Vec<(Pos, Message)>, StoreError> {
         match self.inner.topology.owner_of(stream) {
             Some(_) => self.read_entries(stream, after, limit).await,
             None => Err(self.unknown("read", stream)),
@@ -153,7 +150,7 @@ impl RedisStreams {
         stream: &StreamName,
         after: Pos,
         limit: usize,
-    ) -> Result<Vec<(Pos, Message)>, LogError> {
+    ) -> Result<Vec<(Pos, Message)>, StoreError> {
         const OPERATION: &str = "read";
         if limit == 0 || after.seq == u64::MAX {
             return Ok(Vec::new());

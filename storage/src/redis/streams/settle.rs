@@ -1,9 +1,8 @@
 //! Ending the handling of messages, and showing that it goes on.
 
 use redis::Value;
-use silvertine_engine::log::LogError;
 use silvertine_streams::{
-    DeadLetter, Member, MessageId, Publication, Settled, Settlement, Tries, Verdict,
+    DeadLetter, Disposition, Member, MessageId, Publication, Settled, Settlement, StoreError, Tries,
 };
 
 use super::{
@@ -20,12 +19,13 @@ impl RedisStreams {
         &self,
         member: &Member,
         settlements: &[Settlement],
-    ) -> Result<Vec<Settled>, LogError> {
+    ) -> Result<Vec<Settled>, StoreError> {
         const OPERATION: &str = "settle";
         let place = self.place(OPERATION, member)?;
         self.check_settlements(settlements)?;
         let batch = Batch::of(place, settlements);
-        let outputs = batch.others.iter().flat_map(|&(_, at)| emitted(&settlements[at].verdict));
+        let outputs =
+            batch.others.iter().flat_map(|&(_, at)| emitted(&settlements[at].disposition));
         let targets = self.targets(OPERATION, outputs)?;
         let mut call = place.call();
         call.targets(&targets);
@@ -36,9 +36,9 @@ impl RedisStreams {
         for &(lane, at) in &batch.others {
             write_other(&mut call, lane, &settlements[at], &targets);
         }
-        let writes = batch.others.iter().any(|&(_, at)| match &settlements[at].verdict {
-            Verdict::Dead(_) => true,
-            verdict => !emitted(verdict).is_empty(),
+        let writes = batch.others.iter().any(|&(_, at)| match &settlements[at].disposition {
+            Disposition::Dead(_) => true,
+            disposition => !emitted(disposition).is_empty(),
         });
         let scripts = &self.inner.scripts;
         let script = if writes { &scripts.settle } else { &scripts.settle_only };
@@ -47,13 +47,13 @@ impl RedisStreams {
         batch.read(settlements.len(), answer).map_err(|why| self.odd(OPERATION, why))
     }
 
-    fn check_settlements(&self, settlements: &[Settlement]) -> Result<(), LogError> {
-        for Settlement { id, verdict } in settlements {
-            for publication in emitted(verdict) {
+    fn check_settlements(&self, settlements: &[Settlement]) -> Result<(), StoreError> {
+        for Settlement { id, disposition } in settlements {
+            for publication in emitted(disposition) {
                 let checked = publication.message.check();
                 checked.map_err(|why| self.invalid("settle", why.to_string()))?;
             }
-            if let Verdict::Dead(letter) = verdict {
+            if let Disposition::Dead(letter) = disposition {
                 self.check_letter("settle", letter, &id.to_string())?;
             }
         }
@@ -65,7 +65,7 @@ impl RedisStreams {
         operation: &'static str,
         letter: &DeadLetter,
         name: &str,
-    ) -> Result<(), LogError> {
+    ) -> Result<(), StoreError> {
         match letter.message.fields().len() {
             fields if fields > FIELDS_MAX => Err(self.invalid(
                 operation,
@@ -79,7 +79,7 @@ impl RedisStreams {
         &self,
         member: &Member,
         tries: &[(MessageId, Tries)],
-    ) -> Result<Vec<bool>, LogError> {
+    ) -> Result<Vec<bool>, StoreError> {
         let place = self.place("begin", member)?;
         let ids = || tries.iter().map(|(id, _)| id);
         let known: Vec<Option<usize>> = ids().map(|id| place.lane(&id.stream)).collect();
@@ -98,7 +98,7 @@ impl RedisStreams {
         &self,
         member: &Member,
         held: &[MessageId],
-    ) -> Result<Vec<MessageId>, LogError> {
+    ) -> Result<Vec<MessageId>, StoreError> {
         let place = self.place("extend", member)?;
         let known: Vec<Option<usize>> = held.iter().map(|id| place.lane(&id.stream)).collect();
         let mut call = place.call();
@@ -114,7 +114,7 @@ impl RedisStreams {
         Ok(lost.map(|(id, _)| id.clone()).collect())
     }
 
-    pub(super) async fn leave_group(&self, member: &Member) -> Result<(), LogError> {
+    pub(super) async fn leave_group(&self, member: &Member) -> Result<(), StoreError> {
         let place = self.place("leave", member)?;
         let (script, call) = (&self.inner.scripts.leave, place.call());
         let answer = self.run_in_group("leave", place, script, &call, [].into_iter()).await;
@@ -186,40 +186,40 @@ impl Batch {
 
 /// Whether nothing is to be done but to acknowledge it.
 fn is_plain(settlement: &Settlement) -> bool {
-    match &settlement.verdict {
-        Verdict::Done { key, emit } => emit.is_empty() && key.is_none(),
+    match &settlement.disposition {
+        Disposition::Done { key, emit } => emit.is_empty() && key.is_none(),
         _ => false,
     }
 }
 
-fn emitted(verdict: &Verdict) -> &[Publication] {
-    match verdict {
-        Verdict::Done { emit, .. } => emit,
+fn emitted(disposition: &Disposition) -> &[Publication] {
+    match disposition {
+        Disposition::Done { emit, .. } => emit,
         _ => &[],
     }
 }
 
 fn write_other(call: &mut Call, lane: usize, settlement: &Settlement, targets: &Targets<'_>) {
-    let Settlement { id, verdict } = settlement;
-    let verb = match verdict {
-        Verdict::Done { .. } => "k",
-        Verdict::Retry { .. } => "r",
-        Verdict::Release => "f",
-        Verdict::Dead(_) => "d",
+    let Settlement { id, disposition } = settlement;
+    let verb = match disposition {
+        Disposition::Done { .. } => "k",
+        Disposition::Retry { .. } => "r",
+        Disposition::Release => "f",
+        Disposition::Dead(_) => "d",
     };
     call.arg(verb).arg(lane).arg(id.id);
-    match verdict {
-        Verdict::Done { key, emit } => {
+    match disposition {
+        Disposition::Done { key, emit } => {
             call.arg(key.as_deref().unwrap_or_default()).arg(emit.len());
             for publication in emit {
                 call.arg(targets.number(&publication.stream)).fields(&publication.message);
             }
         }
-        Verdict::Retry { tries, after } => {
+        Disposition::Retry { tries, after } => {
             call.arg(after.as_millis()).bytes(&encode(tries));
         }
-        Verdict::Release => {}
-        Verdict::Dead(letter) => {
+        Disposition::Release => {}
+        Disposition::Dead(letter) => {
             call.bytes(&super::dead::story(letter)).fields(&letter.message);
         }
     }

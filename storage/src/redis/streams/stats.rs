@@ -1,12 +1,8 @@
 //! Lengths and counts.
 
 use redis::Value;
-use silvertine_engine::{
-    log::{Applied, LogError},
-    pos::Pos,
-    span::Span,
-};
-use silvertine_streams::{GroupName, GroupStats, StreamName, StreamSpec, StreamStats};
+use silvertine_engine::{log::Applied, pos::Pos, span::Span};
+use silvertine_streams::{GroupName, GroupStats, StoreError, StreamName, StreamSpec, StreamStats};
 
 use super::{
     Call, RedisStreams,
@@ -19,7 +15,7 @@ impl RedisStreams {
     pub(super) async fn read_stream_stats(
         &self,
         stream: &StreamName,
-    ) -> Result<Option<StreamStats>, LogError> {
+    ) -> Result<Option<StreamStats>, StoreError> {
         let Some(spec) = self.inner.topology.owner_of(stream) else { return Ok(None) };
         let (_, keys) = self.spec(OPERATION, &spec.name)?;
         let mut call = Call::default();
@@ -33,7 +29,7 @@ impl RedisStreams {
             call.arg(&group.name).arg(group.reclaim_after.as_millis());
         }
         let answer = self.run(OPERATION, &self.inner.scripts.stats, &call).await;
-        let answer = answer.map_err(|error| LogError { applied: Applied::No, ..error })?;
+        let answer = answer.map_err(|error| StoreError { applied: Applied::No, ..error })?;
         if answer == Value::Nil {
             return Ok(None);
         }
@@ -72,7 +68,7 @@ fn group_stats(
         name,
         pending,
         waits,
-        parked,
+        blocked,
         done,
         duplicates,
         dead,
@@ -84,8 +80,8 @@ fn group_stats(
     ] = answers::parts(answer)?;
     let name = answers::text(&name).and_then(|name| GroupName::new(&name).ok());
     let group = name.and_then(|name| spec.group(&name)).ok_or("a group that nobody knows")?;
-    let [pending, waits, parked] =
-        [answers::count(&pending)?, answers::count(&waits)?, answers::count(&parked)?];
+    let [pending, waits, blocked] =
+        [answers::count(&pending)?, answers::count(&waits)?, answers::count(&blocked)?];
     let [done, duplicates, dead] =
         [answers::count(&done)?, answers::count(&duplicates)?, answers::count(&dead)?];
     // What was added since the group began and is nowhere else has not been delivered. A foreign hand that trims
@@ -98,9 +94,9 @@ fn group_stats(
     Ok(GroupStats {
         group: group.name.clone(),
         waiting,
-        held: pending.saturating_sub(waits + parked),
+        held: pending.saturating_sub(waits + blocked),
         retrying: waits,
-        parked,
+        blocked,
         done,
         duplicates,
         dead,

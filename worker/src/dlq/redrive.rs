@@ -1,53 +1,62 @@
-//! Draining: sending transient failures back once what they failed on works again.
+//! Automatic redriving: sending transient failures back once what they failed on works again.
 //!
-//! One drain of a stream at a time, at a limited rate, and it stops itself when what it sends back
-//! fails again.
+//! One redrive of a stream runs at a time, at a limited rate, and it stops itself when what it sends back fails again.
 
 use std::{collections::VecDeque, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use silvertine_engine::{log::LogError, pos::Pos, time::Nanos};
-use silvertine_streams::{Class, DeadLetter, GroupName, Status, Streams};
+use silvertine_engine::{pos::Pos, time::Nanos};
+use silvertine_streams::{Class, DeadLetter, GroupName, Status, StoreError, Streams};
 
 use super::{Act, DeadLetters, Filter};
-use crate::now;
+use crate::clock::now;
 
-/// The record that says who drains.
+/// The record that says who redrives. Its name is part of what stores hold, so it stays.
 const RECORD: &str = "drain";
-/// A drain that has not said anything for so long is over: its process has died.
+/// A redrive that has not written its record for so long is over: its process has died.
 const LEASE: Duration = Duration::from_secs(30);
 /// Letters that may be on their way back at a time.
 const OUTSTANDING_MAX: u64 = 20;
 /// Outcomes that decide whether it goes on.
 const OUTCOMES: u64 = 20;
 
-/// How a drain goes about it.
+/// How fast an automatic redrive is, and when it stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DrainOptions {
+#[non_exhaustive]
+pub struct RedriveOptions {
     /// Letters per second.
     pub rate_per_second: u32,
     /// It stops when more than so many of the last 20 outcomes were failures, in per cent.
     pub failure_percent_max: u32,
-    /// A letter that was replayed so often is held instead.
-    pub replays_max: u32,
+    /// A letter that was redriven so often is held instead.
+    pub redrives_max: u32,
 }
 
-impl Default for DrainOptions {
-    fn default() -> Self {
-        Self { rate_per_second: 10, failure_percent_max: 20, replays_max: 3 }
+impl RedriveOptions {
+    /// The same with this rate, in letters per second.
+    #[must_use]
+    pub const fn with_rate(mut self, rate_per_second: u32) -> Self {
+        self.rate_per_second = rate_per_second;
+        self
     }
 }
 
-/// How a drain stands, or how the last one ended.
+impl Default for RedriveOptions {
+    fn default() -> Self {
+        Self { rate_per_second: 10, failure_percent_max: 20, redrives_max: 3 }
+    }
+}
+
+/// How an automatic redrive stands, or how the last one ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DrainState {
-    /// Who drains.
+pub struct RedriveState {
+    /// Who redrives.
     pub who: String,
-    /// Tells one drain from another.
+    /// Tells one redrive from another.
     pub run: u64,
     /// When it began.
     pub began: Nanos,
-    /// When it last said something.
+    /// When it last wrote its record.
     pub seen: Nanos,
     /// Letters sent back.
     pub sent: u64,
@@ -55,19 +64,19 @@ pub struct DrainState {
     pub done: u64,
     /// Of those, dead again.
     pub failed: u64,
-    /// Letters held because they had been replayed too often.
+    /// Letters held because they had been redriven too often.
     pub held: u64,
     /// Somebody asked it to stop.
     pub cancelled: bool,
     /// How it ended; `None` while it runs.
-    pub end: Option<DrainEnd>,
+    pub end: Option<RedriveEnd>,
 }
 
-/// How a drain ended.
+/// How an automatic redrive ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum DrainEnd {
-    /// Nothing is left to drain.
+pub enum RedriveEnd {
+    /// Nothing is left to send back.
     Empty,
     /// Too much of what it sent back failed again.
     Failing,
@@ -75,37 +84,37 @@ pub enum DrainEnd {
     Cancelled,
     /// Its process was asked to stop.
     Stopped,
-    /// Another one took over, because it had not said anything for too long.
+    /// Another one took over, because this one had been silent for too long.
     TakenOver,
 }
 
-/// Drains the letters of one group.
+/// Redrives the transient failures of one group, until nothing is left or too much fails again.
 #[derive(Clone, Debug)]
-pub struct Drainer<S> {
+pub struct Redriver<S> {
     letters: DeadLetters<S>,
     group: GroupName,
-    options: DrainOptions,
+    options: RedriveOptions,
 }
 
-impl<S: Streams> Drainer<S> {
-    /// Drains what `group` gave up.
-    pub const fn new(letters: DeadLetters<S>, group: GroupName, options: DrainOptions) -> Self {
+impl<S: Streams> Redriver<S> {
+    /// Redrives what `group` gave up.
+    pub const fn new(letters: DeadLetters<S>, group: GroupName, options: RedriveOptions) -> Self {
         Self { letters, group, options }
     }
 
-    /// How the drain stands, with the bytes of its record.
+    /// How the redrive stands, or how the last one ended; `None` where there never was one.
     ///
     /// # Errors
     /// The store cannot be read.
-    pub async fn state(&self) -> Result<Option<DrainState>, LogError> {
+    pub async fn state(&self) -> Result<Option<RedriveState>, StoreError> {
         Ok(self.record().await?.and_then(|record| serde_json::from_slice(&record).ok()))
     }
 
-    /// Asks a running drain to stop. Returns whether there was one.
+    /// Asks a running redrive to stop. Returns whether there was one.
     ///
     /// # Errors
     /// The store fails.
-    pub async fn cancel(&self) -> Result<bool, LogError> {
+    pub async fn cancel(&self) -> Result<bool, StoreError> {
         loop {
             let record = self.record().await?;
             let Some(mut state) = parse(record.as_deref()) else { return Ok(false) };
@@ -114,19 +123,19 @@ impl<S: Streams> Drainer<S> {
             }
             state.cancelled = true;
             if self.swap(record.as_deref(), &state).await? {
-                let audit = self.letters.audit("drain cancel", &state);
+                let audit = self.letters.audit("auto-redrive cancel", &state);
                 self.letters.streams.publish(&audit, now()).await?;
                 return Ok(true);
             }
         }
     }
 
-    /// Drains until nothing is left, too much fails, or somebody says stop. `None` when another drain of
+    /// Redrives until nothing is left, too much fails, or somebody says stop. `None` when another redrive of
     /// this stream is running.
     ///
     /// # Errors
-    /// The store fails; another drain can go on after a while.
-    pub async fn run(&self, stop: impl Fn() -> bool) -> Result<Option<DrainState>, LogError> {
+    /// The store fails; another redrive can go on once this one has been silent for half a minute.
+    pub async fn run(&self, stop: impl Fn() -> bool) -> Result<Option<RedriveState>, StoreError> {
         let Some(mut state) = self.begin().await? else { return Ok(None) };
         let (done_before, dead_before) = self.outcomes().await?;
         let mut outcomes = VecDeque::from([(0_u64, 0_u64)]);
@@ -137,16 +146,16 @@ impl<S: Streams> Drainer<S> {
             (state.done, state.failed) = (done - done_before, dead - dead_before);
             outcomes.push_back((state.done, state.failed));
             if self.is_failing(&mut outcomes) {
-                break DrainEnd::Failing;
+                break RedriveEnd::Failing;
             }
             if stop() {
-                break DrainEnd::Stopped;
+                break RedriveEnd::Stopped;
             }
             match self.beat(&mut state).await? {
                 Beat::GoOn => {}
-                Beat::Cancelled => break DrainEnd::Cancelled,
+                Beat::Cancelled => break RedriveEnd::Cancelled,
                 Beat::TakenOver => {
-                    state.end = Some(DrainEnd::TakenOver);
+                    state.end = Some(RedriveEnd::TakenOver);
                     return Ok(Some(state));
                 }
             }
@@ -157,7 +166,7 @@ impl<S: Streams> Drainer<S> {
                         after = id;
                         self.send_or_hold(id, &letter, &mut state).await?;
                     }
-                    None if outstanding == 0 => break DrainEnd::Empty,
+                    None if outstanding == 0 => break RedriveEnd::Empty,
                     None => {}
                 }
             }
@@ -168,21 +177,21 @@ impl<S: Streams> Drainer<S> {
         if parse(record.as_deref()).is_some_and(|found| found.run == state.run) {
             self.swap(record.as_deref(), &state).await?;
         }
-        let audit = self.letters.audit("drain end", &state);
+        let audit = self.letters.audit("auto-redrive end", &state);
         self.letters.streams.publish(&audit, now()).await?;
         Ok(Some(state))
     }
 
-    /// Takes the record, unless somebody drains.
-    async fn begin(&self) -> Result<Option<DrainState>, LogError> {
+    /// Takes the record, unless somebody redrives.
+    async fn begin(&self) -> Result<Option<RedriveState>, StoreError> {
         let time = now();
         let record = self.record().await?;
         let last = parse(record.as_deref());
-        let alive = |last: &DrainState| last.end.is_none() && time.since(last.seen) < LEASE;
+        let alive = |last: &RedriveState| last.end.is_none() && time.since(last.seen) < LEASE;
         if last.as_ref().is_some_and(alive) {
             return Ok(None);
         }
-        let state = DrainState {
+        let state = RedriveState {
             who: self.letters.actor.who.clone(),
             run: last.map_or(1, |last| last.run + 1),
             began: time,
@@ -197,13 +206,13 @@ impl<S: Streams> Drainer<S> {
         if !self.swap(record.as_deref(), &state).await? {
             return Ok(None);
         }
-        let audit = self.letters.audit("drain start", &state);
+        let audit = self.letters.audit("auto-redrive start", &state);
         self.letters.streams.publish(&audit, time).await?;
         Ok(Some(state))
     }
 
-    /// Says that it is alive, and hears whether somebody wants it to stop.
-    async fn beat(&self, state: &mut DrainState) -> Result<Beat, LogError> {
+    /// Writes that it is alive, and reads whether somebody wants it to stop.
+    async fn beat(&self, state: &mut RedriveState) -> Result<Beat, StoreError> {
         let record = self.record().await?;
         match parse(record.as_deref()) {
             Some(found) if found.run == state.run => {
@@ -220,8 +229,12 @@ impl<S: Streams> Drainer<S> {
         Ok(Beat::GoOn)
     }
 
-    /// The next letter to send back, among those that were there when the drain began.
-    async fn next(&self, after: Pos, began: Nanos) -> Result<Option<(Pos, DeadLetter)>, LogError> {
+    /// The next letter to send back, among those that were there when the redrive began.
+    async fn next(
+        &self,
+        after: Pos,
+        began: Nanos,
+    ) -> Result<Option<(Pos, DeadLetter)>, StoreError> {
         let filter = Filter {
             class: Some(Class::Transient),
             status: Some(Status::New),
@@ -236,10 +249,10 @@ impl<S: Streams> Drainer<S> {
         &self,
         id: Pos,
         letter: &DeadLetter,
-        state: &mut DrainState,
-    ) -> Result<(), LogError> {
-        let spent = letter.story.replays + letter.state.replays >= self.options.replays_max;
-        let act = if spent { Act::Hold } else { Act::Replay(None) };
+        state: &mut RedriveState,
+    ) -> Result<(), StoreError> {
+        let spent = letter.story.redrives + letter.state.redrives >= self.options.redrives_max;
+        let act = if spent { Act::Hold } else { Act::Redrive(None) };
         let changed = self.letters.change(&act, &[&(id, letter.clone())]).await?;
         if spent {
             state.held += changed;
@@ -249,10 +262,10 @@ impl<S: Streams> Drainer<S> {
         Ok(())
     }
 
-    /// How many replays of the group were done, and how many died again, ever.
-    async fn outcomes(&self) -> Result<(u64, u64), LogError> {
-        let replays = self.letters.stream.replays(&self.group);
-        let stats = self.letters.streams.stream_stats(&replays, now()).await?;
+    /// How many redriven letters of the group were done, and how many died again, ever.
+    async fn outcomes(&self) -> Result<(u64, u64), StoreError> {
+        let redrives = self.letters.stream.redrives(&self.group);
+        let stats = self.letters.streams.stream_stats(&redrives, now()).await?;
         let group = stats.and_then(|stats| stats.groups.into_iter().next());
         Ok(group.map_or((0, 0), |group| (group.done + group.duplicates, group.dead)))
     }
@@ -272,11 +285,15 @@ impl<S: Streams> Drainer<S> {
         enough && failures * 100 > all * u64::from(self.options.failure_percent_max)
     }
 
-    async fn record(&self) -> Result<Option<Vec<u8>>, LogError> {
+    async fn record(&self) -> Result<Option<Vec<u8>>, StoreError> {
         self.letters.streams.record(&self.letters.stream, RECORD).await
     }
 
-    async fn swap(&self, expected: Option<&[u8]>, state: &DrainState) -> Result<bool, LogError> {
+    async fn swap(
+        &self,
+        expected: Option<&[u8]>,
+        state: &RedriveState,
+    ) -> Result<bool, StoreError> {
         let bytes = serde_json::to_vec(state).expect("a state has no map of other keys");
         let (streams, stream) = (&self.letters.streams, &self.letters.stream);
         streams.swap_record(stream, RECORD, expected, Some(&bytes)).await
@@ -289,6 +306,6 @@ enum Beat {
     TakenOver,
 }
 
-fn parse(record: Option<&[u8]>) -> Option<DrainState> {
+fn parse(record: Option<&[u8]>) -> Option<RedriveState> {
     record.and_then(|record| serde_json::from_slice(record).ok())
 }

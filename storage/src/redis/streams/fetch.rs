@@ -6,12 +6,10 @@
 use std::time::{Duration, Instant};
 
 use redis::{Cmd, Value};
-use silvertine_engine::{
-    log::{Applied, LogError},
-    pos::Pos,
-    span::Span,
+use silvertine_engine::{log::Applied, pos::Pos, span::Span};
+use silvertine_streams::{
+    Delivery, Fetch, Fetched, LaneOrder, MessageId, StoreError, Tries, Why, message,
 };
-use silvertine_streams::{Delivery, MessageId, Poll, Polled, Tries, Why, message};
 
 use super::{
     Place, RedisStreams,
@@ -20,7 +18,7 @@ use super::{
     is_group_missing,
 };
 
-const OPERATION: &str = "poll";
+const OPERATION: &str = "fetch";
 
 /// How a script was asked to look.
 #[derive(Clone, Copy)]
@@ -39,62 +37,74 @@ struct Found {
 }
 
 impl RedisStreams {
-    pub(super) async fn poll_messages(&self, poll: &Poll<'_>) -> Result<Polled, LogError> {
-        let place = self.place(OPERATION, poll.member)?;
-        let polled = self.poll_at(place, poll).await?;
-        Ok(Polled { regrouped: self.take_regrouped(place), ..polled })
+    pub(super) async fn fetch_messages(&self, fetch: &Fetch<'_>) -> Result<Fetched, StoreError> {
+        let place = self.place(OPERATION, fetch.member)?;
+        let fetched = self.fetch_at(place, fetch).await?;
+        Ok(Fetched { regrouped: self.take_regrouped(place), ..fetched })
     }
 
-    async fn poll_at(&self, place: Place<'_>, poll: &Poll<'_>) -> Result<Polled, LogError> {
+    async fn fetch_at(&self, place: Place<'_>, fetch: &Fetch<'_>) -> Result<Fetched, StoreError> {
         let lanes = place.keys.lanes.len();
         let ordered = place.spec.order_by.is_some();
         // One blocking read hands over from several streams at once, each up to its share.
-        let plain_wait = !ordered && poll.limit >= lanes;
+        let plain_wait = !ordered && fetch.limit >= lanes;
         let plain = plain_wait && lanes == 2;
-        let waits = !poll.own && poll.wait > Duration::ZERO;
-        let mut polled = Polled::default();
+        let waits = !fetch.scope.includes_own() && fetch.wait > Duration::ZERO;
+        let mut fetched = Fetched::default();
         let mut places = Vec::new();
-        if poll.own || poll.tend || !plain {
-            let look = Look { own: poll.own, new: !plain, cursors: waits && !plain_wait };
-            let found = self.look(place, poll, look).await?;
-            polled.deliveries = found.deliveries;
-            polled.next_due = found.next_due;
+        if fetch.scope.includes_returned() || !plain {
+            let look = Look {
+                own: fetch.scope.includes_own(),
+                new: !plain,
+                cursors: waits && !plain_wait,
+            };
+            let found = self.look(place, fetch, look).await?;
+            fetched.deliveries = found.deliveries;
+            fetched.next_due = found.next_due;
             places = found.places;
         }
-        let room = poll.limit.saturating_sub(polled.deliveries.len());
+        let room = fetch.limit.saturating_sub(fetched.deliveries.len());
         if plain && room > 0 {
             let taken = self.take_new(place, room).await;
-            let taken = taken.map_err(|error| maybe(error, &polled))?;
-            if taken.is_empty() && !poll.own && !poll.tend {
+            let taken = taken.map_err(|error| maybe(error, &fetched))?;
+            if taken.is_empty() && !fetch.scope.includes_returned() {
                 self.touch(place).await?;
             }
-            polled.deliveries.extend(taken);
+            fetched.deliveries.extend(taken);
         }
-        let wait = polled.next_due.map_or(poll.wait, |due| poll.wait.min(due.duration()));
+        let wait = fetched.next_due.map_or(fetch.wait, |due| fetch.wait.min(due.duration()));
         // A block of zero would be one for ever.
-        if waits && polled.deliveries.is_empty() && wait >= Duration::from_millis(1) {
+        if waits && fetched.deliveries.is_empty() && wait >= Duration::from_millis(1) {
             if plain_wait {
-                polled.deliveries = self.wait_and_take(place, poll.limit / lanes, wait).await?;
+                fetched.deliveries = self.wait_and_take(place, fetch.limit / lanes, wait).await?;
             } else {
-                self.wait_and_look(place, poll, wait, places, &mut polled).await?;
+                self.wait_and_look(place, fetch, wait, places, &mut fetched).await?;
             }
         }
-        Ok(polled)
+        Ok(fetched)
     }
 
     /// Has a script look.
-    async fn look(&self, place: Place<'_>, poll: &Poll<'_>, look: Look) -> Result<Found, LogError> {
+    async fn look(
+        &self,
+        place: Place<'_>,
+        fetch: &Fetch<'_>,
+        look: Look,
+    ) -> Result<Found, StoreError> {
         let mut look = look;
         loop {
             let mut call = place.call();
             // Who waits is to see at once that an ordering key is free.
-            let waits = place.spec.order_by.is_some() && poll.wait > Duration::ZERO;
-            call.arg(poll.limit).flag(look.own).flag(poll.tend).flag(poll.tend || waits);
+            let waits = place.spec.order_by.is_some() && fetch.wait > Duration::ZERO;
+            call.arg(fetch.limit)
+                .flag(look.own)
+                .flag(fetch.scope.includes_returned())
+                .flag(fetch.scope.includes_returned() || waits);
             call.flag(look.new);
-            call.flag(poll.reverse).flag(look.cursors);
-            call.arg(poll.reclaim_after.as_millis());
+            call.flag(fetch.lanes == LaneOrder::UrgentLast).flag(look.cursors);
+            call.arg(fetch.reclaim_after.as_millis());
             call.arg(place.spec.idempotency_window.as_millis());
-            let script = &self.inner.scripts.poll;
+            let script = &self.inner.scripts.fetch;
             let answer = super::scripts::run(&self.inner.commands, script, |cmd| call.fill(cmd));
             let answer = match answer.await {
                 Err(failed) if is_group_missing(&failed) && !look.own => {
@@ -121,7 +131,7 @@ impl RedisStreams {
     }
 
     /// Takes new messages of the only lane.
-    async fn take_new(&self, place: Place<'_>, limit: usize) -> Result<Vec<Delivery>, LogError> {
+    async fn take_new(&self, place: Place<'_>, limit: usize) -> Result<Vec<Delivery>, StoreError> {
         let mut command = read_group(place, limit);
         command.arg("STREAMS").arg(place.stream.name.as_str()).arg(">");
         let answer = match self.inner.commands.call(&command).await {
@@ -136,7 +146,7 @@ impl RedisStreams {
     }
 
     /// Shows a sign of life: Redis 7.0 takes no notice of a member that it has nothing for.
-    async fn touch(&self, place: Place<'_>) -> Result<(), LogError> {
+    async fn touch(&self, place: Place<'_>) -> Result<(), StoreError> {
         let mut command = read_group(place, 1);
         command.arg("STREAMS").arg(place.stream.name.as_str());
         command.arg(format!("{}-{}", u64::MAX, u64::MAX - 1));
@@ -144,13 +154,13 @@ impl RedisStreams {
         touched.map(|_| ()).map_err(|failed| self.failed(OPERATION, failed))
     }
 
-    /// Waits for new messages of all lanes and of the replays, and takes them.
+    /// Waits for new messages of all lanes and of the redriven letters, and takes them.
     async fn wait_and_take(
         &self,
         place: Place<'_>,
         limit: usize,
         wait: Duration,
-    ) -> Result<Vec<Delivery>, LogError> {
+    ) -> Result<Vec<Delivery>, StoreError> {
         let mut command = read_group(place, limit);
         command.arg("BLOCK").arg(millis(wait)).arg("STREAMS");
         for lane in &place.keys.lanes {
@@ -173,11 +183,11 @@ impl RedisStreams {
     async fn wait_and_look(
         &self,
         place: Place<'_>,
-        poll: &Poll<'_>,
+        fetch: &Fetch<'_>,
         wait: Duration,
         places: Vec<String>,
-        polled: &mut Polled,
-    ) -> Result<(), LogError> {
+        fetched: &mut Fetched,
+    ) -> Result<(), StoreError> {
         let until = Instant::now() + wait;
         let mut places = places;
         loop {
@@ -185,11 +195,13 @@ impl RedisStreams {
             if left < Duration::from_millis(1) {
                 return Ok(());
             }
-            // Replays are only looked for by those who tend.
+            // Redriven letters are only looked for by those who look for all that was returned.
             let lanes = place.keys.lanes.iter().map(|lane| lane.stream.as_str());
             let streams = lanes.chain([place.keys.bell.as_str()]).zip(&places);
-            let replays = place.keys.lanes.len() - 1;
-            let watched = streams.enumerate().filter(|&(at, _)| poll.tend || at != replays);
+            let redrives = place.keys.lanes.len() - 1;
+            let watched = streams
+                .enumerate()
+                .filter(|&(at, _)| fetch.scope.includes_returned() || at != redrives);
             let (streams, after): (Vec<&str>, Vec<&String>) = watched.map(|(_, one)| one).unzip();
             let mut command = redis::cmd("XREAD");
             command.arg("COUNT").arg(1).arg("BLOCK").arg(millis(left));
@@ -200,11 +212,11 @@ impl RedisStreams {
                 return Ok(());
             }
             let look = Look { own: false, new: true, cursors: true };
-            let found = self.look(place, poll, look).await?;
-            polled.next_due = found.next_due.or(polled.next_due);
+            let found = self.look(place, fetch, look).await?;
+            fetched.next_due = found.next_due.or(fetched.next_due);
             places = found.places;
             if !found.deliveries.is_empty() {
-                polled.deliveries = found.deliveries;
+                fetched.deliveries = found.deliveries;
                 return Ok(());
             }
         }
@@ -215,7 +227,7 @@ impl RedisStreams {
         &self,
         place: Place<'_>,
         answer: Value,
-    ) -> Result<Vec<Delivery>, LogError> {
+    ) -> Result<Vec<Delivery>, StoreError> {
         let mut deliveries = Vec::new();
         let streams = answers::streams(answer).map_err(|why| self.odd(OPERATION, why))?;
         for (name, entries) in streams {
@@ -241,7 +253,7 @@ impl RedisStreams {
         &self,
         place: Place<'_>,
         deliveries: &mut [Delivery],
-    ) -> Result<(), LogError> {
+    ) -> Result<(), StoreError> {
         let has_key = |delivery: &&mut Delivery| key_of(delivery).is_some();
         let mut keyed: Vec<&mut Delivery> = deliveries.iter_mut().filter(has_key).collect();
         if keyed.is_empty() {
@@ -255,7 +267,7 @@ impl RedisStreams {
         let questions = pipeline([scores, redis::cmd("TIME")]);
         let answers = self.inner.commands.call_all(&questions).await;
         // The messages are ours by now, so the member must ask for them once more.
-        let lost = |error| LogError { applied: Applied::Maybe, ..error };
+        let lost = |error| StoreError { applied: Applied::Maybe, ..error };
         let answers = answers.map_err(|failed| lost(self.failed(OPERATION, failed)))?;
         let known = read_scores(answers, place.spec.idempotency_window.as_millis());
         let known = known.map_err(|why| self.odd(OPERATION, why))?;
@@ -267,8 +279,12 @@ impl RedisStreams {
 }
 
 /// Where messages were handed over before this failed, they are to be asked for once more.
-fn maybe(error: LogError, polled: &Polled) -> LogError {
-    if polled.deliveries.is_empty() { error } else { LogError { applied: Applied::Maybe, ..error } }
+fn maybe(error: StoreError, fetched: &Fetched) -> StoreError {
+    if fetched.deliveries.is_empty() {
+        error
+    } else {
+        StoreError { applied: Applied::Maybe, ..error }
+    }
 }
 
 fn key_of(delivery: &Delivery) -> Option<std::borrow::Cow<'_, str>> {

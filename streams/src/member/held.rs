@@ -2,25 +2,27 @@
 
 use std::sync::Arc;
 
-use crate::{Message, MessageId, Tries, Verdict};
+use crate::{Disposition, Message, MessageId, Tries};
 use silvertine_engine::span::Span;
 
+/// A message in this member's hands.
 #[derive(Debug)]
 pub(super) struct Held {
     pub(super) message: Arc<Message>,
     pub(super) key: Option<Arc<str>>,
     pub(super) origin: MessageId,
-    pub(super) replays: u32,
+    pub(super) redrives: u32,
     pub(super) tries: Tries,
     pub(super) deliveries: u64,
-    /// The member did not get to it, or did not come to its end.
+    /// The member releases it: its handler was not started, or was stopped.
     pub(super) given_back: bool,
     pub(super) stage: Stage,
 }
 
 impl Held {
-    /// The key under which the store is to remember it: its producer's, or where it was replayed from. Its own
-    /// place needs no remembering, since what is settled never comes again from there.
+    /// The key under which the store is to remember it: its producer's, or the place where it stood before it was
+    /// redriven. A message without a key that was never redriven needs no entry: once settled, it never comes again from
+    /// its place.
     pub(super) fn remembered_as(&self, id: &MessageId) -> Option<Arc<str>> {
         match &self.key {
             Some(key) => Some(Arc::clone(key)),
@@ -29,18 +31,20 @@ impl Held {
         }
     }
 
-    /// Gives a message back whose handler was stopped, or was about to start: nobody died of it.
-    pub(super) fn give_back(&mut self) -> Verdict {
+    /// Releases a message whose handler was stopped or had not started. A recorded start is taken back, because no
+    /// process died of it.
+    pub(super) fn give_back(&mut self) -> Disposition {
         self.stage = Stage::Settling;
         self.given_back = true;
         if self.tries.starts == 0 {
-            return Verdict::Release;
+            return Disposition::Release;
         }
         self.tries.starts -= 1;
-        Verdict::Retry { tries: self.tries, after: Span::ZERO }
+        Disposition::Retry { tries: self.tries, after: Span::ZERO }
     }
 }
 
+/// How far a held message has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
     /// Waits for the handler.
@@ -51,18 +55,15 @@ pub(super) enum Stage {
     Beginning,
     /// The handler has it.
     Running,
-    /// What became of it waits to be told to the store.
+    /// Its settlement waits to be sent, or to be answered.
     Settling,
 }
 
+/// Why a member asks for everything that it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum OwnReason {
     Started,
     AnswerLost,
-    /// To be sure: a poll that nobody waits for any more may have arrived late.
-    Sure,
-}
-
-pub(super) fn name_of(key: Option<&str>, origin: &MessageId) -> String {
-    key.map_or_else(|| origin.to_string(), str::to_owned)
+    /// A check: a fetch that nobody waits for any more may have arrived late.
+    Check,
 }

@@ -1,24 +1,20 @@
-//! What the store says of settlements, and of what is still held.
+//! Taking in what the store answers about settlements, and about what is still held.
 
 use std::sync::Arc;
 
 use super::{
-    Core, SETTLE_MAX,
+    MemberMachine, SETTLE_MAX,
     held::{Held, Stage},
 };
-use crate::{MessageId, Settled, Settlement, Verdict};
-use silvertine_engine::{
-    log::{Advice, LogError, LogErrorKind},
-    span::Span,
-    time::Nanos,
-};
+use crate::{Disposition, MessageId, Settled, Settlement, StoreError, StoreErrorKind};
+use silvertine_engine::{span::Span, time::Nanos};
 
-impl Core {
+impl MemberMachine {
     /// Reports what became of the settlements that were asked for.
     pub fn settled(
         &mut self,
         mut sent: Vec<Settlement>,
-        result: Result<Vec<Settled>, LogError>,
+        result: Result<Vec<Settled>, StoreError>,
         now: Nanos,
     ) {
         self.commanding = false;
@@ -26,10 +22,10 @@ impl Core {
             Ok(settled) => settled,
             Err(error) => {
                 self.failed_command(now);
-                // Should the store never take one of them, it must not keep the others back. Nor may one whose
-                // outputs have no room: it is perhaps the others that make it.
-                if error.advice() == Advice::GiveUp
-                    || matches!(error.kind, LogErrorKind::RefusesWrites { .. })
+                // One that the store never takes must not keep the others back. Neither must one whose outputs have no
+                // room: settling the others may make room. So from now on each is sent alone.
+                if !error.is_retryable()
+                    || matches!(error.kind, StoreErrorKind::RefusesWrites { .. })
                 {
                     if sent.len() == 1 {
                         self.outbox.extend(sent.drain(..));
@@ -46,30 +42,30 @@ impl Core {
             let held = self.held.get(&settlement.id);
             let given_back = held.is_some_and(|held| held.given_back);
             self.drop_held(&settlement.id);
-            // A poll that asks for its own can bring it once more; and one that was handed what this member had lost
-            // before, unless it is done, which is known by its key.
+            // A fetch under way can bring it once more where it asks for everything held, or where this member had lost
+            // the message and is handed it again. If it is done, its key tells.
             let comes_again =
-                self.own.is_some() || !matches!(settlement.verdict, Verdict::Done { .. });
-            if self.polling && comes_again {
+                self.own.is_some() || !matches!(settlement.disposition, Disposition::Done { .. });
+            if self.fetching && comes_again {
                 self.ended_meanwhile.insert(settlement.id.clone());
             }
-            if let Verdict::Done { key: Some(key), .. } = &settlement.verdict
+            if let Disposition::Done { key: Some(key), .. } = &settlement.disposition
                 && settled != Settled::Lost
             {
                 self.settle_twins(key);
             }
-            let counter = match (settled, settlement.verdict) {
+            let counter = match (settled, settlement.disposition) {
                 (Settled::Lost, _) => &mut self.stats.lost,
                 (Settled::Duplicate, _) => &mut self.stats.duplicates,
-                (Settled::Applied, Verdict::Done { .. }) => &mut self.stats.done,
-                (Settled::Applied, Verdict::Retry { .. }) if given_back => continue,
-                (Settled::Applied, Verdict::Retry { .. }) => {
-                    // It may be due before the next look.
+                (Settled::Applied, Disposition::Done { .. }) => &mut self.stats.done,
+                (Settled::Applied, Disposition::Retry { .. }) if given_back => continue,
+                (Settled::Applied, Disposition::Retry { .. }) => {
+                    // It may be due before the next regular look, so look again now.
                     self.tended = None;
                     &mut self.stats.retried
                 }
-                (Settled::Applied, Verdict::Dead(_)) => &mut self.stats.dead,
-                (Settled::Applied, Verdict::Release) => continue,
+                (Settled::Applied, Disposition::Dead(_)) => &mut self.stats.dead,
+                (Settled::Applied, Disposition::Release) => continue,
             };
             *counter += 1;
         }
@@ -80,7 +76,7 @@ impl Core {
         if self.config.group.idempotency_window == Span::ZERO {
             return;
         }
-        if self.polling {
+        if self.fetching {
             self.done_meanwhile.insert(Arc::clone(key));
         }
         let Self { held, ready, suspects, outbox, .. } = self;
@@ -89,15 +85,16 @@ impl Core {
                 let twin = held.get_mut(id).filter(|held| held.key.as_ref() == Some(key));
                 let Some(twin) = twin else { return true };
                 twin.stage = Stage::Settling;
-                let verdict = Verdict::Done { key: Some(Arc::clone(key)), emit: Vec::new() };
-                outbox.push_back(Settlement { id: id.clone(), verdict });
+                let disposition =
+                    Disposition::Done { key: Some(Arc::clone(key)), emit: Vec::new() };
+                outbox.push_back(Settlement { id: id.clone(), disposition });
                 false
             });
         }
     }
 
     /// Reports which messages the member no longer holds.
-    pub fn extended(&mut self, result: Result<Vec<MessageId>, LogError>, now: Nanos) {
+    pub fn extended(&mut self, result: Result<Vec<MessageId>, StoreError>, now: Nanos) {
         self.commanding = false;
         match result {
             Ok(lost) => {
@@ -105,9 +102,9 @@ impl Core {
                 for id in lost {
                     self.forget(&id);
                 }
-                // All that is left was this member's when it asked.
+                // The member held everything that is left when it sent this request.
                 if !self.unasked {
-                    self.sure = self.sure.max(self.command_sent);
+                    self.lease_proven_at = self.lease_proven_at.max(self.command_sent);
                 }
             }
             Err(_) => {
@@ -117,7 +114,8 @@ impl Core {
         }
     }
 
-    /// Somebody else has it. What runs comes to its end, and its settlement says that it was lost.
+    /// Another member has the message. A handler that runs is not stopped; its settlement will be answered with
+    /// [`Settled::Lost`].
     fn forget(&mut self, id: &MessageId) {
         let waits = |held: &Held| matches!(held.stage, Stage::Ready | Stage::Suspect);
         if self.held.get(id).is_some_and(waits) {

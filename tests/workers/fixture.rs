@@ -15,7 +15,7 @@ use silvertine::{
     engine::{pos::Pos, span::Span},
     storage::{LogAddress, streams::AnyStreams},
     streams::{
-        CircuitSpec, Class, Classify, CoreStats, GroupName, GroupSpec, GroupStats, Message,
+        CircuitSpec, Class, Classify, GroupName, GroupSpec, GroupStats, MemberStats, Message,
         Publication, RetryPolicy, StreamName, StreamSpec, Streams, Topology,
     },
     worker::{Handle, Worker, now},
@@ -34,26 +34,19 @@ pub fn group() -> GroupName {
 /// Commands, results, and where operators' actions are recorded.
 pub fn topology() -> Topology {
     let mut commands = StreamSpec::new(stream("mgmt:trading:commands"));
-    commands.retry = RetryPolicy {
-        base: Span::from_millis(20),
-        factor: 2,
-        attempts: 3,
-        jitter_percent: 0,
-        ..RetryPolicy::default()
-    };
+    commands.retry = RetryPolicy::new(Span::from_millis(20), 2, 3).with_jitter_percent(0);
     let mut group = GroupSpec::new(group());
     group.in_flight = 16;
     group.handler_timeout = Span::from_millis(500);
     group.reclaim_after = Span::from_millis(300);
-    group.circuit =
-        CircuitSpec { failure_threshold: 1_000_000, reset_after: Span::from_millis(200) };
-    group.drain_per_second = 200;
+    group.circuit = CircuitSpec::new(1_000_000, Span::from_millis(200));
+    group.redrive_per_second = 200;
     let streams = vec![
         commands.with_group(group),
         StreamSpec::new(stream("trading:mgmt:results")),
         StreamSpec::new(stream("audit:events")),
     ];
-    Topology { streams, ..Topology::default() }
+    Topology::new(streams)
 }
 
 /// Runs a test on each store, empty and of this topology.
@@ -118,7 +111,7 @@ pub fn worker<H: Handle>(
 }
 
 /// Works until nothing is left.
-pub async fn work<H: Handle>(streams: &AnyStreams, handler: H) -> CoreStats {
+pub async fn work<H: Handle>(streams: &AnyStreams, handler: H) -> MemberStats {
     let worker = worker(streams, "worker-1", handler).until_idle();
     let worked = tokio::time::timeout(Duration::from_secs(60), worker.run()).await;
     worked.expect("comes to an end").expect("works")

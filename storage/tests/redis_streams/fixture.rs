@@ -7,12 +7,13 @@ use std::{
     time::Duration,
 };
 
-use silvertine_engine::{log::LogError, pos::Pos, span::Span, time::Nanos};
+use silvertine_engine::{pos::Pos, span::Span, time::Nanos};
 use silvertine_storage::redis::RedisStreams;
 use silvertine_streams::{
-    Class, ConsumerName, DeadLetter, DeadState, Delivery, Failure, GroupName, GroupSpec,
-    GroupStats, Member, Message, MessageId, Poll, Polled, Publication, Reason, Settled, Settlement,
-    Story, StreamName, StreamSpec, StreamStats, Streams, Topology, Tries, Verdict,
+    Class, ConsumerName, DeadLetter, DeadState, Delivery, Disposition, Fetch, FetchScope, Fetched,
+    GroupName, GroupSpec, GroupStats, HandlerFailure, LaneOrder, Member, Message, MessageId,
+    Publication, Reason, Settled, Settlement, StoreError, Story, StreamName, StreamSpec,
+    StreamStats, Streams, Topology, Tries,
 };
 
 use crate::redis_server::RedisServer;
@@ -67,12 +68,28 @@ pub fn member(name: &str) -> Member {
 }
 
 pub fn group_spec() -> GroupSpec {
-    GroupSpec { reclaim_after: RECLAIM_AFTER, ..GroupSpec::new(group()) }
+    let mut spec = GroupSpec::new(group());
+    spec.reclaim_after = RECLAIM_AFTER;
+    spec
 }
 
 /// A stream with one group.
 pub fn spec() -> StreamSpec {
     StreamSpec::new(stream()).with_group(group_spec())
+}
+
+/// The same stream, changed.
+pub fn spec_with(change: impl FnOnce(&mut StreamSpec)) -> StreamSpec {
+    let mut spec = spec();
+    change(&mut spec);
+    spec
+}
+
+/// A stream without groups, changed.
+pub fn bare_with(change: impl FnOnce(&mut StreamSpec)) -> StreamSpec {
+    let mut spec = StreamSpec::new(stream());
+    change(&mut spec);
+    spec
 }
 
 pub fn message(text: &str) -> Message {
@@ -93,29 +110,29 @@ pub fn texts(deliveries: &[Delivery]) -> Vec<String> {
 }
 
 pub fn done(id: &MessageId) -> Settlement {
-    Settlement { id: id.clone(), verdict: Verdict::Done { key: None, emit: vec![] } }
+    Settlement { id: id.clone(), disposition: Disposition::Done { key: None, emit: vec![] } }
 }
 
 pub fn keyed(id: &MessageId, key: &str, emit: Vec<Publication>) -> Settlement {
-    Settlement { id: id.clone(), verdict: Verdict::Done { key: Some(key.into()), emit } }
+    Settlement { id: id.clone(), disposition: Disposition::Done { key: Some(key.into()), emit } }
 }
 
 pub fn retry(id: &MessageId, attempts: u32, after: Span) -> Settlement {
     let tries = Tries { attempts, ..Tries::default() };
-    Settlement { id: id.clone(), verdict: Verdict::Retry { tries, after } }
+    Settlement { id: id.clone(), disposition: Disposition::Retry { tries, after } }
 }
 
 pub fn release(id: &MessageId) -> Settlement {
-    Settlement { id: id.clone(), verdict: Verdict::Release }
+    Settlement { id: id.clone(), disposition: Disposition::Release }
 }
 
 pub fn dead(id: &MessageId, message: Option<Message>) -> Settlement {
     let letter = letter(id, message.unwrap_or_default());
-    Settlement { id: id.clone(), verdict: Verdict::Dead(Box::new(letter)) }
+    Settlement { id: id.clone(), disposition: Disposition::Dead(Box::new(letter)) }
 }
 
 pub fn letter(id: &MessageId, message: Message) -> DeadLetter {
-    let failure = Failure::new(Class::Permanent, "refused", "the broker refuses it: \"no\"");
+    let failure = HandlerFailure::new(Class::Permanent, "refused", "the broker refuses it: \"no\"");
     let story = Story {
         origin: id.clone(),
         group: group(),
@@ -132,23 +149,23 @@ pub fn letter(id: &MessageId, message: Message) -> DeadLetter {
         handler: "broker".to_owned(),
         consumer: member("a").consumer,
         build: "test".to_owned(),
-        replays: 0,
+        redrives: 0,
     };
     DeadLetter { message, story, state: DeadState::default() }
 }
 
-pub struct Bed {
+pub struct Fixture {
     pub server: RedisServer,
     pub streams: RedisStreams,
 }
 
-impl Bed {
+impl Fixture {
     pub async fn new(spec: StreamSpec) -> Self {
         Self::on(RedisServer::start(), vec![spec]).await
     }
 
     pub async fn on(server: RedisServer, streams: Vec<StreamSpec>) -> Self {
-        let topology = Topology { streams, ..Topology::default() };
+        let topology = Topology::new(streams);
         let streams = RedisStreams::open(&server.url(), topology).expect("a good URL");
         streams.declare(Nanos::ZERO).await.expect("declares");
         Self { server, streams }
@@ -162,46 +179,48 @@ impl Bed {
         &self,
         stream: &StreamName,
         messages: Vec<Message>,
-    ) -> Result<Vec<Pos>, LogError> {
+    ) -> Result<Vec<Pos>, StoreError> {
         let publication = |message| Publication::new(stream.clone(), message);
         let publications: Vec<Publication> = messages.into_iter().map(publication).collect();
         self.streams.publish(&publications, Nanos::ZERO).await
     }
 
     /// What a member gets that asks for ten, without waiting.
-    pub async fn poll(&self, name: &str) -> Polled {
-        self.poll_with(name, |_| ()).await.expect("polls")
+    pub async fn fetch(&self, name: &str) -> Fetched {
+        self.fetch_with(name, |_| ()).await.expect("fetches")
     }
 
     /// What a busy member gets that does not tend.
-    pub async fn poll_new(&self, name: &str) -> Vec<Delivery> {
-        self.poll_with(name, |poll| poll.tend = false).await.expect("polls").deliveries
+    pub async fn fetch_new(&self, name: &str) -> Vec<Delivery> {
+        self.fetch_with(name, |fetch| fetch.scope = FetchScope::NewOnly)
+            .await
+            .expect("fetches")
+            .deliveries
     }
 
-    pub async fn poll_with(
+    pub async fn fetch_with(
         &self,
         name: &str,
-        change: impl FnOnce(&mut Poll<'_>),
-    ) -> Result<Polled, LogError> {
+        change: impl FnOnce(&mut Fetch<'_>),
+    ) -> Result<Fetched, StoreError> {
         let member = member(name);
-        let mut poll = Poll {
+        let mut fetch = Fetch {
             member: &member,
             limit: 10,
             wait: Duration::ZERO,
-            own: false,
-            tend: true,
-            reverse: false,
+            scope: FetchScope::WithReturned,
+            lanes: LaneOrder::UrgentFirst,
             reclaim_after: RECLAIM_AFTER,
             now: Nanos::ZERO,
         };
-        change(&mut poll);
-        self.streams.poll(&poll).await
+        change(&mut fetch);
+        self.streams.fetch(&fetch).await
     }
 
-    /// Polls until there is something: until a retry is due, or a member has died.
-    pub async fn poll_until(&self, name: &str) -> Vec<Delivery> {
+    /// Fetches until there is something: until a retry is due, or a member has died.
+    pub async fn fetch_until(&self, name: &str) -> Vec<Delivery> {
         loop {
-            let deliveries = self.poll(name).await.deliveries;
+            let deliveries = self.fetch(name).await.deliveries;
             if !deliveries.is_empty() {
                 return deliveries;
             }
@@ -217,7 +236,7 @@ impl Bed {
         &self,
         name: &str,
         settlements: &[Settlement],
-    ) -> Result<Vec<Settled>, LogError> {
+    ) -> Result<Vec<Settled>, StoreError> {
         self.streams.settle(&member(name), settlements, Nanos::ZERO).await
     }
 

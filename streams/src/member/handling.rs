@@ -1,18 +1,18 @@
-//! What the handler gets, and what follows from how it ends.
+//! Handing messages to the handler, and deciding what becomes of a message when its handler has ended.
 
 use std::sync::Arc;
 
 use super::{
-    Action, Core, Outcome, Work,
-    held::{Held, Stage, name_of},
+    Action, HandlerOutcome, MemberMachine, Work,
+    action::name_of,
+    held::{Held, Stage},
 };
 use crate::{
-    Class, DeadLetter, DeadState, Failure, Message, MessageId, Next, Reason, Settlement, Story,
-    Verdict,
+    Class, DeadLetter, DeadState, Disposition, HandlerFailure, Message, MessageId, Reason,
+    RetryDecision, Settlement, StoreError, Story,
 };
 use silvertine_engine::{
     circuit::{Admission, Circuit, Transition},
-    log::LogError,
     span::Span,
     time::Nanos,
 };
@@ -20,8 +20,8 @@ use silvertine_engine::{
 /// Starts on record after which a message is poison.
 pub(super) const STARTS_MAX: u32 = 3;
 
-impl Core {
-    /// Puts a suspect's start on record once nothing else runs.
+impl MemberMachine {
+    /// Has the store record the start of a suspect, once nothing else runs.
     pub(super) fn next_suspect(&mut self, now: Nanos) -> Option<Action> {
         if self.running > 0 || self.suspects.is_empty() {
             return None;
@@ -34,7 +34,7 @@ impl Core {
         held.stage = Stage::Beginning;
         held.tries.starts += 1;
         let begin = Action::Begin(vec![(id, held.tries)]);
-        // It counts as running: nothing else starts beside it.
+        // It counts as running, so that nothing else starts beside it.
         self.running += 1;
         self.command(begin, now)
     }
@@ -43,7 +43,7 @@ impl Core {
         if self.ready.is_empty() || !self.suspects.is_empty() || self.is_beginning_or_alone() {
             return None;
         }
-        if !self.is_fresh(self.sure, now) {
+        if !self.is_fresh(self.lease_proven_at, now) {
             return None;
         }
         if matches!(self.circuit, Circuit::HalfOpen) && self.running > 0 {
@@ -91,7 +91,7 @@ impl Core {
             origin: held.origin.clone(),
             key: held.key.clone(),
             attempt: held.tries.attempts + 1,
-            replays: held.replays,
+            redrives: held.redrives,
         })
     }
 
@@ -100,7 +100,7 @@ impl Core {
     pub fn began(
         &mut self,
         ids: &[MessageId],
-        result: Result<Vec<bool>, LogError>,
+        result: Result<Vec<bool>, StoreError>,
         now: Nanos,
     ) -> Vec<Work> {
         self.commanding = false;
@@ -113,7 +113,7 @@ impl Core {
                     let Some(held) = self.held.get_mut(id) else { continue };
                     if ours && !fresh && self.draining.is_none() {
                         self.running -= 1;
-                        // The answer is too old to be relied upon; the next record says the same number.
+                        // The answer is too old to rely on. The next record holds the same number of starts.
                         held.tries.starts -= 1;
                         held.stage = Stage::Suspect;
                         self.suspects.push_front(id.clone());
@@ -126,8 +126,8 @@ impl Core {
                         work.push(one);
                     } else if ours {
                         self.running -= 1;
-                        let (id, verdict) = (id.clone(), held.give_back());
-                        self.outbox.push_back(Settlement { id, verdict });
+                        let (id, disposition) = (id.clone(), held.give_back());
+                        self.outbox.push_back(Settlement { id, disposition });
                     } else {
                         self.running -= 1;
                         self.stats.lost += 1;
@@ -140,7 +140,7 @@ impl Core {
                 for id in ids {
                     let Some(held) = self.held.get_mut(id) else { continue };
                     self.running -= 1;
-                    // It may be on record all the same; the next record says the same number.
+                    // The store may have recorded it all the same. The next record holds the same number of starts.
                     held.tries.starts -= 1;
                     held.stage = Stage::Suspect;
                     self.suspects.push_front(id.clone());
@@ -154,30 +154,30 @@ impl Core {
     }
 
     /// Reports how a handler ended.
-    pub fn handled(&mut self, id: &MessageId, outcome: Outcome, now: Nanos) {
+    pub fn handled(&mut self, id: &MessageId, outcome: HandlerOutcome, now: Nanos) {
         let Some(held) = self.held.get_mut(id) else { return };
-        // One that was abandoned has been released; its end means nothing any more.
+        // A handler that was abandoned has released its message, so its end no longer counts.
         if held.stage != Stage::Running {
             return;
         }
         held.stage = Stage::Settling;
         self.running -= 1;
-        let verdict = match outcome {
-            Outcome::Done(emit) => {
+        let disposition = match outcome {
+            HandlerOutcome::Done(emit) => {
                 if let Some(why) = emit.iter().find_map(|out| out.message.check().err()) {
                     let text = format!("the handler emitted what cannot be published: {why}");
-                    let failure = Failure::new(Class::Permanent, "invalid_output", &text);
-                    let verdict = self.fail(id, Outcome::Failed(failure), now);
-                    self.outbox.push_back(Settlement { id: id.clone(), verdict });
+                    let failure = HandlerFailure::new(Class::Permanent, "invalid_output", &text);
+                    let disposition = self.fail(id, HandlerOutcome::Failed(failure), now);
+                    self.outbox.push_back(Settlement { id: id.clone(), disposition });
                     return;
                 }
                 let key = held.remembered_as(id);
                 self.succeed();
-                Verdict::Done { key, emit }
+                Disposition::Done { key, emit }
             }
             outcome => self.fail(id, outcome, now),
         };
-        self.outbox.push_back(Settlement { id: id.clone(), verdict });
+        self.outbox.push_back(Settlement { id: id.clone(), disposition });
     }
 
     fn succeed(&mut self) {
@@ -186,7 +186,7 @@ impl Core {
         }
     }
 
-    fn fail(&mut self, id: &MessageId, outcome: Outcome, now: Nanos) -> Verdict {
+    fn fail(&mut self, id: &MessageId, outcome: HandlerOutcome, now: Nanos) -> Disposition {
         let (reason, failure) = explain(outcome, self.config.group.handler_timeout);
         if failure.class == Class::Transient {
             if let Transition::Opened { .. } =
@@ -195,12 +195,12 @@ impl Core {
                 self.stats.circuit_opened += 1;
             }
         } else if matches!(self.circuit, Circuit::HalfOpen) {
-            // The service answered, if only to refuse.
+            // The service answered, even if it refused.
             self.succeed();
         }
         let held = self.held.get_mut(id).expect("what fails is held");
         held.tries.attempts = held.tries.attempts.saturating_add(1);
-        // It came to an end, so it kills nobody.
+        // The handler ended, so the message did not kill its process.
         held.tries.starts = 0;
         held.tries.last_failed = now;
         if held.tries.first_failed == Nanos::ZERO {
@@ -211,13 +211,13 @@ impl Core {
             return self.give_up(held, reason, failure, now);
         }
         let published = Nanos::from_ms(held.origin.id.ms).unwrap_or_default();
-        match self.config.retry.next(id, held.tries.attempts, published, now) {
-            Next::Retry(pause) => {
+        match self.config.retry.decide(id, held.tries.attempts, published, now) {
+            RetryDecision::Retry(pause) => {
                 let after = failure.retry_after.map_or(pause, |asked| asked.max(pause));
-                Verdict::Retry { tries: held.tries, after }
+                Disposition::Retry { tries: held.tries, after }
             }
-            Next::Exhausted => self.give_up(held, Reason::MaxAttempts, failure, now),
-            Next::Expired => self.give_up(held, Reason::Expired, failure, now),
+            RetryDecision::Exhausted => self.give_up(held, Reason::MaxAttempts, failure, now),
+            RetryDecision::Expired => self.give_up(held, Reason::Expired, failure, now),
         }
     }
 
@@ -225,9 +225,9 @@ impl Core {
         &self,
         held: &Held,
         reason: Reason,
-        failure: Failure,
+        failure: HandlerFailure,
         now: Nanos,
-    ) -> Verdict {
+    ) -> Disposition {
         let or_now = |at: Nanos| if at == Nanos::ZERO { now } else { at };
         let story = Story {
             origin: held.origin.clone(),
@@ -245,28 +245,28 @@ impl Core {
             handler: self.config.handler.clone(),
             consumer: self.config.member.consumer.clone(),
             build: self.config.build.clone(),
-            replays: held.replays,
+            redrives: held.redrives,
         };
         let (message, state) = (Message::clone(&held.message), DeadState::default());
-        Verdict::Dead(Box::new(DeadLetter { message, story, state }))
+        Disposition::Dead(Box::new(DeadLetter { message, story, state }))
     }
 }
 
-/// Why a handler failed, in the words of a dead letter.
-fn explain(outcome: Outcome, timeout: Span) -> (Reason, Failure) {
+/// Why a handler failed, as a dead letter records it.
+fn explain(outcome: HandlerOutcome, timeout: Span) -> (Reason, HandlerFailure) {
     match outcome {
-        Outcome::Failed(failure) => (Reason::Permanent, failure),
-        Outcome::Undecodable(why) => {
-            (Reason::Undecodable, Failure::new(Class::Poison, "undecodable", &why))
+        HandlerOutcome::Failed(failure) => (Reason::Permanent, failure),
+        HandlerOutcome::Undecodable(why) => {
+            (Reason::Undecodable, HandlerFailure::new(Class::Poison, "undecodable", &why))
         }
-        Outcome::Panicked(why) => {
+        HandlerOutcome::Panicked(why) => {
             let text = format!("the handler panicked: {why}");
-            (Reason::Panicked, Failure::new(Class::Poison, "panicked", &text))
+            (Reason::Panicked, HandlerFailure::new(Class::Poison, "panicked", &text))
         }
-        Outcome::TimedOut => {
+        HandlerOutcome::TimedOut => {
             let text = format!("the handler did not end within {timeout}");
-            (Reason::MaxAttempts, Failure::new(Class::Transient, "timed_out", &text))
+            (Reason::MaxAttempts, HandlerFailure::new(Class::Transient, "timed_out", &text))
         }
-        Outcome::Done(_) => unreachable!("a success is no failure"),
+        HandlerOutcome::Done(_) => unreachable!("a success is no failure"),
     }
 }

@@ -1,23 +1,24 @@
 //! Handing messages to a member.
 
-use silvertine_engine::{digest::fingerprint, log::LogErrorKind, span::Span, time::Nanos};
+use silvertine_engine::{digest::fingerprint, span::Span, time::Nanos};
 use silvertine_streams::{
-    ConsumerName, Delivery, GroupSpec, Member, Message, MessageId, Poll, Polled, StreamName,
-    StreamSpec, Tries, Why, message,
+    ConsumerName, Delivery, Fetch, Fetched, GroupSpec, LaneOrder, Member, Message, MessageId,
+    StoreErrorKind, StreamName, StreamSpec, Tries, Why, message,
 };
 
 use super::{
+    done::is_done,
+    holding::{holder_key, queue, touch},
     keys::{Key, Tag, behind, last_id},
     kv::{Kv, Step, corrupt},
-    records::{Pending, Place, Stored, decode, encode},
-    settle::is_done,
+    records::{Pending, Place, Stored, decode},
 };
 
-/// New messages looked at per stream and poll at least; more only to fill the limit.
+/// New messages looked at per stream and fetch at least; more only to fill the limit.
 const LOOK_MAX: usize = 4096;
 
-/// One poll in the making.
-struct Polling<'s, 'k, K> {
+/// One fetch in the making.
+struct Fetching<'s, 'k, K> {
     step: &'s mut Step<'k, K>,
     spec: &'s GroupSpec,
     member: &'s Member,
@@ -25,49 +26,42 @@ struct Polling<'s, 'k, K> {
     deliveries: Vec<Delivery>,
 }
 
-pub(super) fn poll<K: Kv>(
+pub(super) fn fetch<K: Kv>(
     step: &mut Step<'_, K>,
     stream: &StreamSpec,
     spec: &GroupSpec,
-    poll: &Poll<'_>,
-) -> Result<Polled, LogErrorKind> {
-    touch(step, poll.member, poll.now);
+    fetch: &Fetch<'_>,
+) -> Result<Fetched, StoreErrorKind> {
+    touch(step, fetch.member, fetch.now);
     let mut lanes = stream.lanes();
-    if poll.reverse {
+    if fetch.lanes == LaneOrder::UrgentLast {
         lanes.reverse();
     }
-    let replays = stream.name.replays(&spec.name);
-    let everywhere: Vec<StreamName> = lanes.iter().cloned().chain([replays.clone()]).collect();
-    let mut polling =
-        Polling { step, spec, member: poll.member, now: poll.now, deliveries: Vec::new() };
+    let redrives = stream.name.redrives(&spec.name);
+    let everywhere: Vec<StreamName> = lanes.iter().cloned().chain([redrives.clone()]).collect();
+    let mut fetching =
+        Fetching { step, spec, member: fetch.member, now: fetch.now, deliveries: Vec::new() };
     let mut next_due = None;
-    if poll.own {
+    if fetch.scope.includes_own() {
         for lane in &everywhere {
-            polling.take_held(lane, &poll.member.consumer, usize::MAX, Why::Own)?;
+            fetching.take_held(lane, &fetch.member.consumer, usize::MAX, Why::Own)?;
         }
     }
-    if poll.tend {
-        polling.reclaim(&everywhere, poll)?;
+    if fetch.scope.includes_returned() {
+        fetching.reclaim(&everywhere, fetch)?;
         for lane in &everywhere {
-            let due = polling.take_due(lane, poll.limit)?;
+            let due = fetching.take_due(lane, fetch.limit)?;
             next_due = next_due.into_iter().chain(due).min();
         }
-        polling.take_new(&replays, poll.limit)?;
+        fetching.take_new(&redrives, fetch.limit)?;
     }
     for lane in &lanes {
-        polling.take_new(lane, poll.limit)?;
+        fetching.take_new(lane, fetch.limit)?;
     }
-    Ok(Polled { deliveries: polling.deliveries, next_due, regrouped: Vec::new() })
+    Ok(Fetched { deliveries: fetching.deliveries, next_due, regrouped: Vec::new() })
 }
 
-/// Notes that a member is alive.
-pub(super) fn touch<K: Kv>(step: &mut Step<'_, K>, member: &Member, now: Nanos) {
-    let key = Key::of(Tag::Member, &member.stream).group(&member.group).consumer(&member.consumer);
-    // Whoever works shows it by what it changes; an idle member must not make the store sync five times a second.
-    step.note(key.done(), encode(&now));
-}
-
-impl<K: Kv> Polling<'_, '_, K> {
+impl<K: Kv> Fetching<'_, '_, K> {
     fn room(&self, limit: usize) -> usize {
         limit.saturating_sub(self.deliveries.len())
     }
@@ -79,7 +73,7 @@ impl<K: Kv> Polling<'_, '_, K> {
         holder: &ConsumerName,
         limit: usize,
         why: Why,
-    ) -> Result<(), LogErrorKind> {
+    ) -> Result<(), StoreErrorKind> {
         let (from, to) =
             Key::of(Tag::Held, stream).group(&self.member.group).consumer(holder).prefix();
         for key in self.step.keys(&from, &to, limit)? {
@@ -89,7 +83,7 @@ impl<K: Kv> Polling<'_, '_, K> {
     }
 
     /// Takes over what members hold that have died, and forgets those that hold nothing.
-    fn reclaim(&mut self, streams: &[StreamName], poll: &Poll<'_>) -> Result<(), LogErrorKind> {
+    fn reclaim(&mut self, streams: &[StreamName], fetch: &Fetch<'_>) -> Result<(), StoreErrorKind> {
         let (from, to) =
             Key::of(Tag::Member, &self.member.stream).group(&self.member.group).prefix();
         for (key, seen) in self.step.scan(&from, &to, usize::MAX)? {
@@ -97,14 +91,14 @@ impl<K: Kv> Polling<'_, '_, K> {
             let holder = ConsumerName::new(&name).map_err(|why| corrupt(&key, why))?;
             let seen: Nanos = decode(&key, &seen)?;
             if holder == self.member.consumer
-                || seen.saturating_add(poll.reclaim_after.duration()) > self.now
+                || seen.saturating_add(fetch.reclaim_after.duration()) > self.now
             {
                 continue;
             }
             for stream in streams {
-                self.take_held(stream, &holder, self.room(poll.limit), Why::Reclaimed)?;
+                self.take_held(stream, &holder, self.room(fetch.limit), Why::Reclaimed)?;
             }
-            if self.room(poll.limit) == 0 {
+            if self.room(fetch.limit) == 0 {
                 return Ok(());
             }
             self.step.remove(key);
@@ -117,7 +111,7 @@ impl<K: Kv> Polling<'_, '_, K> {
         &mut self,
         stream: &StreamName,
         limit: usize,
-    ) -> Result<Option<Span>, LogErrorKind> {
+    ) -> Result<Option<Span>, StoreErrorKind> {
         let (from, to) = Key::of(Tag::Due, stream).group(&self.member.group).prefix();
         // One more than is taken tells when to look again.
         let room = self.room(limit);
@@ -135,11 +129,11 @@ impl<K: Kv> Polling<'_, '_, K> {
     }
 
     /// Hands over messages that nobody has had yet.
-    fn take_new(&mut self, stream: &StreamName, limit: usize) -> Result<(), LogErrorKind> {
+    fn take_new(&mut self, stream: &StreamName, limit: usize) -> Result<(), StoreErrorKind> {
         let group = self.member.group.clone();
         let Some(record) = self.step.group(stream, &group)? else { return Ok(()) };
         let mut delivered = record.delivered;
-        // Messages that are parked take no room, so it may need more than one look.
+        // Messages that are blocked take no room, so it may need more than one look.
         let mut looked_at = 0;
         while self.room(limit) > 0 && looked_at < LOOK_MAX {
             let (from, to) = behind(Key::of(Tag::Message, stream), delivered);
@@ -161,8 +155,8 @@ impl<K: Kv> Polling<'_, '_, K> {
         Ok(())
     }
 
-    /// Hands over a new message, or parks it behind another with the same ordering key.
-    fn admit(&mut self, id: MessageId, message: Message) -> Result<(), LogErrorKind> {
+    /// Hands over a new message, or blocks it behind another with the same ordering key.
+    fn admit(&mut self, id: MessageId, message: Message) -> Result<(), StoreErrorKind> {
         let by = self.spec.order_by.as_deref();
         let ordered = by.and_then(|field| message.field(field)).map(fingerprint);
         if let Some(ordered) = ordered {
@@ -173,7 +167,7 @@ impl<K: Kv> Polling<'_, '_, K> {
                 self.step.save(place, &id);
                 self.step.save(holder, &number);
                 let pending = Pending {
-                    place: Place::Parked,
+                    place: Place::Blocked,
                     deliveries: 0,
                     tries: Tries::default(),
                     ordered: Some(ordered),
@@ -197,7 +191,7 @@ impl<K: Kv> Polling<'_, '_, K> {
     }
 
     /// Hands over a message that is pending already.
-    fn hand_over(&mut self, id: MessageId, why: Why) -> Result<(), LogErrorKind> {
+    fn hand_over(&mut self, id: MessageId, why: Why) -> Result<(), StoreErrorKind> {
         let group = &self.member.group;
         let mut pending = self.step.known_pending(&id, group)?;
         let before = pending.place.clone();
@@ -212,19 +206,10 @@ impl<K: Kv> Polling<'_, '_, K> {
     }
 
     /// Whether a message with the same key of its producer's was done within the window.
-    fn is_done(&self, message: &Message) -> Result<bool, LogErrorKind> {
+    fn is_done(&self, message: &Message) -> Result<bool, StoreErrorKind> {
         match message.text(message::KEY) {
             Some(key) => is_done(self.step, self.member, self.spec, &key, self.now),
             None => Ok(false),
         }
     }
-}
-
-/// Whether somebody has an ordering key, and the number of the last that has ever waited behind.
-pub(super) fn holder_key(member: &Member, ordered: &[u8; 16]) -> Vec<u8> {
-    Key::of(Tag::Holder, &member.stream).group(&member.group).bytes(ordered).done()
-}
-
-pub(super) fn queue(member: &Member, ordered: &[u8; 16]) -> Key {
-    Key::of(Tag::Queue, &member.stream).group(&member.group).bytes(ordered)
 }
