@@ -14,7 +14,7 @@ pub use silvertine_scenarios::check::{CheckError, Checked};
 use silvertine_scenarios::{
     check::Check, registry::Registry, scenario::Scenario, under_faults::UnderFaults,
 };
-use silvertine_sim::workers::{Plan, Report, simulate};
+use silvertine_sim::streams::{Plan, Report, simulate};
 use silvertine_storage::{memory::MemoryLog, streams::MemoryStreams};
 
 /// A check of a scenario's handlers: its inputs give the instruments, its handlers run as they are,

@@ -6,7 +6,7 @@ mod planted;
 
 use silvertine::{
     runtime::faults::simulate_workers,
-    sim::workers::{Failure, Plan, fault::Counts},
+    sim::streams::{Failure, Plan, fault::Counts},
 };
 
 #[test]

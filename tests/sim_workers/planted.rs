@@ -10,7 +10,7 @@ use std::{
 
 use silvertine::{
     engine::{log::LogError, pos::Pos, span::Span, time::Nanos},
-    sim::workers::{Failure, Plan, promise::Promise, simulate},
+    sim::streams::{Failure, Plan, promise::Promise, simulate},
     storage::streams::MemoryStreams,
     streams::{
         Amendment, DeadLetter, Delivery, Member, Message, MessageId, Poll, Polled, Publication,
@@ -286,21 +286,21 @@ fn a_store_without_a_bug_breaks_nothing() {
 
 #[test]
 fn every_planted_bug_breaks_a_promise_that_it_should() {
-    use Promise::{Account, Bounded, Durable, Effect, InOrder, Live, Punctual, Settled, Told};
+    use Promise::{Account, Bounded, Durable, Effect, InOrder, Live, Model, Punctual, Settled};
     let bugs: [(Bug, &[Promise]); 13] = [
         (Bug::DropsIdempotency, &[Effect, Settled]),
         (Bug::AcknowledgesFirst, &[Effect]),
-        (Bug::ForgetsToRelease, &[Account, Told, Live, Settled]),
-        (Bug::DeliversSettledAgain, &[Settled, Told]),
+        (Bug::ForgetsToRelease, &[Account, Model, Live, Settled]),
+        (Bug::DeliversSettledAgain, &[Settled, Model]),
         (Bug::RetriesEarly, &[Punctual]),
         (Bug::IgnoresOrder, &[InOrder]),
         (Bug::HandsOverTooMuch, &[Bounded]),
-        (Bug::LosesPublished, &[Durable, Told]),
+        (Bug::LosesPublished, &[Durable, Model]),
         (Bug::AmendsBlindly, &[Effect]),
-        (Bug::ReclaimsEarly, &[Told]),
-        (Bug::ForgetsStarts, &[Told]),
-        (Bug::LeavesWithAll, &[Account, Told, Live]),
-        (Bug::LosesLetters, &[Account, Told]),
+        (Bug::ReclaimsEarly, &[Model]),
+        (Bug::ForgetsStarts, &[Model]),
+        (Bug::LeavesWithAll, &[Account, Model, Live]),
+        (Bug::LosesLetters, &[Account, Model]),
     ];
     for (bug, promises) in bugs {
         let (seeds, promise, said) = seeds_until_found(bug, 500).expect("the bug is found");

@@ -12,7 +12,7 @@ use std::{
 
 use serde_json::json;
 use silvertine_runtime::faults::simulate_workers;
-use silvertine_sim::workers::{
+use silvertine_sim::streams::{
     self, Plan, Report,
     fault::{Counts, Fault},
 };
@@ -104,7 +104,7 @@ pub(super) fn sim(args: &SimArgs) -> Result<Exit, Failure> {
     if let Some(seed) = tally.broken {
         let plan = Plan::draw(seed);
         let report = simulate_workers(&plan);
-        println!("{}", workers::Failure(&plan, &report));
+        println!("{}", streams::Failure(&plan, &report));
         let promise = report.violation.as_ref().map_or("nothing", |broken| broken.promise.name());
         let again = format!("{} sim --workers --seeds 1 --from-seed {seed}", program());
         return Err(Failure::new(

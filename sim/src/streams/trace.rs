@@ -4,7 +4,10 @@ use std::{collections::VecDeque, fmt};
 
 use silvertine_engine::digest::{Digest, fingerprint};
 
-use super::{fault::Fault, op::OpKind};
+use super::{
+    fault::Fault,
+    op::{Client, OpKind},
+};
 use crate::kernel::spell;
 
 /// Happenings kept for a report.
@@ -28,6 +31,16 @@ pub(super) enum Who {
     Member(u32),
 }
 
+impl From<Client> for Who {
+    fn from(client: Client) -> Self {
+        match client {
+            Client::Member(n) => Self::Member(n),
+            Client::Producer(n) => Self::Producer(n),
+            Client::Operator(n) => Self::Operator(n),
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum What {
     /// A member starts; the number of its name.
@@ -49,6 +62,8 @@ pub(super) enum What {
     Heals,
 }
 
+/// The place of "killed" among [`OUTCOMES`].
+pub(super) const OUTCOME_KILLED: u8 = 5;
 const WHYS: [&str; 4] = ["its own", "reclaimed", "due", "new"];
 const OUTCOMES: [&str; 6] = ["done", "failed", "undecodable", "panicked", "timed out", "killed"];
 const VERDICTS: [&str; 4] = ["done", "retry", "dead", "release"];

@@ -36,6 +36,14 @@ impl OpKind {
     }
 }
 
+/// Who asks something of the store. A member that starts again is another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Client {
+    Member(u32),
+    Producer(u32),
+    Operator(u32),
+}
+
 /// What a client asks of the store.
 #[derive(Clone, Debug)]
 pub(super) enum Request {
@@ -87,8 +95,16 @@ impl Request {
         }
     }
 
-    /// Whether whoever waits for something to arrive looks again after it.
-    pub(super) const fn rings(&self) -> bool {
+    /// For how long the client asks to wait, in nanoseconds.
+    pub(super) const fn waits_ns(&self) -> u64 {
+        match self {
+            Self::Poll { ask, .. } => ask.wait_ns,
+            _ => 0,
+        }
+    }
+
+    /// Whether polls that wait for something to arrive look again after it.
+    pub(super) const fn notifies(&self) -> bool {
         !matches!(self, Self::Poll { .. } | Self::Letters { .. } | Self::Extend { .. })
     }
 }

@@ -55,11 +55,11 @@ happenings! {
     Zombie "zombie" "a member settles a message that another has by now";
     Ghost "ghost" "a request of a dead member takes effect";
     Duplicate "duplicate" "a message of a key that is done is settled";
-    Replay "replay" "an operator sends a dead letter back";
+    Redrive "redrive" "an operator sends a dead letter back";
     Contended "contended" "two operators change the same dead letter";
     Opened "circuit_opened" "a circuit opens";
     Closed "circuit_closed" "a circuit closes again";
-    Parked "parked" "a message waits behind another with its ordering key";
+    Blocked "blocked" "a message waits behind another with its ordering key";
     Vanished "vanished" "a deleted message was never seen by a group";
 }
 

@@ -33,16 +33,16 @@ macro_rules! promises {
 promises! {
     Account "ACCOUNT" "every message of a group is in exactly one place, and the counts add up";
     Effect "EFFECT" "what a handler emitted is published exactly once per key that is done, and never for a dead one";
-    Told "TOLD" "the store answers as a naive model of it does that is told the same";
+    Model "MODEL" "the store answers as a naive model of it does that is told the same";
     Durable "DURABLE" "what was acknowledged to a producer is on its stream and handled";
     Settled "SETTLED" "a settled message is never handled again within the idempotency window";
     InOrder "IN-ORDER" "handlers of one ordering key never overlap and run in order";
     Bounded "BOUNDED" "a member never handles more than it may hold";
     Punctual "PUNCTUAL" "a retry is not early, and not late once all is well";
-    Just "JUST" "a message is given up only for what it did: an innocent one is never blamed";
+    Blame "BLAME" "a message is given up only for what it did: an innocent one is never blamed";
     Healthy "HEALTHY" "the healthy are not kept back by failing ones";
     Live "LIVE" "once faults have healed, everything comes to rest";
-    Calm "CALM" "a member that has nothing to do does not spin";
+    NoSpin "NO-SPIN" "a member that has nothing to do does not spin";
     Drained "DRAINED" "a member that is to leave has left soon after its deadline";
 }
 
@@ -74,8 +74,8 @@ pub(super) type Checked = Result<(), Violation>;
 macro_rules! ensure {
     ($holds:expr, $promise:ident, $($what:tt)*) => {
         if !$holds {
-            return Err($crate::workers::promise::Violation::new(
-                $crate::workers::promise::Promise::$promise,
+            return Err($crate::streams::promise::Violation::new(
+                $crate::streams::promise::Promise::$promise,
                 format!($($what)*),
             ));
         }

@@ -1,14 +1,17 @@
 //! A member's process: its state machine, its handlers, its clock.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    fmt,
+};
 
 use silvertine_engine::{log::LogError, time::Nanos};
-use silvertine_streams::{Core, Member, MessageId, Settled, Settlement, Verdict};
+use silvertine_streams::{Core, Member, MessageId, Settled, Verdict, Work};
 
-use super::op::Answer;
-
-/// The wall clock's reading when a run begins.
-pub(super) const EPOCH_NS: u64 = 1_700_000_000_000_000_000;
+use super::{
+    op::{Answer, Request},
+    stage::EPOCH_NS,
+};
 
 /// One process, from its start to its end. A member that starts again is another process.
 pub(super) struct Process {
@@ -37,28 +40,30 @@ pub(super) struct Process {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     Up,
+    /// It stands still.
     Paused,
     Dead,
     Stopped,
 }
 
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Up => "up",
+            Self::Paused => "standing still",
+            Self::Dead => "dead",
+            Self::Stopped => "stopped",
+        })
+    }
+}
+
 /// What reaches a process.
 #[derive(Debug)]
 pub(super) enum Arrival {
-    Answer(Sent, Result<Answer, LogError>),
-    /// A handler ends.
-    Ended(u64),
+    Answer(Request, Result<Answer, LogError>),
+    /// A handler ends, by the number of its run.
+    HandlerEnds(u64),
     Wake,
-}
-
-/// What a process asked, as far as it needs to know when the answer comes.
-#[derive(Clone, Debug)]
-pub(super) enum Sent {
-    Poll,
-    Begin(Vec<MessageId>),
-    Settle(Vec<Settlement>),
-    Extend,
-    Leave,
 }
 
 /// A handler at work.
@@ -115,44 +120,51 @@ impl Process {
         at.0.saturating_add_signed(-self.skew_ns).saturating_sub(EPOCH_NS)
     }
 
-    /// Tells the state machine what the store answered.
+    /// Tells the state machine what the store answered. Returns handlers to start.
     pub(super) fn answered(
         &mut self,
-        sent: Sent,
+        request: Request,
         answer: Result<Answer, LogError>,
         now_ns: u64,
-    ) -> Vec<silvertine_streams::Work> {
+    ) -> Vec<Work> {
         let now = self.clock(now_ns);
-        match (sent, answer) {
-            (Sent::Poll, Ok(Answer::Polled(polled))) => self.core.polled(Ok(polled), now),
-            (Sent::Poll, Err(error)) => self.core.polled(Err(error), now),
-            (Sent::Begin(ids), answer) => {
+        match (request, answer) {
+            (Request::Poll { .. }, Ok(Answer::Polled(polled))) => {
+                self.core.polled(Ok(polled), now);
+            }
+            (Request::Poll { .. }, Err(error)) => self.core.polled(Err(error), now),
+            (Request::Begin { tries, .. }, answer) => {
                 let result = match answer {
                     Ok(Answer::Began(ours)) => Ok(ours),
                     Ok(_) => Ok(Vec::new()),
                     Err(error) => Err(error),
                 };
+                let ids: Vec<_> = tries.into_iter().map(|(id, _)| id).collect();
                 for id in &ids {
                     self.beginning.remove(id);
                 }
                 return self.core.began(&ids, result, now);
             }
-            (Sent::Settle(sent), Ok(Answer::Settled(settled))) => {
-                for (settlement, settled) in sent.iter().zip(&settled) {
+            (Request::Settle { settlements, .. }, Ok(Answer::Settled(settled))) => {
+                for (settlement, settled) in settlements.iter().zip(&settled) {
                     if let Verdict::Done { key: Some(key), .. } = &settlement.verdict
                         && *settled != Settled::Lost
                     {
                         self.known_done.insert(key.to_string(), now_ns);
                     }
                 }
-                self.core.settled(sent, Ok(settled), now);
+                self.core.settled(settlements, Ok(settled), now);
             }
-            (Sent::Settle(sent), Err(error)) => self.core.settled(sent, Err(error), now),
-            (Sent::Extend, Ok(Answer::Extended(lost))) => self.core.extended(Ok(lost), now),
-            (Sent::Extend, Err(error)) => self.core.extended(Err(error), now),
-            (Sent::Leave, Ok(_)) => self.core.left(Ok(()), now),
-            (Sent::Leave, Err(error)) => self.core.left(Err(error), now),
-            (sent, answer) => unreachable!("{sent:?} is answered by {answer:?}"),
+            (Request::Settle { settlements, .. }, Err(error)) => {
+                self.core.settled(settlements, Err(error), now);
+            }
+            (Request::Extend { .. }, Ok(Answer::Extended(lost))) => {
+                self.core.extended(Ok(lost), now);
+            }
+            (Request::Extend { .. }, Err(error)) => self.core.extended(Err(error), now),
+            (Request::Leave { .. }, Ok(_)) => self.core.left(Ok(()), now),
+            (Request::Leave { .. }, Err(error)) => self.core.left(Err(error), now),
+            (request, answer) => unreachable!("{request:?} is answered by {answer:?}"),
         }
         Vec::new()
     }

@@ -3,13 +3,11 @@
 //! Swarm testing: a seed has a random subset of the faults, each at a random rate, because a run with few kinds
 //! goes deeper than one with all of them. Every part draws from a stream of its own.
 
-use silvertine_engine::span::Span;
+use silvertine_engine::{rng::Rng, span::Span};
 use silvertine_streams::{
     CircuitSpec, GroupName, GroupSpec, Message, RetryPolicy, StreamName, StreamSpec, Topology,
     WhenFull,
 };
-
-use silvertine_engine::rng::Rng;
 
 pub(super) const MS: u64 = 1_000_000;
 pub(super) const SECOND: u64 = 1000 * MS;
@@ -112,7 +110,7 @@ pub(super) enum StrikeKind {
     Drain { grace_ns: u64 },
     Outage { ns: u64 },
     Stranger,
-    Replay { contended: bool },
+    Redrive { contended: bool },
 }
 
 /// The stream that the groups consume.
@@ -125,7 +123,7 @@ pub(super) fn out_stream() -> StreamName {
     StreamName::new("sim:out:results").expect("a name")
 }
 
-/// The stream that tells of replays.
+/// The stream that tells of redrives.
 pub(super) fn audit_stream() -> StreamName {
     StreamName::new("sim:out:audit").expect("a name")
 }
@@ -196,6 +194,11 @@ impl Plan {
             matches!(strike.what, StrikeKind::Pause { .. } | StrikeKind::Outage { .. })
         };
         lost_request + lost_reply + late + refused + slow > 0 || self.strikes.iter().any(silences)
+    }
+
+    /// A group of the stream that is consumed.
+    pub(super) fn group(&self, at: usize) -> &GroupSpec {
+        &self.topology.streams[0].groups[at]
     }
 
     /// How many messages kill their process.
@@ -328,7 +331,7 @@ fn draw_strikes(rng: &mut Rng, heals_ns: u64, reclaim_ns: u64) -> Vec<Strike> {
                 2 => StrikeKind::Drain { grace_ns: pick(rng, &[0, 20, 300, 2000]) * MS },
                 3 => StrikeKind::Outage { ns: pick(rng, &[50, 500, 3000]) * MS },
                 4 => StrikeKind::Stranger,
-                _ => StrikeKind::Replay { contended: rng.below(2) == 0 },
+                _ => StrikeKind::Redrive { contended: rng.below(2) == 0 },
             };
             strikes.push(Strike { at_ns: rng.below(heals_ns), what, draw: rng.next_u64() });
         }

@@ -8,12 +8,19 @@
 
 mod end;
 pub mod fault;
-mod group;
-mod member;
+mod handlers;
+mod members;
+mod network;
 mod op;
+mod operators;
 mod plan;
+mod process;
+mod producers;
 pub mod promise;
 mod report;
+mod server;
+mod stage;
+mod strikes;
 mod trace;
 mod witness;
 mod world;
@@ -32,15 +39,16 @@ pub use self::{
 pub fn simulate<S: Streams>(plan: &Plan, store: S, delete: &dyn Fn(&S, &MessageId)) -> Report {
     let mut world = World::new(plan, store, delete);
     let violation = world.run().err();
-    let (steps, hash) = (world.trace.steps(), world.trace.hash());
+    let messages = world.witness().numbers;
+    let stage = world.stage;
     Report {
         seed: plan.seed,
-        hash,
-        steps,
-        virtual_ns: world.now_ns,
-        messages: world.witness.numbers,
-        counts: world.witness.counts.clone(),
+        hash: stage.trace.hash(),
+        steps: stage.trace.steps(),
+        virtual_ns: stage.now_ns,
+        messages,
+        counts: stage.counts,
         violation,
-        tail: world.trace.into_tail(),
+        tail: stage.trace.into_tail(),
     }
 }
