@@ -45,7 +45,7 @@ fn everything_sent_is_there(plan: &Plan, witness: &Witness) -> Checked {
         let message = plan.message(send.label);
         let there = witness.streams[&stream].iter().any(|standing| standing.message == message);
         ensure!(
-            there,
+            there || witness.has_lost(&stream, &message),
             Durable,
             "the message {} was acknowledged and is not on {stream}",
             send.label
@@ -63,7 +63,7 @@ fn effects(plan: &Plan, witness: &Witness) -> Checked {
         let data = standing.message.text("data").unwrap_or_default().into_owned();
         let mut words = data.split(' ').map(str::to_owned);
         let (Some(group), Some(key), Some(n)) = (words.next(), words.next(), words.next()) else {
-            return Err(Violation::new(
+            return Err(Violation::plain(
                 Promise::Effect,
                 format!("{data:?} is on the stream of results"),
             ));
@@ -81,6 +81,7 @@ fn effects(plan: &Plan, witness: &Witness) -> Checked {
                 let times = of.and_then(|of| of.get(&n.to_string())).copied().unwrap_or(0);
                 // A key that has left its window may be done again.
                 let right = match dones {
+                    _ if group.without_results.contains(&entry.key) => times <= dones,
                     0 => times == 0,
                     1 => times == 1,
                     _ => (1..=dones).contains(&times),
@@ -143,5 +144,5 @@ pub(super) fn stuck(why: &str, witness: &Witness, processes: &[Process], now_ns:
         );
     }
     let _ = write!(what, "\n    at {} ({})", spell::clock(now_ns), Nanos(EPOCH_NS + now_ns));
-    Violation::new(Promise::Live, what)
+    Violation::plain(Promise::Live, what)
 }

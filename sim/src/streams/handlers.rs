@@ -47,7 +47,11 @@ impl Handlers {
             Bounded,
             "p{number} handles more than {in_flight} messages"
         );
-        let entry = may_start(number, process, &witness.groups[group], &work, stage)?;
+        let entry = match witness.number_of_lost(&work.id) {
+            // A member cannot know that a failover has lost the message that it holds.
+            Some(lost) => lost,
+            None => may_start(number, process, &witness.groups[group], &work, stage)?,
+        };
         stage.note(Who::Member(number as u32), What::Handles(entry));
         let (ends, takes_ns) = match label(&work.message) {
             Some(label) => self.draw(group, label, work.replays, stage),
@@ -57,7 +61,7 @@ impl Handlers {
         self.next_run += 1;
         let key = work.name();
         process.runs.insert(self.next_run, Run { id: work.id, key, number: entry, ends });
-        stage.at(stage.now_ns + takes_ns, Event::HandlerEnds(number, self.next_run));
+        stage.at(stage.now_ns() + takes_ns, Event::HandlerEnds(number, self.next_run));
         Ok(())
     }
 
@@ -96,7 +100,7 @@ impl Handlers {
         };
         let takes_ns = match ends {
             Ends::TimedOut => timeout_ns,
-            _ => of.work_ns.min(timeout_ns - 1),
+            _ => of.work.as_nanos().min(timeout_ns.saturating_sub(1)),
         };
         (ends, takes_ns)
     }
@@ -112,7 +116,7 @@ fn may_start(
 ) -> Result<u64, Violation> {
     let id = &work.id;
     let Some(entry) = group.entries.get(id) else {
-        return Err(Violation::new(
+        return Err(Violation::plain(
             Promise::Model,
             format!("p{number} handles {id}, which was never published"),
         ));
@@ -126,7 +130,7 @@ fn may_start(
     );
     let window_ns = group.spec.idempotency_window.as_nanos();
     let key = work.name();
-    let told = process.known_done.get(&key).is_some_and(|at| at + window_ns >= stage.now_ns);
+    let told = process.known_done.get(&key).is_some_and(|at| at + window_ns >= stage.now_ns());
     ensure!(
         !told || !group.is_done(&key, stage.store_time()),
         Settled,

@@ -1,6 +1,6 @@
 //! Members: processes that start, work, stand still, leave and die, each around the product's own state machine.
 
-use silvertine_engine::{log::LogError, time::Nanos};
+use silvertine_engine::log::LogError;
 use silvertine_streams::{Action, ConsumerName, Core, CoreConfig, Member, Streams, Work};
 
 use super::{
@@ -14,7 +14,7 @@ use super::{
     stage::{EPOCH_NS, Event, Stage},
     trace::{What, Who},
 };
-use crate::kernel::spell;
+use crate::kernel::{spell, wall_clock::WallClock};
 
 /// A member that is to leave has left so long after its deadline, whatever the store does.
 const DRAIN_SLACK_NS: u64 = 2 * PATIENCE_NS + SECOND;
@@ -104,10 +104,11 @@ impl Members {
         let stream = &plan.topology.streams[0];
         let member = Member { stream: stream.name.clone(), group: spec.name.clone(), consumer };
         let retry = spec.retry.clone().unwrap_or_else(|| stream.retry.clone());
-        let skew_ns = match plan.skew_ns {
+        let skew_ns = match plan.skew.as_nanos() {
             0 => 0,
             most => stage.dice.below(2 * most) as i64 - most as i64,
         };
+        let clock = WallClock::new(EPOCH_NS).ahead_by(skew_ns);
         let config = CoreConfig {
             member: member.clone(),
             group: spec,
@@ -116,8 +117,8 @@ impl Members {
             build: "1".to_owned(),
         };
         let process = self.processes.len();
-        let now = Nanos((EPOCH_NS + stage.now_ns).saturating_add_signed(skew_ns));
-        self.processes.push(Process::new(slot, member, Core::new(config, now), skew_ns));
+        let core = Core::new(config, clock.read(stage.now_ns()));
+        self.processes.push(Process::new(slot, member, core, clock));
         self.slots[slot].process = Some(process);
         stage.note(who(process), What::Starts(self.names));
         if skew_ns != 0 {
@@ -146,7 +147,7 @@ impl Members {
         match arrival {
             Arrival::Wake => {}
             Arrival::Answer(request, answer) => {
-                for work in one.answered(request, answer, stage.now_ns) {
+                for work in one.answered(request, answer, stage.now_ns()) {
                     self.handle(process, work, network, stage)?;
                 }
             }
@@ -184,7 +185,7 @@ impl Members {
             if one.is_gone() {
                 return Ok(());
             }
-            let now = one.clock(stage.now_ns);
+            let now = one.time(stage.now_ns());
             let Some(action) = one.core.next(now) else { break };
             self.perform(process, action, network, stage)?;
         }
@@ -194,7 +195,7 @@ impl Members {
         let closed = one.core.circuit_is_closed() && !one.circuit_was_closed;
         one.circuit_opened = stats.circuit_opened;
         one.circuit_was_closed = one.core.circuit_is_closed();
-        let now = one.clock(stage.now_ns);
+        let now = one.time(stage.now_ns());
         let wake = one.core.wake_at(now);
         ensure!(
             wake > now,
@@ -202,7 +203,7 @@ impl Members {
             "p{process} has nothing to do and wants to be asked again at once"
         );
         let wake_ns = one.when(wake);
-        if one.wakes_ns.is_none_or(|wakes| wakes <= stage.now_ns || wake_ns < wakes) {
+        if one.wakes_ns.is_none_or(|wakes| wakes <= stage.now_ns() || wake_ns < wakes) {
             one.wakes_ns = Some(wake_ns);
             stage.at(wake_ns, Event::Wake(process));
         }
@@ -253,7 +254,7 @@ impl Members {
                 stage.note(client, What::Stops);
                 ensure!(one.runs.is_empty(), Drained, "p{process} stops while handlers run");
                 let pause_ns = stage.dice.below(SECOND);
-                stage.at(stage.now_ns + pause_ns, Event::Start(one.slot));
+                stage.at(stage.now_ns() + pause_ns, Event::Start(one.slot));
             }
         }
         Ok(())
@@ -289,7 +290,7 @@ impl Members {
         if let Some(run) = one.runs.remove(&run) {
             let witness = &mut network.server.witness;
             let outcome = handlers::outcome(process, group, &run, witness, stage);
-            one.core.handled(&run.id, outcome, one.clock(stage.now_ns));
+            one.core.handled(&run.id, outcome, one.time(stage.now_ns()));
         }
         true
     }
@@ -314,13 +315,13 @@ impl Members {
         }
         network.hang_up(Client::Member(process as u32), stage);
         let pause_ns = MS * [10, 100, 1000, 2500][stage.dice.below(4) as usize];
-        stage.at(stage.now_ns + pause_ns, Event::Start(one.slot));
+        stage.at(stage.now_ns() + pause_ns, Event::Start(one.slot));
     }
 
     /// A process stands still for a while.
     pub(super) fn pause(&mut self, process: usize, ns: u64, stage: &mut Stage<'_>) {
         self.processes[process].state = State::Paused;
-        stage.at(stage.now_ns + ns, Event::Resume(process));
+        stage.at(stage.now_ns() + ns, Event::Resume(process));
     }
 
     /// A process goes on as if it had not stood still.
@@ -338,7 +339,7 @@ impl Members {
         stage.note(who(process), What::Resumes);
         if let Some(by_ns) = &mut one.drains_by_ns {
             // It could not leave while it stood still.
-            *by_ns = stage.now_ns.max(*by_ns);
+            *by_ns = stage.now_ns().max(*by_ns);
             stage.at(*by_ns + DRAIN_SLACK_NS, Event::MustHaveLeft(process));
         }
         while let Some(arrival) = self.processes[process].inbox.pop_front() {
@@ -350,14 +351,19 @@ impl Members {
     /// A process is to leave within `grace_ns`.
     pub(super) fn drain(&mut self, process: usize, grace_ns: u64, stage: &mut Stage<'_>) {
         stage.note(who(process), What::Drains);
-        let by_ns = stage.now_ns + grace_ns;
+        let by_ns = stage.now_ns() + grace_ns;
         let one = &mut self.processes[process];
-        one.core.drain(one.clock(by_ns));
+        one.core.drain(one.time(by_ns));
         if one.drains_by_ns.is_none() {
             one.drains_by_ns = Some(by_ns);
             stage.at(by_ns + DRAIN_SLACK_NS, Event::MustHaveLeft(process));
         }
-        stage.at(stage.now_ns, Event::Wake(process));
+        stage.at(stage.now_ns(), Event::Wake(process));
+    }
+
+    /// A failover may have undone what members were told is done.
+    pub(super) fn forget_what_is_done(&mut self) {
+        self.processes.iter_mut().for_each(|process| process.known_done.clear());
     }
 
     /// Checks that a process that was to leave has left.

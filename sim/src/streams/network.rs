@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use silvertine_engine::{
-    log::{Applied, LogError, LogErrorKind},
+    log::{LogError, LogErrorKind},
     rng::Rng,
 };
 use silvertine_streams::Streams;
@@ -15,15 +15,16 @@ use super::{
     op::{Answer, Client, OpKind, Request},
     plan::{MS, SECOND},
     promise::Checked,
-    server::Server,
+    server::{Server, Way},
     stage::{Event, Stage},
     trace::What,
 };
+use crate::kernel::network::{Course, Delays, Fate, Timing, Told};
 
 /// A client gives up on a request that has not been answered for so long (and what a poll asked to wait).
 pub(super) const PATIENCE_NS: u64 = SECOND;
-/// A request that comes late does so within this time.
-const LATE_MAX_NS: u64 = 4 * SECOND;
+/// How much later drawn fates happen.
+const DELAYS: Delays = Delays { late_ns: 4 * SECOND, slow_ns: PATIENCE_NS * 9 / 10 };
 
 pub(super) struct Network<'a, S> {
     pub(super) server: Server<'a, S>,
@@ -32,8 +33,6 @@ pub(super) struct Network<'a, S> {
     ops: BTreeMap<u64, Op>,
     /// Polls that the store, or their member, holds until something arrives.
     waiting: Vec<u64>,
-    /// Requests that will take effect after their client has given up.
-    late: u32,
     /// Clients that will never ask again.
     gone: BTreeSet<Client>,
 }
@@ -43,11 +42,14 @@ struct Op {
     from: Client,
     request: Request,
     kind: OpKind,
+    fate: Fate,
+    /// How often it is still to reach the server.
+    arrivals: u32,
+    /// The client stops waiting for an answer.
+    gives_up_ns: u64,
     answer: Option<Result<Answer, LogError>>,
-    /// What the client gets whatever the store says.
-    instead: Option<LogError>,
-    /// Its effect comes after its client has given up.
-    late: bool,
+    /// What the client is told whatever the store says.
+    told: Option<Told>,
     /// The client has its answer, or has given up.
     settled: bool,
 }
@@ -59,11 +61,6 @@ pub(super) struct Answered {
     pub(super) result: Result<Answer, LogError>,
 }
 
-fn error(operation: &'static str, applied: Applied, why: &str) -> LogError {
-    let kind = LogErrorKind::Unavailable { why: why.to_owned() };
-    LogError { kind, applied, operation, log: "simulated".to_owned() }
-}
-
 impl<'a, S: Streams> Network<'a, S> {
     pub(super) fn new(server: Server<'a, S>, seed: u64) -> Self {
         Self {
@@ -72,14 +69,13 @@ impl<'a, S: Streams> Network<'a, S> {
             next_op: 0,
             ops: BTreeMap::new(),
             waiting: Vec::new(),
-            late: 0,
             gone: BTreeSet::new(),
         }
     }
 
     /// Whether no request will take effect that nobody waits for.
-    pub(super) const fn is_quiet(&self) -> bool {
-        self.late == 0
+    pub(super) fn is_quiet(&self) -> bool {
+        !self.ops.values().any(|op| op.arrivals > 0 && op.is_late())
     }
 
     /// Whether only members still wait for answers.
@@ -90,74 +86,72 @@ impl<'a, S: Streams> Network<'a, S> {
     /// Sends a request; what becomes of it is drawn here.
     pub(super) fn send(&mut self, from: Client, request: Request, stage: &mut Stage<'_>) {
         self.next_op += 1;
-        let (op, kind) = (self.next_op, request.kind());
+        let (op, kind, now_ns) = (self.next_op, request.kind(), stage.now_ns());
         stage.note(from, What::Asks(kind, op));
-        let fates = stage.plan.fates;
-        let give_up_ns = stage.now_ns + request.waits_ns() + PATIENCE_NS;
-        let mut arrives_ns = stage.now_ns + MS / 10 + self.rng.below(MS);
-        let (mut instead, mut late, mut takes_effect) = (None, false, true);
-        if !stage.healed {
-            let mut draw = self.rng.below(1000);
-            let mut falls = |rate: u64| {
-                let falls = draw < rate;
-                draw = draw.wrapping_sub(rate);
-                if !falls && draw > 1000 {
-                    draw = 1000;
-                }
-                falls
-            };
-            let maybe = || Some(error(kind.name(), Applied::Maybe, "no answer"));
-            if falls(fates.lost_request) {
-                stage.strike(from, Fault::LostRequest);
-                (instead, takes_effect) = (maybe(), false);
-            } else if falls(fates.lost_reply) {
-                stage.strike(from, Fault::LostReply);
-                instead = maybe();
-            } else if falls(fates.late) {
-                stage.strike(from, Fault::Late);
-                (instead, late) = (maybe(), true);
-                arrives_ns = give_up_ns + self.rng.below(LATE_MAX_NS);
-            } else if falls(fates.refused) {
-                stage.strike(from, Fault::Refused);
-                instead = Some(error(kind.name(), Applied::No, "refused"));
-                takes_effect = false;
-            } else if falls(fates.slow) {
-                stage.strike(from, Fault::Slow);
-                arrives_ns += self.rng.below(PATIENCE_NS * 9 / 10);
-            }
+        let gives_up_ns = now_ns + request.waits_ns() + PATIENCE_NS;
+        let arrives_ns = now_ns + MS / 10 + self.rng.below(MS);
+        let timing = Timing { arrives_ns, refused_ns: now_ns + MS, gives_up_ns };
+        let fate = match stage.healed {
+            true => Fate::Normal,
+            false => stage.plan.rates.draw(&mut self.rng, DELAYS),
+        };
+        if let Some(fault) = Fault::of(fate) {
+            stage.strike(from, fault);
         }
-        let refused = instead.as_ref().is_some_and(|error| error.applied == Applied::No);
-        if instead.is_some() {
-            let told_ns = if refused { stage.now_ns + MS } else { give_up_ns };
+        let Course { effects_ns, told } = fate.course(timing);
+        if let Some((told_ns, _)) = told {
             stage.at(told_ns, Event::Answer(op));
         }
-        if takes_effect {
-            stage.at(arrives_ns, Event::Arrive(op));
+        for effect_ns in effects_ns.into_iter().flatten() {
+            stage.at(effect_ns, Event::Arrive(op));
         }
-        self.late += u32::from(late);
-        let op_data = Op { from, request, kind, answer: None, instead, late, settled: false };
-        self.ops.insert(op, op_data);
+        let arrivals = effects_ns.iter().flatten().count() as u32;
+        let told = told.map(|(_, told)| told);
+        let (answer, settled) = (None, false);
+        let sent = Op { from, request, kind, fate, arrivals, gives_up_ns, answer, told, settled };
+        self.ops.insert(op, sent);
     }
 
-    /// A request reaches the server.
+    /// A request reaches the server, or finds that there is none.
     pub(super) fn arrive(&mut self, op: u64, stage: &mut Stage<'_>) -> Checked {
         let Some(data) = self.ops.get_mut(&op) else { return Ok(()) };
-        self.late -= u32::from(data.late);
-        if !self.server.is_away(stage.now_ns) {
-            return self.take_effect(op, stage);
+        let way = self.server.way(stage.now_ns());
+        if let Way::Frozen { until_ns } = way {
+            self.wait_for_thaw(op, until_ns, Event::Arrive(op), stage);
+            return Ok(());
         }
-        if data.instead.is_none() {
-            // Half of the time the client is told at once.
-            let (applied, pause_ns) = match self.rng.below(2) {
-                0 => (Applied::No, MS),
-                _ => (Applied::Maybe, PATIENCE_NS),
-            };
-            data.instead = Some(error(data.kind.name(), applied, "outage"));
-            stage.at(stage.now_ns + pause_ns, Event::Answer(op));
-        } else if data.settled {
-            self.ops.remove(&op);
+        data.arrivals -= 1;
+        let told = match way {
+            Way::Open | Way::Frozen { .. } => return self.take_effect(op, stage),
+            // Half of the time the client is told at once. It must not be told for certain what is not.
+            Way::Unreachable if data.arrivals == 0 && self.rng.below(2) == 0 => Told::Refused,
+            Way::Down if data.arrivals == 0 => Told::Refused,
+            Way::Unreachable | Way::Down => Told::TimedOut,
+        };
+        if data.settled {
+            self.forget_if_over(op);
+        } else if data.told.is_none() && data.answer.is_none() {
+            data.told = Some(told);
+            let pause_ns = if told == Told::Refused { MS } else { PATIENCE_NS };
+            stage.at(stage.now_ns() + pause_ns, Event::Answer(op));
         }
         Ok(())
+    }
+
+    /// What should happen on a frozen server happens when it goes on, unless the client gives up before.
+    fn wait_for_thaw(&mut self, op: u64, until_ns: u64, event: Event, stage: &mut Stage<'_>) {
+        let data = self.ops.get_mut(&op).expect("what waits is under way");
+        if data.told.is_none() && !data.settled && data.gives_up_ns <= until_ns {
+            data.told = Some(Told::TimedOut);
+            stage.at(data.gives_up_ns, Event::Answer(op));
+        }
+        stage.at(until_ns, event);
+    }
+
+    fn forget_if_over(&mut self, op: u64) {
+        if self.ops.get(&op).is_some_and(|data| data.settled && data.arrivals == 0) {
+            self.ops.remove(&op);
+        }
     }
 
     fn take_effect(&mut self, op: u64, stage: &mut Stage<'_>) -> Checked {
@@ -166,23 +160,26 @@ impl<'a, S: Streams> Network<'a, S> {
         if of_dead {
             stage.counts.note(Fault::Ghost);
         }
+        let is_poll_again = self.waiting.contains(&op);
+        let is_second = data.answer.is_some() && !is_poll_again;
         // Late is also what an earlier process of the same name left on its way.
-        let late = data.late || of_dead || data.settled;
+        let late = of_dead || data.settled || is_second;
         let result = self.server.carry_out(data.from, op, &data.request, late, stage)?;
+        let notifies = data.request.notifies() && result.is_ok();
         let empty = matches!(&result, Ok(Answer::Polled(polled)) if polled.deliveries.is_empty());
         let waits_ns = data.request.waits_ns();
-        let notifies = data.request.notifies() && result.is_ok();
-        let first_time = data.answer.is_none();
-        data.answer = Some(result);
+        if !is_second {
+            data.answer = Some(result);
+        }
         if data.settled {
-            self.ops.remove(&op);
-        } else if data.instead.is_none() {
+            self.forget_if_over(op);
+        } else if data.told.is_none() && !is_second {
             if !empty || waits_ns == 0 {
                 self.waiting.retain(|&waiting| waiting != op);
                 self.reply(op, stage);
-            } else if first_time {
+            } else if !is_poll_again {
                 self.waiting.push(op);
-                stage.at(stage.now_ns + waits_ns, Event::WaitOver(op));
+                stage.at(stage.now_ns() + waits_ns, Event::WaitOver(op));
             }
         }
         if notifies { self.notify_waiting(stage) } else { Ok(()) }
@@ -203,36 +200,57 @@ impl<'a, S: Streams> Network<'a, S> {
 
     /// A poll has waited for as long as it was to: it is answered with nothing.
     pub(super) fn wait_over(&mut self, op: u64, stage: &mut Stage<'_>) {
-        if let Some(at) = self.waiting.iter().position(|&waiting| waiting == op) {
-            self.waiting.remove(at);
-            self.reply(op, stage);
+        if !self.waiting.contains(&op) {
+            return;
         }
+        if let Way::Frozen { until_ns } = self.server.way(stage.now_ns()) {
+            self.wait_for_thaw(op, until_ns, Event::WaitOver(op), stage);
+            return;
+        }
+        self.waiting.retain(|&waiting| waiting != op);
+        self.reply(op, stage);
     }
 
     fn reply(&mut self, op: u64, stage: &mut Stage<'_>) {
         let mut takes_ns = MS / 10 + self.rng.below(MS);
-        if !stage.healed && self.rng.below(1000) < stage.plan.fates.slow {
+        if !stage.healed && self.rng.below(1000) < stage.plan.rates.slow {
             takes_ns += self.rng.below(PATIENCE_NS / 2);
         }
-        stage.at(stage.now_ns + takes_ns, Event::Answer(op));
+        stage.at(stage.now_ns() + takes_ns, Event::Answer(op));
+    }
+
+    /// Every connection breaks. Whoever waits for an answer that the server has not sent does not get it.
+    pub(super) fn reset(&mut self, stage: &mut Stage<'_>) {
+        self.waiting.clear();
+        for (&op, data) in &mut self.ops {
+            let awaited = !data.settled && !self.gone.contains(&data.from);
+            if awaited && data.told.is_none() && data.answer.is_some() {
+                data.told = Some(Told::Reset);
+                stage.at(stage.now_ns() + MS, Event::Answer(op));
+            }
+        }
     }
 
     /// A request is answered, or its client gives up. Returns whom to tell what, unless they know already.
     pub(super) fn answer(&mut self, op: u64, stage: &mut Stage<'_>) -> Option<Answered> {
         let data = self.ops.get_mut(&op).filter(|data| !data.settled)?;
         data.settled = true;
-        let result = match &data.instead {
-            Some(error) => Err(error.clone()),
+        let result = match data.told {
+            Some(told) => Err(LogError {
+                kind: LogErrorKind::Unavailable { why: told.why().to_owned() },
+                applied: told.applied(),
+                operation: data.kind.name(),
+                log: "simulated".to_owned(),
+            }),
             None => data.answer.clone().expect("it took effect"),
         };
         stage.note(data.from, What::Answered(data.kind, op, result.is_ok()));
+        self.waiting.retain(|&waiting| waiting != op);
         let client = data.from;
         // What is still on its way stays known.
-        let request = if data.late && data.answer.is_none() {
-            data.request.clone()
-        } else {
-            self.waiting.retain(|&waiting| waiting != op);
-            self.ops.remove(&op)?.request
+        let request = match data.arrivals {
+            0 => self.ops.remove(&op)?.request,
+            _ => data.request.clone(),
         };
         Some(Answered { client, request, result })
     }
@@ -247,5 +265,12 @@ impl<'a, S: Streams> Network<'a, S> {
     /// A client will never ask again.
     pub(super) fn close(&mut self, client: Client) {
         self.gone.insert(client);
+    }
+}
+
+impl Op {
+    /// Whether it will take effect when its client does not wait for that any more, or once more.
+    const fn is_late(&self) -> bool {
+        self.settled || matches!(self.fate, Fate::LateEffect { .. } | Fate::SentTwice { .. })
     }
 }

@@ -1,38 +1,24 @@
 //! Operations on a store of streams as data, so that they can be lost, delayed and come late.
 
-use silvertine_engine::{log::LogError, pos::Pos, span::Span, time::Nanos};
+use silvertine_engine::{executor::block_on, log::LogError, pos::Pos, span::Span, time::Nanos};
 use silvertine_streams::{
     Amendment, DeadLetter, Member, MessageId, Poll, Polled, Publication, Settled, Settlement,
     StreamName, Streams, Tries,
 };
 
-use silvertine_engine::executor::block_on;
+use crate::kernel::catalogue::catalogue;
 
-/// Kinds of operations, for the trace and the drawing of faults.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum OpKind {
-    Publish,
-    Poll,
-    Begin,
-    Settle,
-    Extend,
-    Leave,
-    Letters,
-    Amend,
-}
-
-impl OpKind {
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::Publish => "publish",
-            Self::Poll => "poll",
-            Self::Begin => "begin",
-            Self::Settle => "settle",
-            Self::Extend => "extend",
-            Self::Leave => "leave",
-            Self::Letters => "dead letters",
-            Self::Amend => "amend",
-        }
+catalogue! {
+    /// An operation on the store.
+    pub enum OpKind {
+        Publish "publish" "append messages";
+        Poll "poll" "ask for messages";
+        Begin "begin" "put on record that a handler is about to start";
+        Settle "settle" "say how the handling of messages ended";
+        Extend "extend" "show that messages are still worked on";
+        Leave "leave" "leave the group";
+        Letters "dead letters" "look at dead letters";
+        Amend "amend" "change dead letters";
     }
 }
 

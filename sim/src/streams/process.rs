@@ -8,18 +8,15 @@ use std::{
 use silvertine_engine::{log::LogError, time::Nanos};
 use silvertine_streams::{Core, Member, MessageId, Settled, Verdict, Work};
 
-use super::{
-    op::{Answer, Request},
-    stage::EPOCH_NS,
-};
+use super::op::{Answer, Request};
+use crate::kernel::wall_clock::WallClock;
 
 /// One process, from its start to its end. A member that starts again is another process.
 pub(super) struct Process {
     pub(super) slot: usize,
     pub(super) member: Member,
     pub(super) core: Core,
-    /// What its clock is ahead of the store's, in nanoseconds.
-    skew_ns: i64,
+    clock: WallClock,
     pub(super) state: State,
     /// What reached it while it stood still.
     pub(super) inbox: VecDeque<Arrival>,
@@ -88,12 +85,12 @@ pub(super) enum Ends {
 }
 
 impl Process {
-    pub(super) const fn new(slot: usize, member: Member, core: Core, skew_ns: i64) -> Self {
+    pub(super) const fn new(slot: usize, member: Member, core: Core, clock: WallClock) -> Self {
         Self {
             slot,
             member,
             core,
-            skew_ns,
+            clock,
             state: State::Up,
             inbox: VecDeque::new(),
             runs: BTreeMap::new(),
@@ -111,13 +108,13 @@ impl Process {
     }
 
     /// What its clock reads.
-    pub(super) const fn clock(&self, now_ns: u64) -> Nanos {
-        Nanos((EPOCH_NS + now_ns).saturating_add_signed(self.skew_ns))
+    pub(super) const fn time(&self, now_ns: u64) -> Nanos {
+        self.clock.read(now_ns)
     }
 
     /// When its clock reads `at`.
     pub(super) const fn when(&self, at: Nanos) -> u64 {
-        at.0.saturating_add_signed(-self.skew_ns).saturating_sub(EPOCH_NS)
+        self.clock.when(at)
     }
 
     /// Tells the state machine what the store answered. Returns handlers to start.
@@ -127,7 +124,7 @@ impl Process {
         answer: Result<Answer, LogError>,
         now_ns: u64,
     ) -> Vec<Work> {
-        let now = self.clock(now_ns);
+        let now = self.time(now_ns);
         match (request, answer) {
             (Request::Poll { .. }, Ok(Answer::Polled(polled))) => {
                 self.core.polled(Ok(polled), now);

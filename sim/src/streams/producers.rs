@@ -27,10 +27,11 @@ pub(super) struct Producers(Vec<Producer>);
 
 impl Producers {
     pub(super) fn new(plan: &Plan, stage: &mut Stage<'_>) -> Self {
-        let count = 1 + plan.sends.iter().map(|send| send.producer).max().unwrap_or(0);
+        let last = plan.sends.iter().map(|send| send.producer).max().unwrap_or(0);
+        let count = last as usize + 1;
         let mut producers: Vec<_> = (0..count).map(|_| Producer::default()).collect();
         for (at, send) in plan.sends.iter().enumerate() {
-            producers[send.producer].sends.push(at);
+            producers[send.producer as usize].sends.push(at);
         }
         for producer in 0..count {
             stage.at(0, Event::Produce(producer));
@@ -57,13 +58,14 @@ impl Producers {
         let plan = stage.plan;
         let left = &one.sends[one.acknowledged..];
         let Some(&first) = left.first() else { return };
-        if plan.sends[first].at_ns > stage.now_ns {
+        if plan.sends[first].at_ns > stage.now_ns() {
             stage.at(plan.sends[first].at_ns, Event::Produce(producer));
             return;
         }
         let most = 1 + stage.dice.below(BATCH_MAX) as usize;
         let due = left.iter().copied().take(most);
-        let due: Vec<usize> = due.filter(|&send| plan.sends[send].at_ns <= stage.now_ns).collect();
+        let due: Vec<usize> =
+            due.filter(|&send| plan.sends[send].at_ns <= stage.now_ns()).collect();
         one.batch = due.len();
         let client = Client::Producer(producer as u32);
         let mut publications = Vec::with_capacity(due.len());
@@ -92,7 +94,7 @@ impl Producers {
             self.produce(producer, network, stage);
         } else {
             let pause_ns = MS * (20 + stage.dice.below(200));
-            stage.at(stage.now_ns + pause_ns, Event::Produce(producer));
+            stage.at(stage.now_ns() + pause_ns, Event::Produce(producer));
         }
     }
 }

@@ -1,14 +1,13 @@
 //! What everybody in a run shares: the plan, the virtual clock, the queue of events, the trace and the coin tosses.
 
-use std::collections::BTreeMap;
-
 use silvertine_engine::{rng::Rng, time::Nanos};
 
 use super::{
     fault::{Counts, Fault},
     plan::Plan,
-    trace::{Trace, What, Who},
+    trace::{Happened, Trace, What, Who},
 };
+use crate::kernel::{queue::Queue, wall_clock::WallClock};
 
 /// The store's clock when a run begins.
 pub(super) const EPOCH_NS: u64 = 1_700_000_000_000_000_000;
@@ -44,11 +43,9 @@ pub(super) enum Event {
 
 pub(super) struct Stage<'a> {
     pub(super) plan: &'a Plan,
-    /// Virtual time since the start, in nanoseconds.
-    pub(super) now_ns: u64,
-    /// Ordered by time, then by the order of planning.
-    queue: BTreeMap<(u64, u64), Event>,
-    planned: u64,
+    queue: Queue<Event>,
+    /// The store's clock.
+    pub(super) clock: WallClock,
     /// Coin tosses of members, producers and operators; the network has its own.
     pub(super) dice: Rng,
     /// Faults have ended.
@@ -60,40 +57,42 @@ pub(super) struct Stage<'a> {
 }
 
 impl<'a> Stage<'a> {
-    pub(super) fn new(plan: &'a Plan) -> Self {
+    /// `keep_all` keeps everything that happens, not only the last of it.
+    pub(super) fn new(plan: &'a Plan, keep_all: bool) -> Self {
         Self {
             plan,
-            now_ns: 0,
-            queue: BTreeMap::new(),
-            planned: 0,
+            queue: Queue::default(),
+            clock: WallClock::new(EPOCH_NS),
             dice: Rng::new(plan.seed ^ 0x4449_4345),
             healed: false,
             closing: false,
             counts: Counts::default(),
-            trace: Trace::default(),
+            trace: if keep_all { Trace::keeping_all() } else { Trace::default() },
         }
     }
 
     /// Plans an event, at `time_ns` or now if that is past.
     pub(super) fn at(&mut self, time_ns: u64, event: Event) {
-        self.planned += 1;
-        self.queue.insert((time_ns.max(self.now_ns), self.planned), event);
+        self.queue.schedule(time_ns, event);
     }
 
     /// Takes out the next event and moves time there.
     pub(super) fn next(&mut self) -> Option<Event> {
-        let ((time_ns, _), event) = self.queue.pop_first()?;
-        self.now_ns = time_ns;
-        Some(event)
+        self.queue.pop()
+    }
+
+    /// Virtual time since the start, in nanoseconds.
+    pub(super) const fn now_ns(&self) -> u64 {
+        self.queue.now_ns()
     }
 
     /// What the store's clock reads.
     pub(super) const fn store_time(&self) -> Nanos {
-        Nanos(EPOCH_NS + self.now_ns)
+        self.clock.read(self.now_ns())
     }
 
     pub(super) fn note(&mut self, who: impl Into<Who>, what: What) {
-        self.trace.note(self.now_ns, who.into(), what);
+        self.trace.note(Happened { time_ns: self.now_ns(), place: who.into(), what });
     }
 
     /// Counts a fault and notes it in the trace.

@@ -1,33 +1,29 @@
-//! What happened on the worker plane, in order: a hash over all of it, and the last of it for people.
+//! What happens in a run of the worker plane.
 
-use std::{collections::VecDeque, fmt};
-
-use silvertine_engine::digest::{Digest, fingerprint};
+use std::fmt;
 
 use super::{
     fault::Fault,
     op::{Client, OpKind},
 };
-use crate::kernel::spell;
+use crate::kernel::trace;
 
-/// Happenings kept for a report.
-const KEPT: usize = 160;
+/// The hash and the tail of a run.
+pub type Trace = trace::Trace<Who, What>;
 
 /// One thing that happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Happened {
-    /// Virtual time since the start, in nanoseconds.
-    time: u64,
-    who: Who,
-    what: What,
-}
+pub type Happened = trace::Happened<Who, What>;
 
-/// Where it happened.
+/// Who did it, or whom it happened to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Who {
+pub enum Who {
+    /// The server, the network, or somebody outside.
     World,
+    /// The producer of this number.
     Producer(u32),
+    /// The operator of this number.
     Operator(u32),
+    /// The process of this number.
     Member(u32),
 }
 
@@ -41,24 +37,36 @@ impl From<Client> for Who {
     }
 }
 
+/// Kinds of things that happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum What {
-    /// A member starts; the number of its name.
+pub enum What {
+    /// A member starts: the number of its name.
     Starts(u64),
+    /// A request is sent: its kind and number.
     Asks(OpKind, u64),
+    /// A request takes effect, or the store refuses it.
     Takes(OpKind, u64, bool),
+    /// A client learns what came of its request: well or not.
     Answered(OpKind, u64, bool),
-    /// A message is handed over: which, why, whether it is done.
+    /// A message is handed over: which, why, and whether its key is done.
     Delivered(u64, u8, bool),
+    /// A handler starts: on which message.
     Handles(u64),
+    /// A handler ends: on which message, and how.
     Ended(u64, u8),
-    /// A settlement: which message, the verdict, what became of it.
+    /// A settlement: of which message, the verdict, and what became of it.
     Settled(u64, u8, u8),
+    /// A fault strikes, or a rare state is reached.
     Struck(Fault),
+    /// A process dies.
     Dies,
+    /// A process that stood still goes on.
     Resumes,
+    /// A process is to leave.
     Drains,
+    /// A process has left and stops.
     Stops,
+    /// Faults end.
     Heals,
 }
 
@@ -69,113 +77,77 @@ const OUTCOMES: [&str; 6] = ["done", "failed", "undecodable", "panicked", "timed
 const VERDICTS: [&str; 4] = ["done", "retry", "dead", "release"];
 const SETTLED: [&str; 3] = ["applied", "duplicate", "lost"];
 
-/// The hash and the tail of a trace.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Trace {
-    hash: Digest,
-    steps: u64,
-    tail: VecDeque<Happened>,
-}
-
-impl Trace {
-    pub(super) fn note(&mut self, time: u64, who: Who, what: What) {
-        let happened = Happened { time, who, what };
-        self.steps += 1;
-        let mut link = [0; 56];
-        link[..16].copy_from_slice(&self.hash.to_bytes());
-        link[16..].copy_from_slice(&happened.to_bytes());
-        self.hash = Digest::from_bytes(fingerprint(&link));
-        if self.tail.len() == KEPT {
-            self.tail.pop_front();
+impl trace::Place for Who {
+    fn number(self) -> u64 {
+        match self {
+            Self::World => 0,
+            Self::Producer(n) => 1 << 32 | u64::from(n),
+            Self::Operator(n) => 2 << 32 | u64::from(n),
+            Self::Member(n) => 3 << 32 | u64::from(n),
         }
-        self.tail.push_back(happened);
-    }
-
-    pub(super) const fn hash(&self) -> Digest {
-        self.hash
-    }
-
-    pub(super) const fn steps(&self) -> u64 {
-        self.steps
-    }
-
-    pub(super) fn into_tail(self) -> Vec<Happened> {
-        self.tail.into()
     }
 }
 
-impl Happened {
-    fn to_bytes(self) -> [u8; 40] {
-        let (byte, flag) = (<u64 as From<u8>>::from, <u64 as From<bool>>::from);
-        let (code, a, b, c) = match self.what {
-            What::Starts(name) => (0, name, 0, 0),
-            What::Asks(op, n) => (1, op as u64, n, 0),
-            What::Takes(op, n, well) => (2, op as u64, n, flag(well)),
-            What::Answered(op, n, well) => (3, op as u64, n, flag(well)),
-            What::Delivered(message, why, done) => (4, message, byte(why), flag(done)),
-            What::Handles(message) => (5, message, 0, 0),
-            What::Ended(message, how) => (6, message, byte(how), 0),
-            What::Settled(message, verdict, how) => (7, message, byte(verdict), byte(how)),
-            What::Struck(fault) => (8, fault as u64, 0, 0),
-            What::Dies => (9, 0, 0, 0),
-            What::Resumes => (10, 0, 0, 0),
-            What::Drains => (11, 0, 0, 0),
-            What::Stops => (12, 0, 0, 0),
-            What::Heals => (13, 0, 0, 0),
-        };
-        let who = match self.who {
-            Who::World => 0,
-            Who::Producer(n) => 1 << 32 | u64::from(n),
-            Who::Operator(n) => 2 << 32 | u64::from(n),
-            Who::Member(n) => 3 << 32 | u64::from(n),
-        };
-        let mut bytes = [0; 40];
-        for (at, word) in [self.time, who << 8 | code, a, b, c].into_iter().enumerate() {
-            bytes[at * 8..at * 8 + 8].copy_from_slice(&word.to_le_bytes());
-        }
-        bytes
-    }
-}
-
-impl fmt::Display for Happened {
-    /// One line of a timeline.
+impl fmt::Display for Who {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let who = match self.who {
-            Who::World => "world".to_owned(),
-            Who::Producer(n) => format!("producer {n}"),
-            Who::Operator(n) => format!("operator {n}"),
-            Who::Member(n) => format!("p{n}"),
-        };
-        write!(f, "{:<18} {who:<11}", spell::clock(self.time))?;
+        match self {
+            Self::World => f.write_str("world"),
+            Self::Producer(n) => write!(f, "producer {n}"),
+            Self::Operator(n) => write!(f, "operator {n}"),
+            Self::Member(n) => write!(f, "p{n}"),
+        }
+    }
+}
+
+impl trace::What for What {
+    fn words(self) -> (u8, [u64; 3]) {
+        let (byte, flag) = (<u64 as From<u8>>::from, <u64 as From<bool>>::from);
+        match self {
+            Self::Starts(name) => (0, [name, 0, 0]),
+            Self::Asks(op, n) => (1, [op as u64, n, 0]),
+            Self::Takes(op, n, well) => (2, [op as u64, n, flag(well)]),
+            Self::Answered(op, n, well) => (3, [op as u64, n, flag(well)]),
+            Self::Delivered(message, why, done) => (4, [message, byte(why), flag(done)]),
+            Self::Handles(message) => (5, [message, 0, 0]),
+            Self::Ended(message, how) => (6, [message, byte(how), 0]),
+            Self::Settled(message, verdict, how) => (7, [message, byte(verdict), byte(how)]),
+            Self::Struck(fault) => (8, [fault as u64, 0, 0]),
+            Self::Dies => (9, [0; 3]),
+            Self::Resumes => (10, [0; 3]),
+            Self::Drains => (11, [0; 3]),
+            Self::Stops => (12, [0; 3]),
+            Self::Heals => (13, [0; 3]),
+        }
+    }
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let word =
             |words: &[&'static str], at: u8| words.get(usize::from(at)).copied().unwrap_or("?");
-        match self.what {
-            What::Starts(name) => write!(f, "starts as m{name}"),
-            What::Asks(op, n) => write!(f, "-> {} op{n}", op.name()),
-            What::Takes(op, n, true) => write!(f, "   {} op{n} takes effect", op.name()),
-            What::Takes(op, n, false) => write!(f, "   {} op{n} is refused", op.name()),
-            What::Answered(op, n, true) => write!(f, "<- {} op{n} answered", op.name()),
-            What::Answered(op, n, false) => write!(f, "<- {} op{n} failed", op.name()),
-            What::Delivered(message, why, done) => {
+        match *self {
+            Self::Starts(name) => write!(f, "starts as m{name}"),
+            Self::Asks(op, n) => write!(f, "-> {op} op{n}"),
+            Self::Takes(op, n, true) => write!(f, "   {op} op{n} takes effect"),
+            Self::Takes(op, n, false) => write!(f, "   {op} op{n} is refused"),
+            Self::Answered(op, n, true) => write!(f, "<- {op} op{n} answered"),
+            Self::Answered(op, n, false) => write!(f, "<- {op} op{n} failed"),
+            Self::Delivered(message, why, done) => {
                 let done = if done { ", known to be done" } else { "" };
                 write!(f, "   is handed #{message} ({}{done})", word(&WHYS, why))
             }
-            What::Handles(message) => write!(f, "handles #{message}"),
-            What::Ended(message, how) => write!(f, "ended #{message}: {}", word(&OUTCOMES, how)),
-            What::Settled(message, verdict, how) => {
-                write!(
-                    f,
-                    "   settles #{message} as {}: {}",
-                    word(&VERDICTS, verdict),
-                    word(&SETTLED, how)
-                )
+            Self::Handles(message) => write!(f, "handles #{message}"),
+            Self::Ended(message, how) => write!(f, "ended #{message}: {}", word(&OUTCOMES, how)),
+            Self::Settled(message, verdict, how) => {
+                let (verdict, how) = (word(&VERDICTS, verdict), word(&SETTLED, how));
+                write!(f, "   settles #{message} as {verdict}: {how}")
             }
-            What::Struck(fault) => write!(f, "** {}: {}", fault.name(), fault.says()),
-            What::Dies => f.write_str("dies"),
-            What::Resumes => f.write_str("goes on"),
-            What::Drains => f.write_str("is to leave"),
-            What::Stops => f.write_str("stops"),
-            What::Heals => f.write_str("** from here on nothing goes wrong any more"),
+            Self::Struck(fault) => write!(f, "** {fault}: {}", fault.meaning()),
+            Self::Dies => f.write_str("dies"),
+            Self::Resumes => f.write_str("goes on"),
+            Self::Drains => f.write_str("is to leave"),
+            Self::Stops => f.write_str("stops"),
+            Self::Heals => f.write_str("** from here on nothing goes wrong any more"),
         }
     }
 }

@@ -1,9 +1,10 @@
 //! The world: one store, members, producers, operators and a network between them, on one virtual clock.
 
-use silvertine_streams::{MessageId, Streams};
+use silvertine_streams::Streams;
 
 use super::{
-    end,
+    Subject, end,
+    fault::Counts,
     members::Members,
     network::{Answered, Network},
     op::Client,
@@ -15,12 +16,12 @@ use super::{
     server::Server,
     stage::{Event, Stage},
     strikes,
-    trace::{What, Who},
+    trace::{Trace, What, Who},
     witness::Witness,
 };
 
 pub(super) struct World<'a, S> {
-    pub(super) stage: Stage<'a>,
+    stage: Stage<'a>,
     network: Network<'a, S>,
     members: Members,
     producers: Producers,
@@ -28,10 +29,9 @@ pub(super) struct World<'a, S> {
 }
 
 impl<'a, S: Streams> World<'a, S> {
-    pub(super) fn new(plan: &'a Plan, store: S, delete: &'a dyn Fn(&S, &MessageId)) -> Self {
-        let mut stage = Stage::new(plan);
-        let witness = Witness::new(&plan.topology, plan.has_silence());
-        let network = Network::new(Server::new(store, delete, witness), plan.seed);
+    pub(super) fn new(plan: &'a Plan, subject: Subject<'a, S>, keep_all: bool) -> Self {
+        let mut stage = Stage::new(plan, keep_all);
+        let network = Network::new(Server::new(plan, subject), plan.seed);
         let producers = Producers::new(plan, &mut stage);
         for (at, strike) in plan.strikes.iter().enumerate() {
             stage.at(strike.at_ns, Event::Strike(at));
@@ -45,9 +45,15 @@ impl<'a, S: Streams> World<'a, S> {
         &self.network.server.witness
     }
 
+    /// What happened, how often each fault and state was seen, and the virtual time that passed, in nanoseconds.
+    pub(super) fn into_record(self) -> (Trace, Counts, u64) {
+        let now_ns = self.stage.now_ns();
+        (self.stage.trace, self.stage.counts, now_ns)
+    }
+
     /// Runs until everything has come to rest and every member has left.
     pub(super) fn run(&mut self) -> Checked {
-        self.network.server.declare(self.stage.store_time())?;
+        self.network.server.declare()?;
         let rest_by_ns = rest_by_ns(self.stage.plan);
         loop {
             if !self.stage.closing && self.is_at_rest() {
@@ -60,7 +66,7 @@ impl<'a, S: Streams> World<'a, S> {
             let Some(event) = self.stage.next() else {
                 return self.stuck("nothing is going to happen any more");
             };
-            if self.stage.now_ns > rest_by_ns {
+            if self.stage.now_ns() > rest_by_ns {
                 return self.stuck("time is up");
             }
             self.happen(event)?;
@@ -76,7 +82,7 @@ impl<'a, S: Streams> World<'a, S> {
     }
 
     fn stuck(&self, why: &str) -> Checked {
-        Err(end::stuck(why, self.witness(), &self.members.processes, self.stage.now_ns))
+        Err(end::stuck(why, self.witness(), &self.members.processes, self.stage.now_ns()))
     }
 
     fn happen(&mut self, event: Event) -> Checked {
@@ -97,8 +103,7 @@ impl<'a, S: Streams> World<'a, S> {
             }
             Event::Strike(at) => {
                 let strike = stage.plan.strikes[at];
-                strikes::strike(strike, members, operators, network, stage);
-                Ok(())
+                strikes::strike(strike, members, operators, network, stage)
             }
             Event::Start(slot) => members.start(slot, network, stage),
             Event::Resume(process) => members.resume(process, network, stage),
@@ -106,7 +111,7 @@ impl<'a, S: Streams> World<'a, S> {
                 producers.produce(producer, network, stage);
                 Ok(())
             }
-            Event::MustHaveLeft(process) => members.must_have_left(process, stage.now_ns),
+            Event::MustHaveLeft(process) => members.must_have_left(process, stage.now_ns()),
             Event::Heal => {
                 self.heal();
                 Ok(())
@@ -143,21 +148,27 @@ impl<'a, S: Streams> World<'a, S> {
         for group in &mut network.server.witness.groups {
             group.punctual = Some((now, late_max_ns));
         }
-        stage.at(stage.now_ns + late_max_ns, Event::HealthyMustBeDone);
+        stage.at(stage.now_ns() + late_max_ns, Event::HealthyMustBeDone);
     }
 }
 
 /// When everything must have come to rest.
 fn rest_by_ns(plan: &Plan) -> u64 {
     let reclaim_ns = plan.group(0).reclaim_after.as_nanos();
-    plan.heals_ns + 120 * SECOND + plan.killers() * 12 * (reclaim_ns + 3 * SECOND)
+    plan.heals_ns
+        + plan.set_back_ns()
+        + 120 * SECOND
+        + plan.killers() * 12 * (reclaim_ns + 3 * SECOND)
 }
 
-/// How late a retry may be once faults have ended: a dead member is noticed, a handler runs into its time-out, a
+/// How late a retry may be once faults have ended: the store's clock reaches again what it read, a dead member is noticed, a handler runs into its time-out, a
 /// circuit closes again, and processes that a message kills come back.
 fn late_max_ns(plan: &Plan) -> u64 {
     let group = plan.group(0);
     let circuit = group.circuit.reset_after.as_nanos();
     let once = group.reclaim_after.as_nanos() + group.handler_timeout.as_nanos() + circuit;
-    20 * SECOND + 4 * once + plan.killers() * 8 * (group.reclaim_after.as_nanos() + 3 * SECOND)
+    20 * SECOND
+        + plan.set_back_ns()
+        + 4 * once
+        + plan.killers() * 8 * (group.reclaim_after.as_nanos() + 3 * SECOND)
 }

@@ -21,10 +21,11 @@ impl Witness {
         let now = stage.store_time();
         for (stream, standing) in &self.streams {
             let stats = block_on(store.stream_stats(stream, now));
-            let stats = stats
-                .map_err(|error| Violation::new(Promise::Model, format!("stats fail: {error}")))?;
+            let stats = stats.map_err(|error| {
+                Violation::plain(Promise::Model, format!("stats fail: {error}"))
+            })?;
             let Some(stats) = stats else {
-                return Err(Violation::new(Promise::Account, format!("{stream} is gone")));
+                return Err(Violation::plain(Promise::Account, format!("{stream} is gone")));
             };
             let added = standing.len() as u64;
             ensure!(
@@ -40,7 +41,7 @@ impl Witness {
             for group in self.groups.iter().filter(|group| group.keys.contains(stream)) {
                 let said = stats.groups.iter().find(|stats| stats.group == group.spec.name);
                 let Some(said) = said else {
-                    return Err(Violation::new(
+                    return Err(Violation::plain(
                         Promise::Account,
                         format!("the group {} is gone", group.spec.name),
                     ));
@@ -63,7 +64,7 @@ impl Witness {
         let standing = &self.streams[stream];
         let read = block_on(store.read(stream, Pos::ZERO, standing.len() + 8));
         let read =
-            read.map_err(|error| Violation::new(Promise::Model, format!("read fails: {error}")))?;
+            read.map_err(|error| Violation::plain(Promise::Model, format!("read fails: {error}")))?;
         let mut read = read.iter();
         for standing in standing.iter().filter(|standing| !standing.deleted) {
             let found = read.next();

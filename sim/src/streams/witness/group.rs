@@ -1,6 +1,9 @@
 //! What the witness knows of one group: where each message is, and why it may be there.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use silvertine_engine::time::Nanos;
 use silvertine_streams::{
@@ -28,11 +31,18 @@ pub(in crate::streams) struct Group {
     /// Whether a living member may be unheard for long enough to be taken for dead.
     pub(in crate::streams) silence: bool,
     pub(in crate::streams) entries: BTreeMap<MessageId, Entry>,
+    /// Of messages that are observed once more: what is known to have happened in handlers, and whether they were moved
+    /// without their holder's knowledge.
+    pub(super) before: BTreeMap<MessageId, (Seen, bool)>,
     /// When each member was last heard.
     pub(in crate::streams) alive: BTreeMap<ConsumerName, Nanos>,
     pub(in crate::streams) done_keys: BTreeMap<String, Nanos>,
     /// How often a key was done, not counting duplicates.
     pub(in crate::streams) dones: BTreeMap<String, u32>,
+    /// Keys that were done until a failover lost that.
+    pub(super) undone: BTreeSet<String>,
+    /// Of those, keys that were done again without results: a member was told before the failover that they are done.
+    pub(in crate::streams) without_results: BTreeSet<String>,
     pub(in crate::streams) unfinished: usize,
     /// When faults healed, and how late a retry may be from then on, in nanoseconds.
     pub(in crate::streams) punctual: Option<(Nanos, u64)>,
@@ -73,13 +83,14 @@ pub(in crate::streams) struct Entry {
     pub(in crate::streams) place: Place,
     pub(in crate::streams) tries: Tries,
     pub(in crate::streams) deliveries: u64,
-    order: Option<Vec<u8>>,
+    pub(super) order: Option<Vec<u8>>,
     pub(in crate::streams) key: String,
     producers_key: bool,
     pub(in crate::streams) deleted: bool,
     /// Deleted before it was delivered: nobody waits for it.
     pub(in crate::streams) gone: bool,
-    /// A request that came late, or somebody who held it before, has moved it.
+    /// A request that came late or twice, somebody who held it before, a failover or the store's clock has moved it, so that
+    /// its holder need not know.
     pub(in crate::streams) ghosted: bool,
     /// A start is on record since it was handed over.
     pub(in crate::streams) begun: bool,
@@ -154,9 +165,12 @@ impl Group {
             attempts_max: spec.retry.as_ref().unwrap_or(&stream.retry).attempts,
             silence,
             entries: BTreeMap::new(),
+            before: BTreeMap::new(),
             alive: BTreeMap::new(),
             done_keys: BTreeMap::new(),
             dones: BTreeMap::new(),
+            undone: BTreeSet::new(),
+            without_results: BTreeSet::new(),
             unfinished: 0,
             punctual: None,
         }
@@ -165,6 +179,7 @@ impl Group {
     pub(in crate::streams) fn add(&mut self, id: MessageId, number: u64, message: &Message) {
         let (key, producers_key) = key_of(&id, message);
         let by = self.spec.order_by.as_deref();
+        let (seen, ghosted) = self.before.get(&id).copied().unwrap_or_default();
         let entry = Entry {
             number,
             place: Place::Waiting,
@@ -175,9 +190,9 @@ impl Group {
             producers_key,
             deleted: false,
             gone: false,
-            ghosted: false,
+            ghosted,
             begun: false,
-            seen: Seen::default(),
+            seen,
         };
         self.unfinished += 1;
         self.entries.insert(id, entry);

@@ -22,8 +22,14 @@ use silvertine_streams::{
 };
 
 pub(in crate::streams) use self::group::{Group, Seen, tries_of};
-use self::{group::Place, standing::Standing};
-use super::promise::{Checked, ensure};
+use self::{
+    group::{Entry, Place},
+    standing::Standing,
+};
+use super::{
+    plan::Plan,
+    promise::{Checked, ensure},
+};
 
 pub(in crate::streams) struct Witness {
     topology: Topology,
@@ -31,14 +37,19 @@ pub(in crate::streams) struct Witness {
     pub(in crate::streams) groups: Vec<Group>,
     /// Dead letters in order of burial, each with its own id once that is known.
     letters: Vec<(Option<Pos>, DeadLetter)>,
+    /// The ids of letters that are buried once more, in the same order, where they are known.
+    letter_ids: Vec<Option<Pos>>,
     /// Appended by operations whose answers give no ids.
     unread: BTreeMap<StreamName, VecDeque<Message>>,
+    /// Messages that a failover has lost, with their numbers.
+    lost: BTreeMap<MessageId, (u64, Message)>,
     /// Messages so far, which are numbered for the trace.
     pub(in crate::streams) numbers: u64,
 }
 
 impl Witness {
-    pub(in crate::streams) fn new(topology: &Topology, silence: bool) -> Self {
+    pub(in crate::streams) fn new(plan: &Plan) -> Self {
+        let (topology, silence) = (&plan.topology, plan.has_silence());
         let mut streams = BTreeMap::new();
         let mut groups = Vec::new();
         for spec in &topology.streams {
@@ -52,7 +63,9 @@ impl Witness {
             streams,
             groups,
             letters: Vec::new(),
+            letter_ids: Vec::new(),
             unread: BTreeMap::new(),
+            lost: BTreeMap::new(),
             numbers: 0,
         }
     }
@@ -73,6 +86,11 @@ impl Witness {
         standing.push(Standing { id, message: message.clone(), deleted: false });
         self.numbers += 1;
         let id = MessageId { stream: stream.clone(), id };
+        ensure!(
+            !self.lost.contains_key(&id),
+            Model,
+            "{id} is given again, and a member may still hold the lost message that had it"
+        );
         for group in self.groups.iter_mut().filter(|group| group.keys.contains(stream)) {
             group.add(id.clone(), self.numbers, &message);
         }
@@ -82,6 +100,67 @@ impl Witness {
     fn expect(&mut self, publication: &Publication) {
         let unread = self.unread.entry(publication.stream.clone()).or_default();
         unread.push_back(publication.message.clone());
+    }
+
+    /// The number of a message that a failover has lost.
+    pub(in crate::streams) fn number_of_lost(&self, id: &MessageId) -> Option<u64> {
+        self.lost.get(id).map(|(number, _)| *number)
+    }
+
+    /// Whether a failover has lost this message, as it was published to a stream.
+    pub(in crate::streams) fn has_lost(&self, stream: &StreamName, message: &Message) -> bool {
+        let is = |(id, (_, lost)): (&MessageId, &(u64, Message))| {
+            id.stream == *stream && lost == message
+        };
+        self.lost.iter().any(is)
+    }
+
+    /// Takes over what a former witness knows beside what it was told: which messages are lost, what handlers really did,
+    /// which ids dead letters have. Goes before anything is observed once more.
+    pub(in crate::streams) fn learn_from(&mut self, former: &Self) {
+        self.lost.clone_from(&former.lost);
+        for (group, before) in self.groups.iter_mut().zip(&former.groups) {
+            let known =
+                |(id, entry): (&MessageId, &Entry)| (id.clone(), (entry.seen, entry.ghosted));
+            group.before = before.entries.iter().map(known).collect();
+            group.undone.clone_from(&before.undone);
+        }
+        self.letter_ids = former.letters.iter().map(|(id, _)| *id).collect();
+    }
+
+    /// Takes the place of the witness of a server that has lost its newest changes, after having observed all the others.
+    ///
+    /// What handlers really did stays known, and which messages are lost. Members do not know of the loss, so
+    /// what is pending, and what the loss has moved, may be started by a member that does not hold it.
+    pub(in crate::streams) fn take_over(&mut self, former: Self) {
+        for (group, before) in self.groups.iter_mut().zip(former.groups) {
+            group.punctual = before.punctual;
+            group.before.clear();
+            let undone =
+                before.done_keys.into_keys().filter(|key| !group.done_keys.contains_key(key));
+            group.undone = undone.chain(before.undone).collect();
+            for (id, before) in before.entries {
+                if let Some(entry) = group.entries.get_mut(&id) {
+                    entry.number = before.number;
+                    entry.seen = before.seen;
+                    entry.ghosted |=
+                        before.ghosted || before.place != entry.place || entry.is_pending();
+                } else if let Some(standing) =
+                    former.streams[&id.stream].iter().find(|standing| standing.id == id.id)
+                {
+                    self.lost.insert(id, (before.number, standing.message.clone()));
+                }
+            }
+        }
+        self.letter_ids.clear();
+        self.numbers = former.numbers;
+    }
+
+    /// The store's clock has jumped ahead: living members may have been taken for dead at once, and do not know it.
+    pub(in crate::streams) fn leases_may_have_run_out(&mut self) {
+        for group in &mut self.groups {
+            group.entries.values_mut().for_each(|entry| entry.ghosted |= entry.is_pending());
+        }
     }
 
     /// Notes that somebody deleted a message.

@@ -162,8 +162,9 @@ impl Witness {
         while let Some((stream, mut expected)) = self.unread.pop_first() {
             let last = self.streams[&stream].last().map_or(Pos::ZERO, |last| last.id);
             let read = block_on(store.read(&stream, last, expected.len() + 8));
-            let read = read
-                .map_err(|error| Violation::new(Promise::Model, format!("read fails: {error}")))?;
+            let read = read.map_err(|error| {
+                Violation::plain(Promise::Model, format!("read fails: {error}"))
+            })?;
             for (id, message) in read {
                 let wanted = expected.pop_front();
                 ensure!(
@@ -213,7 +214,7 @@ impl Witness {
                 stream.get(at)
             });
             let Some(standing) = standing else {
-                return Err(Violation::new(
+                return Err(Violation::plain(
                     Promise::Model,
                     format!("{} was never published", delivery.id),
                 ));
@@ -251,7 +252,7 @@ impl Witness {
             let known =
                 known.or_else(|| self.letters.iter().position(|(known, _)| known.is_none()));
             let Some((known_id, known)) = known.and_then(|at| self.letters.get_mut(at)) else {
-                return Err(Violation::new(
+                return Err(Violation::plain(
                     Promise::Model,
                     format!("nobody buried the letter {id}"),
                 ));

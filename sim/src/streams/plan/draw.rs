@@ -1,132 +1,21 @@
-//! Plans: everything that decides a run of the worker plane, drawn from a seed.
+//! Drawing a plan from a seed.
 //!
 //! Swarm testing: a seed has a random subset of the faults, each at a random rate, because a run with few kinds
 //! goes deeper than one with all of them. Every part draws from a stream of its own.
 
 use silvertine_engine::{rng::Rng, span::Span};
 use silvertine_streams::{
-    CircuitSpec, GroupName, GroupSpec, Message, RetryPolicy, StreamName, StreamSpec, Topology,
-    WhenFull,
+    CircuitSpec, GroupName, GroupSpec, RetryPolicy, StreamSpec, Topology, WhenFull,
 };
 
-pub(super) const MS: u64 = 1_000_000;
-pub(super) const SECOND: u64 = 1000 * MS;
-/// The lane that some plans have beside the stream.
-const LANE: &str = "urgent";
-/// The field that tells which of the plan's messages it is.
-pub(super) const LABEL: &str = "label";
-/// The field by whose value some groups are ordered.
-const ORDER: &str = "account";
+use super::{
+    LANE, Label, MS, Nature, ORDER, Plan, SECOND, Send, Strike, StrikeKind, audit_stream,
+    out_stream, work_stream,
+};
+use crate::kernel::network::Rates;
 
-/// A run of the worker plane.
-#[derive(Clone, Debug)]
-pub struct Plan {
-    /// The seed that it was drawn from; also the root of latencies and coin tosses.
-    pub seed: u64,
-    /// The streams and groups.
-    pub topology: Topology,
-    /// How many members each group has.
-    pub members: Vec<usize>,
-    pub(super) labels: Vec<Label>,
-    /// What producers do: at which time, who, which message.
-    pub(super) sends: Vec<Send>,
-    pub(super) fates: Fates,
-    pub(super) strikes: Vec<Strike>,
-    /// When faults end.
-    pub(super) heals_ns: u64,
-    /// Whether the store holds a poll until something arrives, or the member waits by itself.
-    pub(super) store_waits: bool,
-    /// The largest difference of a member's clock.
-    pub(super) skew_ns: u64,
-    /// How often a restarted member takes another name, in per cent.
-    pub(super) rename_percent: u64,
-}
-
-/// A message: what it is, and what handlers make of it.
-#[derive(Clone, Debug)]
-pub(super) struct Label {
-    pub(super) nature: Nature,
-    pub(super) key: Option<String>,
-    pub(super) account: u64,
-    pub(super) urgent: bool,
-    pub(super) outputs: u64,
-    pub(super) work_ns: u64,
-}
-
-/// What a handler makes of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Nature {
-    Well,
-    /// Fails so often before it succeeds; never again once faults have healed.
-    Transient(u32),
-    /// Fails until faults have healed.
-    Down,
-    Permanent,
-    Undecodable,
-    Panics,
-    /// Does not end in time so often.
-    TimesOut(u32),
-    /// Emits what cannot be published.
-    Invalid,
-    /// Kills its process so often.
-    Kills(u32),
-}
-
-impl Nature {
-    pub(super) const fn is_well(self) -> bool {
-        matches!(self, Self::Well)
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Send {
-    pub(super) at_ns: u64,
-    pub(super) producer: usize,
-    pub(super) label: usize,
-}
-
-/// What becomes of requests, each in per mille.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Fates {
-    pub(super) lost_request: u64,
-    pub(super) lost_reply: u64,
-    pub(super) late: u64,
-    pub(super) refused: u64,
-    pub(super) slow: u64,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Strike {
-    pub(super) at_ns: u64,
-    pub(super) what: StrikeKind,
-    /// Decides whom it strikes.
-    pub(super) draw: u64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum StrikeKind {
-    Crash,
-    Pause { ns: u64 },
-    Drain { grace_ns: u64 },
-    Outage { ns: u64 },
-    Stranger,
-    Redrive { contended: bool },
-}
-
-/// The stream that the groups consume.
-pub(super) fn work_stream() -> StreamName {
-    StreamName::new("sim:in:work").expect("a name")
-}
-
-/// The stream of what handlers emit.
-pub(super) fn out_stream() -> StreamName {
-    StreamName::new("sim:out:results").expect("a name")
-}
-
-/// The stream that tells of redrives.
-pub(super) fn audit_stream() -> StreamName {
-    StreamName::new("sim:out:audit").expect("a name")
-}
+/// An idempotency window that is longer than any run.
+const LONG_WINDOW: Span = Span::from_secs(600);
 
 impl Plan {
     /// The plan of a seed.
@@ -146,65 +35,30 @@ impl Plan {
             0 => 0,
             _ => 1 + faults.below(most),
         };
-        let fates = Fates {
+        let rates = Rates {
             lost_request: rate(120),
             lost_reply: rate(120),
-            late: rate(80),
+            late_effect: rate(80),
             refused: rate(120),
             slow: rate(200),
+            sent_twice: rate(80),
         };
-        let strikes = draw_strikes(&mut faults, heals_ns, reclaim_ns);
+        let groups = &topology.streams[0].groups;
+        let keys_stay = groups.iter().all(|group| group.idempotency_window >= LONG_WINDOW);
+        let strikes = draw_strikes(&mut faults, heals_ns, reclaim_ns, keys_stay);
         Self {
             seed,
             topology,
             members,
             labels,
             sends,
-            fates,
+            rates,
             strikes,
             heals_ns,
             store_waits: knobs.below(2) == 0,
-            skew_ns: pick(&mut knobs, &[0, 0, 50 * MS, 5 * SECOND, 3600 * SECOND]),
+            skew: Span::from_millis(pick(&mut knobs, &[0, 0, 50, 5000, 3_600_000])),
             rename_percent: pick(&mut knobs, &[0, 30, 100]),
         }
-    }
-
-    /// A message of the plan, as its producer writes it.
-    pub(super) fn message(&self, label: usize) -> Message {
-        let of = &self.labels[label];
-        let message = Message::default()
-            .with("data", format!("{{\"n\":{label}}}"))
-            .with(LABEL, label.to_string())
-            .with(ORDER, format!("a{}", of.account));
-        match &of.key {
-            Some(key) => message.with_key(key),
-            None => message,
-        }
-    }
-
-    /// The stream that a message goes to.
-    pub(super) fn stream_of(&self, label: usize) -> StreamName {
-        if self.labels[label].urgent { work_stream().lane(LANE) } else { work_stream() }
-    }
-
-    /// Whether a living member may be unheard for long.
-    pub(super) fn has_silence(&self) -> bool {
-        let Fates { lost_request, lost_reply, late, refused, slow } = self.fates;
-        let silences = |strike: &Strike| {
-            matches!(strike.what, StrikeKind::Pause { .. } | StrikeKind::Outage { .. })
-        };
-        lost_request + lost_reply + late + refused + slow > 0 || self.strikes.iter().any(silences)
-    }
-
-    /// A group of the stream that is consumed.
-    pub(super) fn group(&self, at: usize) -> &GroupSpec {
-        &self.topology.streams[0].groups[at]
-    }
-
-    /// How many messages kill their process.
-    pub(super) fn killers(&self) -> u64 {
-        let kills = |label: &&Label| matches!(label.nature, Nature::Kills(_));
-        self.labels.iter().filter(kills).count() as u64
     }
 }
 
@@ -213,7 +67,7 @@ fn pick<T: Copy>(rng: &mut Rng, choices: &[T]) -> T {
     choices[rng.below(choices.len() as u64) as usize]
 }
 
-fn draw_topology(rng: &mut Rng) -> (Topology, Vec<usize>) {
+fn draw_topology(rng: &mut Rng) -> (Topology, Vec<u64>) {
     let mut stream = StreamSpec::new(work_stream());
     stream.retry = RetryPolicy {
         base: Span::from_millis(pick(rng, &[20, 100, 500])),
@@ -240,14 +94,15 @@ fn draw_topology(rng: &mut Rng) -> (Topology, Vec<usize>) {
         group.handler_timeout = handler_timeout;
         group.in_flight = pick(rng, &[1, 2, 4, 8, 32]);
         // Mostly longer than any run; sometimes so short that keys are forgotten.
-        group.idempotency_window = Span::from_secs(pick(rng, &[2, 600, 600, 600]));
+        group.idempotency_window =
+            pick(rng, &[Span::from_secs(2), LONG_WINDOW, LONG_WINDOW, LONG_WINDOW]);
         group.order_by = (rng.below(3) == 0).then(|| ORDER.to_owned());
         group.circuit = CircuitSpec {
             failure_threshold: pick(rng, &[2, 5, 1000]) as u32,
             reset_after: Span::from_millis(pick(rng, &[100, 1000])),
         };
         stream = stream.with_group(group);
-        members.push(1 + rng.below(4) as usize);
+        members.push(1 + rng.below(4));
     }
     let others = [out_stream(), audit_stream()].map(StreamSpec::new);
     let streams = [stream].into_iter().chain(others).collect();
@@ -293,7 +148,7 @@ fn draw_labels(rng: &mut Rng, timeout_ns: u64, lane: bool) -> Vec<Label> {
             account: rng.below(accounts),
             urgent: lane && rng.below(3) == 0,
             outputs: rng.below(3),
-            work_ns,
+            work: Span::from_nanos(work_ns),
         });
     }
     labels
@@ -306,7 +161,7 @@ fn draw_sends(rng: &mut Rng, labels: &[Label], heals_ns: u64) -> Vec<Send> {
     let spread_ns = if rng.below(3) == 0 { 100 * MS } else { heals_ns * 3 / 4 };
     let mut sends = Vec::new();
     for (label, of) in labels.iter().enumerate() {
-        let send = |at_ns, producer: u64| Send { at_ns, producer: producer as usize, label };
+        let send = |at_ns, producer| Send { at_ns, producer, label };
         let at_ns = rng.below(spread_ns);
         sends.push(send(at_ns, rng.below(producers)));
         if of.key.is_some() && rng.below(100) < twice_percent {
@@ -318,23 +173,50 @@ fn draw_sends(rng: &mut Rng, labels: &[Label], heals_ns: u64) -> Vec<Send> {
     sends
 }
 
-fn draw_strikes(rng: &mut Rng, heals_ns: u64, reclaim_ns: u64) -> Vec<Strike> {
+fn draw_strikes(rng: &mut Rng, heals_ns: u64, reclaim_ns: u64, keys_stay: bool) -> Vec<Strike> {
     let mut strikes = Vec::new();
-    for kind in 0..6 {
+    let mut strike = |rng: &mut Rng, what| {
+        // Files know no number above 2^63.
+        strikes.push(Strike { at_ns: rng.below(heals_ns), what, draw: rng.next_u64() >> 1 });
+    };
+    for kind in 0..8 {
         if rng.below(2) == 0 {
             continue;
         }
         for _ in 0..1 + rng.below(5) {
             let what = match kind {
                 0 => StrikeKind::Crash,
-                1 => StrikeKind::Pause { ns: reclaim_ns / 4 * (1 + rng.below(12)) },
-                2 => StrikeKind::Drain { grace_ns: pick(rng, &[0, 20, 300, 2000]) * MS },
-                3 => StrikeKind::Outage { ns: pick(rng, &[50, 500, 3000]) * MS },
+                1 => StrikeKind::Pause {
+                    lasts: Span::from_nanos(reclaim_ns / 4 * (1 + rng.below(12))),
+                },
+                2 => StrikeKind::Drain { grace: Span::from_millis(pick(rng, &[0, 20, 300, 2000])) },
+                3 => StrikeKind::Outage { lasts: Span::from_millis(pick(rng, &[50, 500, 3000])) },
                 4 => StrikeKind::Stranger,
-                _ => StrikeKind::Redrive { contended: rng.below(2) == 0 },
+                5 => StrikeKind::Redrive { contended: rng.below(2) == 0 },
+                6 => StrikeKind::Stall { lasts: Span::from_millis(pick(rng, &[50, 800, 3000])) },
+                _ => StrikeKind::Restart { lasts: Span::from_millis(pick(rng, &[10, 500, 2000])) },
             };
-            strikes.push(Strike { at_ns: rng.below(heals_ns), what, draw: rng.next_u64() });
+            strike(rng, what);
         }
+    }
+    // Each of these excuses much, so most seeds have none.
+    match rng.below(6) {
+        0 => {
+            for _ in 0..1 + rng.below(3) {
+                let lasts = Span::from_millis(pick(rng, &[2, 300, 1500]));
+                let lose = pick(rng, &[1, 3, 10, 40]);
+                strike(rng, StrikeKind::Failover { lasts, lose });
+            }
+        }
+        1 => {
+            let ms = pick(rng, &[100, 3000, 60_000, 3_600_000]);
+            strike(rng, StrikeKind::ClockJump { by_ns: (ms * MS) as i64 });
+        }
+        2 if keys_stay => {
+            let ms = pick(rng, &[100, 3000, 20_000]);
+            strike(rng, StrikeKind::ClockJump { by_ns: -((ms * MS) as i64) });
+        }
+        _ => {}
     }
     strikes.sort_by_key(|strike| (strike.at_ns, strike.draw));
     strikes
