@@ -165,7 +165,8 @@ pub(crate) struct BenchArgs {
   silvertine sim --seeds 10000 --jobs 2
   silvertine sim scenarios/ema-cross.toml --time 60s
   silvertine sim --workers --seeds 10000 --jobs 2
-A seed that breaks a promise is shrunk and written as a scenario; `silvertine run FILE` shows it again.")]
+A seed that breaks a promise is shrunk and written as a scenario; `silvertine run FILE` shows it again.
+With --workers it is written as a plan; `silvertine sim --workers --plan FILE` shows it again.")]
 pub(crate) struct SimArgs {
     /// The scenario whose handlers are run; without it, built-in handlers that use every feature of the engine.
     pub scenario: Option<PathBuf>,
@@ -184,15 +185,19 @@ pub(crate) struct SimArgs {
     /// The folder that ${data} in the scenario stands for.
     #[arg(long, env = "SILVERTINE_DATA", value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// Where to write the shrunk scenario of a seed that fails; sim-SEED.toml when absent.
+    /// Where to write the shrunk scenario or plan of a seed that fails; sim-SEED.toml, or with --workers workers-SEED.toml,
+    /// when absent.
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
     /// Instead of drawing plans, try every one: crashes at every operation, or pairs of faults over tiny runs.
     #[arg(long, value_name = "WHAT", conflicts_with_all = ["seeds", "from_seed", "time"])]
     pub exhaustive: Option<ExhaustiveArg>,
     /// Instead of a scenario's handlers, put the worker plane under faults: members, retries, dead letters.
-    #[arg(long, conflicts_with_all = ["scenario", "data", "out", "exhaustive", "matrix", "write_hashes"])]
+    #[arg(long, conflicts_with_all = ["scenario", "data", "exhaustive", "matrix"])]
     pub workers: bool,
+    /// Run one plan of the worker plane from a file, such as the one that a failing seed was shrunk to.
+    #[arg(long, value_name = "FILE", requires = "workers", conflicts_with_all = ["seeds", "from_seed", "time", "out"])]
+    pub plan: Option<PathBuf>,
     /// Run every plan twice, and once more in another process; the traces must be the same.
     #[arg(long)]
     pub check_determinism: bool,

@@ -14,7 +14,7 @@ pub use silvertine_scenarios::check::{CheckError, Checked};
 use silvertine_scenarios::{
     check::Check, registry::Registry, scenario::Scenario, under_faults::UnderFaults,
 };
-use silvertine_sim::workers::{Plan, Report, simulate};
+use silvertine_sim::streams::{Plan, Report, Subject, simulate};
 use silvertine_storage::{memory::MemoryLog, streams::MemoryStreams};
 
 /// A check of a scenario's handlers: its inputs give the instruments, its handlers run as they are,
@@ -41,10 +41,21 @@ pub fn check_handler<H: Handler + 'static>(
 }
 
 /// Runs a plan of the worker plane on streams in memory.
+///
+/// # Panics
+/// When the plan does not [check out](Plan::check), as those that are drawn do.
 #[must_use]
 pub fn simulate_workers(plan: &Plan) -> Report {
-    let store = MemoryStreams::in_memory(plan.topology.clone());
-    simulate(plan, store, &|store, id| {
-        store.delete(id).expect("memory can be written");
-    })
+    simulate(plan, worker_subject())
+}
+
+/// What plans of the worker plane run on: streams in memory.
+#[must_use]
+pub fn worker_subject() -> Subject<'static, MemoryStreams> {
+    Subject {
+        open: &|plan| MemoryStreams::in_memory(plan.topology.clone()),
+        delete: &|store, id| {
+            store.delete(id).expect("memory can be written");
+        },
+    }
 }

@@ -34,9 +34,9 @@ fn stop(child: Child, signal: &str) -> Finished {
 
 #[test]
 fn a_signal_stops_sim_and_sums_up_the_seeds_so_far() {
-    for signal in ["-INT", "-TERM"] {
-        let seeds = ["--seeds", "1000000000", "--jobs", "2", "--check-determinism"];
-        let stopped = stop(spawn(&[&["sim"][..], &seeds].concat()), signal);
+    let seeds = ["--seeds", "1000000000", "--jobs", "2", "--check-determinism"];
+    for (signal, plane) in [("-INT", &[][..]), ("-TERM", &[]), ("-TERM", &["--workers"])] {
+        let stopped = stop(spawn(&[&["sim"], &seeds[..], plane].concat()), signal);
         assert_eq!(stopped.code, Some(30), "{stopped:?}");
         assert!(stopped.stdout.starts_with("stopped: "), "{stopped:?}");
         assert!(stopped.stdout.contains("no promise broken"), "{stopped:?}");

@@ -10,7 +10,10 @@ use std::{
 
 use silvertine::{
     engine::{pos::Pos, span::Span, time::Nanos},
-    sim::workers::{Failure, Plan, promise::Promise, simulate},
+    sim::{
+        kernel::shrink::Budget,
+        streams::{Counterexample, Plan, Subject, promise::Promise, shrink_failure, simulate},
+    },
     storage::streams::MemoryStreams,
     streams::{
         Amendment, DeadLetter, Delivery, Disposition, Fetch, Fetched, Member, Message, MessageId,
@@ -267,48 +270,83 @@ impl Streams for Planted {
     }
 }
 
-/// Runs seeds until one breaks a promise: how many it took, which promise, and the report.
-fn seeds_until_found(bug: Bug, most: u64) -> Option<(u64, Promise, String)> {
+/// Runs of one plan at most while it is shrunk; more would find hardly anything smaller.
+const SHRINKING: u32 = 600;
+
+fn open(bug: Bug) -> impl Fn(&Plan) -> Planted {
+    move |plan| Planted::new(&plan.topology, bug)
+}
+
+fn delete(store: &Planted, id: &MessageId) {
+    store.inner.delete(id).expect("memory can be written");
+}
+
+/// Runs seeds until one breaks a promise: how many it took, and what the plan does.
+fn seeds_until_found(bug: Bug, most: u64) -> Option<(u64, Counterexample)> {
+    let open = open(bug);
     (0..most).find_map(|seed| {
         let plan = Plan::draw(seed);
-        let store = Planted::new(&plan.topology, bug);
-        let report = simulate(&plan, store, &|store: &Planted, id| {
-            store.inner.delete(id).expect("memory can be written");
-        });
-        let promise = report.violation.as_ref()?.promise;
-        Some((seed + 1, promise, Failure(&plan, &report).to_string()))
+        let report = simulate(&plan, Subject { open: &open, delete: &delete });
+        report.violation.as_ref()?;
+        Some((seed + 1, Counterexample { drawn: plan.clone(), plan, report }))
     })
 }
 
 #[test]
 fn a_store_without_a_bug_breaks_nothing() {
-    assert_eq!(seeds_until_found(Bug::None, 100), None);
+    let found = seeds_until_found(Bug::None, 100);
+    assert!(found.is_none(), "{}", found.expect("something").1);
 }
 
 #[test]
 fn every_planted_bug_breaks_a_promise_that_it_should() {
-    use Promise::{Account, Bounded, Durable, Effect, InOrder, Live, Punctual, Settled, Told};
+    use Promise::{Account, Bounded, Durable, Effect, InOrder, Live, Model, Punctual, Settled};
     let bugs: [(Bug, &[Promise]); 13] = [
         (Bug::DropsIdempotency, &[Effect, Settled]),
         (Bug::AcknowledgesFirst, &[Effect]),
-        (Bug::ForgetsToRelease, &[Account, Told, Live, Settled]),
-        (Bug::DeliversSettledAgain, &[Settled, Told]),
+        (Bug::ForgetsToRelease, &[Account, Model, Live, Settled]),
+        (Bug::DeliversSettledAgain, &[Settled, Model]),
         (Bug::RetriesEarly, &[Punctual]),
         (Bug::IgnoresOrder, &[InOrder]),
         (Bug::HandsOverTooMuch, &[Bounded]),
-        (Bug::LosesPublished, &[Durable, Told]),
+        (Bug::LosesPublished, &[Durable, Model]),
         (Bug::AmendsBlindly, &[Effect]),
-        (Bug::ReclaimsEarly, &[Told]),
-        (Bug::ForgetsStarts, &[Told]),
-        (Bug::LeavesWithAll, &[Account, Told, Live]),
-        (Bug::LosesLetters, &[Account, Told]),
+        (Bug::ReclaimsEarly, &[Model]),
+        (Bug::ForgetsStarts, &[Model]),
+        (Bug::LeavesWithAll, &[Account, Model, Live]),
+        (Bug::LosesLetters, &[Account, Model, Settled]),
     ];
     for (bug, promises) in bugs {
-        let (seeds, promise, said) = seeds_until_found(bug, 500).expect("the bug is found");
+        let (seeds, found) = seeds_until_found(bug, 500).expect("the bug is found");
+        let promise = found.violation().expect("it breaks one").promise;
         println!("{bug:?}: {promise} after {seeds} seeds");
-        assert!(promises.contains(&promise), "{bug:?}: {said}");
-        for part in ["plan:", "what happened last:", "again: silvertine sim --workers"] {
+        assert!(promises.contains(&promise), "{bug:?}: {found}");
+        let said = found.to_string();
+        for part in ["plan:", "what happened last:", promise.meaning()] {
             assert!(said.contains(part), "{said}");
         }
+    }
+}
+
+#[test]
+fn a_plan_that_finds_a_bug_is_shrunk_and_finds_the_same_bug_from_its_file() {
+    for bug in [Bug::AcknowledgesFirst, Bug::IgnoresOrder, Bug::ForgetsStarts, Bug::LosesLetters] {
+        let (_, found) = seeds_until_found(bug, 500).expect("the bug is found");
+        let promise = found.violation().expect("it breaks one").promise;
+        let open = open(bug);
+        let subject = Subject { open: &open, delete: &delete };
+        let budget = Budget { runs_max: SHRINKING, ..Budget::default() };
+        let shrunk = shrink_failure(&found.drawn, subject, promise, budget);
+        let (strikes, messages) = shrunk.plan.size();
+        let members: u64 = shrunk.plan.members.iter().sum();
+        println!("{bug:?}: {strikes} strikes, {messages} messages, {members} members");
+        assert_eq!(shrunk.violation().map(|broken| broken.promise), Some(promise), "{shrunk}");
+        assert!(strikes <= 2 && messages <= 5 && members <= 3, "{bug:?}: {shrunk}");
+        let text = toml::to_string(&shrunk.plan).expect("a plan is written");
+        let read: Plan = toml::from_str(&text).expect("a plan is read");
+        assert_eq!((read.check(), &read), (Ok(()), &shrunk.plan), "{text}");
+        let again = simulate(&read, subject);
+        assert_eq!(again.violation, shrunk.report.violation);
+        assert_eq!(again.hash(), shrunk.report.hash());
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use silvertine::{
     engine::{
         executor::block_on,
-        log::{EventLog, LogError, LogErrorKind, OwnerId},
+        log::{EventLog, OwnerId},
         pos::Pos,
         time::Nanos,
     },
@@ -15,7 +15,9 @@ use silvertine::{
         sled::{SledLog, SledOptions},
         streams::{AnyStreams, RedbStreams, SledStreams},
     },
-    streams::{Message, Publication, StreamName, StreamSpec, Streams, Topology},
+    streams::{
+        Message, Publication, StoreError, StoreErrorKind, StreamName, StreamSpec, Streams, Topology,
+    },
 };
 use tempfile::TempDir;
 
@@ -23,17 +25,17 @@ fn stream() -> StreamName {
     StreamName::new("mgmt:trading:commands").expect("a name")
 }
 
-fn kind<T: std::fmt::Debug>(result: Result<T, LogError>) -> LogErrorKind {
+fn kind<T: std::fmt::Debug>(result: Result<T, StoreError>) -> StoreErrorKind {
     result.expect_err("must be refused").kind
 }
 
 fn topology() -> Topology {
-    Topology { streams: vec![StreamSpec::new(stream())], ..Topology::default() }
+    Topology::new(vec![StreamSpec::new(stream())])
 }
 
-fn foreign<T>(opened: Result<T, LogError>) -> String {
-    match opened.err().expect("must be refused").kind {
-        LogErrorKind::Foreign { why } => why,
+fn foreign<T, E: Into<StoreError>>(opened: Result<T, E>) -> String {
+    match opened.err().expect("must be refused").into().kind {
+        StoreErrorKind::Foreign { why } => why,
         other => panic!("{other}"),
     }
 }
@@ -105,7 +107,7 @@ fn a_store_that_is_open_is_locked() {
     let path = folder.path().join("s.redb");
     let open = || RedbStreams::open(&path, &RedbOptions::default(), topology());
     let first = open().expect("opens");
-    assert!(matches!(kind(open()), LogErrorKind::Locked { .. }));
+    assert!(matches!(kind(open()), StoreErrorKind::Locked { .. }));
     drop(first);
     open().expect("opens");
 }
@@ -127,8 +129,8 @@ fn a_damaged_record_is_told_with_its_key() {
         db.flush().expect("flushes");
         key
     };
-    let corrupt = |kind: LogErrorKind| match kind {
-        LogErrorKind::Corrupt { at, why } => (at, why),
+    let corrupt = |kind: StoreErrorKind| match kind {
+        StoreErrorKind::Corrupt { at, why } => (at, why),
         other => panic!("{other}"),
     };
     let differs = "checksum differs".to_owned();

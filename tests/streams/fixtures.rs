@@ -69,7 +69,7 @@ on_disk!(
 on_disk!(
     SledFixture,
     silvertine::storage::streams::SledStreams,
-    silvertine::storage::sled::SledOptions { cache_bytes: 4 << 20, ..Default::default() }
+    silvertine::storage::sled::SledOptions::default().with_cache_bytes(4 << 20)
 );
 
 #[cfg(feature = "redis")]

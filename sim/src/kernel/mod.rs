@@ -1,7 +1,7 @@
 //! What both simulators are built from: virtual time, the network between client and server, and how a run is
 //! recorded, counted, shrunk and reported.
 //!
-//! A *plane* is one contract under faults: `log` (one engine, its log and its driver) or `workers` (consumer groups on named
+//! A *plane* is one contract under faults: `log` (one engine, its log and its driver) or `streams` (consumer groups on named
 //! streams). A plane brings its operations, its server, its promises and its plans; the rest is here, so that a
 //! fault, a way of shrinking or a line of a report exists for both planes once it exists at all:
 //!

@@ -4,6 +4,7 @@
 //! either. What matters to a client is whether it *knows*: an answer and a refusal are certain, and after a time-out
 //! the request may have taken effect, may still do so, or never will.
 
+use serde::{Deserialize, Serialize};
 use silvertine_engine::{log::Applied, rng::Rng};
 
 /// What becomes of one request.
@@ -112,7 +113,8 @@ impl Told {
 
 /// How often each fate falls to a request, in requests of a thousand; the rest is normal. For planes that draw the fate of
 /// every request instead of planning single ones.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Rates {
     /// [`Fate::LostRequest`].
     pub lost_request: u64,

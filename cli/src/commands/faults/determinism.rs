@@ -13,7 +13,7 @@ use std::{
 use silvertine_engine::digest::Digest;
 use silvertine_sim::log::{plan::Plan, report::Report};
 
-use super::{Subject, cannot_run, tally::Tally};
+use super::{Subject, cannot_run};
 use crate::{
     args::SimArgs,
     exit::{Exit, Failure},
@@ -41,7 +41,8 @@ pub(super) fn compare_with_second_run(
 ///
 /// When a stop is requested meanwhile, the second process is killed and nothing is compared.
 pub(super) fn compare_with_another_process(
-    tally: &Tally,
+    runs: u64,
+    hashes: &BTreeMap<u64, Digest>,
     args: &SimArgs,
     interrupted: &AtomicBool,
 ) -> Result<(), Failure> {
@@ -51,15 +52,18 @@ pub(super) fn compare_with_another_process(
     let mut other = Command::new(myself);
     other.arg("sim").args(&args.scenario).arg("--write-hashes").arg(&path);
     other.arg("--jobs").arg(args.jobs.to_string()).arg("--json");
-    if let Some(data) = &args.data {
+    if args.workers {
+        other.arg("--workers");
+    } else if let Some(data) = &args.data {
         other.arg("--data").arg(data);
     }
-    match args.exhaustive {
-        Some(mode) => other.arg("--exhaustive").arg(mode.to_string()),
+    match (args.exhaustive, &args.plan) {
+        (Some(mode), _) => other.arg("--exhaustive").arg(mode.to_string()),
+        (None, Some(plan)) => other.arg("--plan").arg(plan),
         // As many as were run here, also where `--time` ended the run.
-        None => other
+        (None, None) => other
             .args(["--from-seed", &args.from_seed.to_string()])
-            .args(["--seeds", &tally.runs.to_string()]),
+            .args(["--seeds", &runs.to_string()]),
     };
     other.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let ran = run_unless(interrupted, &mut other).map_err(|why| unexpected(why.to_string()))?;
@@ -73,7 +77,7 @@ pub(super) fn compare_with_another_process(
         let said = String::from_utf8_lossy(&ran.stderr).into_owned();
         unexpected(format!("the second process wrote no hashes: {why} {said}"))
     })?;
-    let ours = lines(&tally.hashes);
+    let ours = lines(hashes);
     let differs = ours.lines().zip(theirs.lines()).find(|(ours, theirs)| ours != theirs);
     match differs {
         None if ours.lines().count() == theirs.lines().count() => Ok(()),

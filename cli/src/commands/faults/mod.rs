@@ -68,7 +68,7 @@ pub(crate) fn sim(args: &SimArgs, registry: Registry) -> Result<Exit, Failure> {
         return Err(Failure::new(Exit::NotReached, "no plan was run, so nothing is known"));
     }
     if args.check_determinism && !is_interrupted() {
-        determinism::compare_with_another_process(&tally, args, &interrupted)?;
+        determinism::compare_with_another_process(tally.runs, &tally.hashes, args, &interrupted)?;
     }
     if is_interrupted() {
         return Ok(report_stop(&tally, plans.name(), args));
@@ -99,6 +99,17 @@ fn subject(args: &SimArgs, registry: Registry) -> Result<Subject, Failure> {
         .map_err(|why| Failure::new(Exit::Scenario, why.to_string()))
 }
 
+/// The seeds that are asked for.
+fn seeds(args: &SimArgs) -> Result<Range<u64>, Failure> {
+    let from = args.from_seed;
+    let count = match (args.seeds, args.time) {
+        (Some(seeds), _) => seeds,
+        (None, Some(_)) => (LAST_SEED + 1).saturating_sub(from).max(1),
+        (None, None) => SEEDS,
+    };
+    seeds_from(from, count).map_err(|why| Failure::new(Exit::Usage, why.to_string()))
+}
+
 /// The plans to run, each by its number.
 enum Plans<'a> {
     /// Drawn from seeds; the number is the seed.
@@ -112,15 +123,7 @@ impl<'a> Plans<'a> {
         if let Some(mode) = args.exhaustive {
             return Self::exhaustive(subject, mode.into());
         }
-        let from = args.from_seed;
-        let count = match (args.seeds, args.time) {
-            (Some(seeds), _) => seeds,
-            (None, Some(_)) => (LAST_SEED + 1).saturating_sub(from).max(1),
-            (None, None) => SEEDS,
-        };
-        let seeds =
-            seeds_from(from, count).map_err(|why| Failure::new(Exit::Usage, why.to_string()))?;
-        Ok(Self::Drawn { subject, seeds })
+        Ok(Self::Drawn { subject, seeds: seeds(args)? })
     }
 
     fn exhaustive(subject: &Subject, mode: Exhaustive) -> Result<Self, Failure> {

@@ -4,11 +4,13 @@ use serde_json::{Map, Value, json};
 use silvertine_scenarios::{
     registry::Registry, runner::Report as Ran, scenario::Scenario, under_faults::ScenarioSubject,
 };
-use silvertine_sim::log::{
-    fault::FaultKind,
-    oracle::Violation,
-    report::Report,
-    simulate::{Options, simulate_until},
+use silvertine_sim::{
+    kernel::{catalogue::Kind, report::Violation},
+    log::{
+        fault::FaultKind,
+        report::Report,
+        simulate::{Options, simulate_until},
+    },
 };
 use silvertine_storage::{LogAddress, memory::MemoryLog};
 
@@ -82,7 +84,7 @@ fn fired(report: &Report) -> impl Iterator<Item = (FaultKind, u64)> {
 }
 
 /// A broken promise, for programs.
-pub(crate) fn violation_json(violation: &Violation) -> Value {
+pub(super) fn violation_json<P: Kind>(violation: &Violation<P>) -> Value {
     let Violation { promise, what, expected, actual } = violation;
     json!({ "promise": promise.name(), "what": what, "expected": expected, "actual": actual })
 }

@@ -1,6 +1,9 @@
 //! What the witness knows of one group: where each message is, and why it may be there.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use silvertine_engine::time::Nanos;
 use silvertine_streams::{
@@ -8,37 +11,47 @@ use silvertine_streams::{
     StreamName, StreamSpec, Tries, Why,
 };
 
-use super::{
-    op::Ask,
-    promise::{Checked, ensure},
-    witness::{Standing, key_of},
+use super::standing::{Standing, key_of};
+use crate::{
+    kernel::spell,
+    streams::{
+        op::Ask,
+        promise::{Checked, Violation, ensure},
+    },
 };
 
 /// Processes that must have died for a message to be blamed for it.
 const DEATHS: u32 = 3;
 
-pub(super) struct Group {
-    pub(super) spec: GroupSpec,
+pub(in crate::streams) struct Group {
+    pub(in crate::streams) spec: GroupSpec,
     /// The streams that it takes messages from.
-    pub(super) keys: Vec<StreamName>,
-    pub(super) attempts_max: u32,
+    pub(in crate::streams) keys: Vec<StreamName>,
+    pub(in crate::streams) attempts_max: u32,
     /// Whether a living member may be unheard for long enough to be taken for dead.
-    pub(super) silence: bool,
-    pub(super) entries: BTreeMap<MessageId, Entry>,
+    pub(in crate::streams) silence: bool,
+    pub(in crate::streams) entries: BTreeMap<MessageId, Entry>,
+    /// Of messages that are observed once more: what is known to have happened in handlers, and whether they were moved
+    /// without their holder's knowledge.
+    pub(super) before: BTreeMap<MessageId, (Seen, bool)>,
     /// When each member was last heard.
-    pub(super) alive: BTreeMap<ConsumerName, Nanos>,
-    pub(super) done_keys: BTreeMap<String, Nanos>,
+    pub(in crate::streams) alive: BTreeMap<ConsumerName, Nanos>,
+    pub(in crate::streams) done_keys: BTreeMap<String, Nanos>,
     /// How often a key was done, not counting duplicates.
-    pub(super) dones: BTreeMap<String, u32>,
-    pub(super) unfinished: usize,
+    pub(in crate::streams) dones: BTreeMap<String, u32>,
+    /// Keys that were done until a failover lost that.
+    pub(super) undone: BTreeSet<String>,
+    /// Of those, keys that were done again without results: a member was told before the failover that they are done.
+    pub(in crate::streams) without_results: BTreeSet<String>,
+    pub(in crate::streams) unfinished: usize,
     /// When faults healed, and how late a retry may be from then on, in nanoseconds.
-    pub(super) punctual: Option<(Nanos, u64)>,
+    pub(in crate::streams) punctual: Option<(Nanos, u64)>,
 }
 
 /// Where a message is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Place {
-    /// Not delivered yet, or parked.
+pub(in crate::streams) enum Place {
+    /// Not delivered yet, or blocked behind another one of its ordering key.
     Waiting,
     Held(ConsumerName),
     Retrying(Nanos),
@@ -49,51 +62,76 @@ pub(super) enum Place {
     Vanished,
 }
 
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Waiting => f.write_str("waiting"),
+            Self::Held(holder) => write!(f, "held by {holder}"),
+            Self::Retrying(due) => write!(f, "waiting for its retry at {due}"),
+            Self::Done => f.write_str("done"),
+            Self::Duplicate => f.write_str("a duplicate of one that is done"),
+            Self::Dead => f.write_str("a dead letter"),
+            Self::Vanished => f.write_str("deleted"),
+        }
+    }
+}
+
 /// A message of a group.
 #[derive(Clone, Debug)]
-pub(super) struct Entry {
-    pub(super) number: u64,
-    pub(super) place: Place,
-    pub(super) tries: Tries,
-    pub(super) deliveries: u64,
-    order: Option<Vec<u8>>,
-    pub(super) key: String,
+pub(in crate::streams) struct Entry {
+    pub(in crate::streams) number: u64,
+    pub(in crate::streams) place: Place,
+    pub(in crate::streams) tries: Tries,
+    pub(in crate::streams) deliveries: u64,
+    pub(super) order: Option<Vec<u8>>,
+    pub(in crate::streams) key: String,
     producers_key: bool,
-    pub(super) deleted: bool,
+    pub(in crate::streams) deleted: bool,
     /// Deleted before it was delivered: nobody waits for it.
-    pub(super) gone: bool,
-    /// A request that came late, or somebody who held it before, has moved it.
-    pub(super) ghosted: bool,
+    pub(in crate::streams) gone: bool,
+    /// A request that came late or twice, somebody who held it before, a failover or the store's clock has moved it, so that
+    /// its holder need not know.
+    pub(in crate::streams) ghosted: bool,
     /// A start is on record since it was handed over.
-    pub(super) begun: bool,
-    pub(super) seen: Seen,
+    pub(in crate::streams) begun: bool,
+    pub(in crate::streams) seen: Seen,
 }
 
 /// What really happened to a message in handlers.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Seen {
-    pub(super) transient: u32,
-    pub(super) permanent: u32,
-    pub(super) undecodable: u32,
-    pub(super) panicked: u32,
+pub(in crate::streams) struct Seen {
+    pub(in crate::streams) transient: u32,
+    pub(in crate::streams) permanent: u32,
+    pub(in crate::streams) undecodable: u32,
+    pub(in crate::streams) panicked: u32,
     /// Processes that died while they handled it.
-    pub(super) deaths: u32,
+    pub(in crate::streams) deaths: u32,
     /// Members that were taken for dead with a start on record, whether they were or not.
-    pub(super) taken: u32,
+    pub(in crate::streams) taken: u32,
+}
+
+impl fmt::Display for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { transient, permanent, undecodable, panicked, deaths, taken } = self;
+        write!(
+            f,
+            "{transient} transient failures, {permanent} permanent ones, {undecodable} times undecodable, {panicked} panics, {deaths} deaths, taken {taken} times from a member that had started it"
+        )
+    }
 }
 
 impl Entry {
-    pub(super) const fn is_pending(&self) -> bool {
+    pub(in crate::streams) const fn is_pending(&self) -> bool {
         matches!(self.place, Place::Held(_) | Place::Retrying(_))
     }
 
-    pub(super) const fn is_finished(&self) -> bool {
+    pub(in crate::streams) const fn is_finished(&self) -> bool {
         self.gone
             || matches!(self.place, Place::Done | Place::Duplicate | Place::Dead | Place::Vanished)
     }
 
     /// Whether what happened to it justifies giving it up for this reason.
-    pub(super) fn judge(
+    pub(in crate::streams) fn judge(
         &self,
         id: &MessageId,
         letter: &DeadLetter,
@@ -113,13 +151,13 @@ impl Entry {
             Reason::Expired | Reason::Imported => false,
         };
         let reason = letter.story.reason.as_str();
-        ensure!(just, Just, "{id} is given up as {reason}, but what happened is {seen:?}");
+        ensure!(just, Blame, "{id} is given up as {reason}, but what happened is: {seen}");
         Ok(())
     }
 }
 
 impl Group {
-    pub(super) fn new(stream: &StreamSpec, spec: &GroupSpec, silence: bool) -> Self {
+    pub(in crate::streams) fn new(stream: &StreamSpec, spec: &GroupSpec, silence: bool) -> Self {
         let keys = stream.lanes().into_iter().chain([stream.name.redrives(&spec.name)]).collect();
         Self {
             spec: spec.clone(),
@@ -127,17 +165,21 @@ impl Group {
             attempts_max: spec.retry.as_ref().unwrap_or(&stream.retry).attempts,
             silence,
             entries: BTreeMap::new(),
+            before: BTreeMap::new(),
             alive: BTreeMap::new(),
             done_keys: BTreeMap::new(),
             dones: BTreeMap::new(),
+            undone: BTreeSet::new(),
+            without_results: BTreeSet::new(),
             unfinished: 0,
             punctual: None,
         }
     }
 
-    pub(super) fn add(&mut self, id: MessageId, number: u64, message: &Message) {
+    pub(in crate::streams) fn add(&mut self, id: MessageId, number: u64, message: &Message) {
         let (key, producers_key) = key_of(&id, message);
         let by = self.spec.order_by.as_deref();
+        let (seen, ghosted) = self.before.get(&id).copied().unwrap_or_default();
         let entry = Entry {
             number,
             place: Place::Waiting,
@@ -148,37 +190,37 @@ impl Group {
             producers_key,
             deleted: false,
             gone: false,
-            ghosted: false,
+            ghosted,
             begun: false,
-            seen: Seen::default(),
+            seen,
         };
         self.unfinished += 1;
         self.entries.insert(id, entry);
     }
 
-    pub(super) fn touch(&mut self, member: &Member, now: Nanos) {
+    pub(in crate::streams) fn touch(&mut self, member: &Member, now: Nanos) {
         self.alive.insert(member.consumer.clone(), now);
     }
 
-    pub(super) fn holds(&self, id: &MessageId, member: &Member) -> bool {
+    pub(in crate::streams) fn holds(&self, id: &MessageId, member: &Member) -> bool {
         let entry = self.entries.get(id);
         entry.is_some_and(|entry| entry.place == Place::Held(member.consumer.clone()))
     }
 
     /// Whether a message of this key was done within the window.
-    pub(super) fn is_done(&self, key: &str, now: Nanos) -> bool {
+    pub(in crate::streams) fn is_done(&self, key: &str, now: Nanos) -> bool {
         let window = self.spec.idempotency_window.duration();
         self.done_keys.get(key).is_some_and(|at| at.saturating_add(window) >= now)
     }
 
-    pub(super) fn finish(&mut self, id: &MessageId, place: Place) {
+    pub(in crate::streams) fn finish(&mut self, id: &MessageId, place: Place) {
         let entry = self.entries.get_mut(id).expect("what is finished was there");
         entry.place = place;
         self.unfinished -= 1;
     }
 
     /// A member was handed a message: was it its turn?
-    pub(super) fn handed_over(
+    pub(in crate::streams) fn handed_over(
         &mut self,
         member: &Member,
         ask: Ask,
@@ -188,18 +230,28 @@ impl Group {
         let Delivery { id, why, tries, deliveries, done, .. } = delivery;
         let Some(entry) = self.entries.get(id) else {
             let group = &self.spec.name;
-            ensure!(false, Told, "{id} is none of {group}'s");
+            ensure!(false, Model, "{id} is none of {group}'s");
             return Ok(());
         };
         let to = &member.consumer;
         let place = &entry.place;
-        ensure!(!entry.is_finished(), Settled, "{to} is handed {id}, which is {place:?}");
+        ensure!(!entry.is_finished(), Settled, "{to} is handed {id}, which is {place}");
         if let Place::Retrying(due) = place {
-            ensure!(*due <= now, Punctual, "{to} is handed {id} {:?} early", due.since(now));
+            ensure!(
+                *due <= now,
+                Punctual,
+                "{to} is handed {id} {} early",
+                spell::span(nanos(due.since(now)))
+            );
             if let Some((healed, late_max_ns)) = self.punctual {
                 let late = now.since(healed.max(*due));
                 let most = std::time::Duration::from_nanos(late_max_ns);
-                ensure!(late <= most, Punctual, "{to} is handed {id} {late:?} late");
+                ensure!(
+                    late <= most,
+                    Punctual,
+                    "{to} is handed {id} {} late",
+                    spell::span(nanos(late))
+                );
             }
         }
         let alive = |holder| self.alive.get(holder).copied().unwrap_or_default();
@@ -211,14 +263,20 @@ impl Group {
                 ask.scope.includes_returned() && holder != to && silent(holder)
             }
             (Why::Due, Place::Retrying(_)) => ask.scope.includes_returned(),
-            // It was parked.
+            // It was blocked.
             (Why::Due, Place::Waiting) => ask.scope.includes_returned() && entry.order.is_some(),
             _ => false,
         };
-        ensure!(right, Told, "{to} is handed {id} as {why:?}, but it is {place:?}");
-        ensure!(*tries == entry.tries, Told, "{id} has {:?} on record, not {tries:?}", entry.tries);
+        ensure!(right, Model, "{to} is handed {id} as {}, but it is {place}", reason_of(*why));
+        ensure!(
+            *tries == entry.tries,
+            Model,
+            "{id} has {} on record, not {}",
+            tries_of(&entry.tries),
+            tries_of(tries)
+        );
         let times = entry.deliveries + 1;
-        ensure!(*deliveries == times, Told, "{id} is delivered {times} times, not {deliveries}");
+        ensure!(*deliveries == times, Model, "{id} is delivered {times} times, not {deliveries}");
         let known = entry.producers_key && !entry.deleted && self.is_done(&entry.key, now);
         ensure!(*done == known, Settled, "{id} is handed over with done {done}, not {known}");
         self.in_turn(id, entry)?;
@@ -239,29 +297,24 @@ impl Group {
                 continue;
             }
             let before = other_id.stream == id.stream && other_id.id < id.id;
-            ensure!(!before, InOrder, "{id} comes before {other_id}, which is {:?}", other.place);
-            ensure!(
-                !other.is_pending(),
-                InOrder,
-                "{id} comes while {other_id} is {:?}",
-                other.place
-            );
+            ensure!(!before, InOrder, "{id} comes before {other_id}, which is {}", other.place);
+            ensure!(!other.is_pending(), InOrder, "{id} comes while {other_id} is {}", other.place);
         }
         Ok(())
     }
 
     /// A new message was delivered: those before it were too, or are gone. Returns how many were deleted.
-    pub(super) fn pass_over(
+    pub(in crate::streams) fn pass_over(
         &mut self,
         id: &MessageId,
         streams: &BTreeMap<StreamName, Vec<Standing>>,
-    ) -> Result<usize, super::promise::Violation> {
+    ) -> Result<usize, Violation> {
         let mut vanished = 0;
         for standing in streams[&id.stream].iter().take_while(|standing| standing.id < id.id) {
             let before = MessageId { stream: id.stream.clone(), id: standing.id };
             let Some(entry) = self.entries.get_mut(&before) else { continue };
             if entry.place == Place::Waiting {
-                ensure!(standing.deleted, Told, "{id} is delivered before {before}");
+                ensure!(standing.deleted, Model, "{id} is delivered before {before}");
                 entry.place = Place::Vanished;
                 vanished += 1;
             }
@@ -270,7 +323,12 @@ impl Group {
     }
 
     /// Compares the counts of one stream.
-    pub(super) fn account(&self, stream: &StreamName, said: &GroupStats, added: u64) -> Checked {
+    pub(in crate::streams) fn account(
+        &self,
+        stream: &StreamName,
+        said: &GroupStats,
+        added: u64,
+    ) -> Checked {
         let [mut waiting, mut held, mut retrying, mut done, mut duplicates, mut dead, mut gone] =
             [0; 7];
         for (_, entry) in self.entries.iter().filter(|(id, _)| id.stream == *stream) {
@@ -284,7 +342,7 @@ impl Group {
                 Place::Vanished => gone += 1,
             }
         }
-        // What was parked and has come up waits for its member, so only their sum is known.
+        // What was blocked and has come up waits for its member, so only their sum is known.
         let ordered = self.spec.order_by.is_some();
         let theirs = match ordered {
             true => [said.waiting + said.blocked + said.retrying, said.held, 0],
@@ -298,9 +356,10 @@ impl Group {
         ensure!(
             theirs == ours && ends.0 == ends.1,
             Account,
-            "{} on {stream} says {said:?}; waiting, held, retrying should be {ours:?}, done, duplicates, dead {:?}",
+            "{} on {stream} counts {}; it should be {}",
             self.spec.name,
-            ends.1
+            counted(theirs, ends.0),
+            counted(ours, ends.1)
         );
         let accounted = said.accounted() + gone;
         ensure!(
@@ -311,4 +370,32 @@ impl Group {
         );
         Ok(())
     }
+}
+
+/// Counts in words: waiting, held and retrying; done, duplicates and dead.
+fn counted(open: [u64; 3], ended: [u64; 3]) -> String {
+    let [waiting, held, retrying] = open;
+    let [done, duplicates, dead] = ended;
+    format!(
+        "{waiting} waiting, {held} held, {retrying} retrying, {done} done, {duplicates} duplicates, {dead} dead"
+    )
+}
+
+/// What is on record about a message, in words.
+pub(in crate::streams) fn tries_of(tries: &Tries) -> String {
+    let Tries { attempts, starts, reclaims, .. } = tries;
+    format!("{attempts} failed attempts, {starts} starts without an end, {reclaims} reclaims")
+}
+
+const fn reason_of(why: Why) -> &'static str {
+    match why {
+        Why::Own => "its own",
+        Why::Reclaimed => "reclaimed",
+        Why::Due => "due",
+        Why::New => "new",
+    }
+}
+
+fn nanos(span: std::time::Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -3,15 +3,17 @@
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use silvertine_engine::{pos::Pos, time::Nanos};
-use silvertine_streams::{GroupName, Message, MessageId, Streams};
+use silvertine_streams::{MessageId, Streams};
 
 use super::{
-    group::{Entry, Group},
-    member::{EPOCH_NS, Process},
-    op::{Request, execute},
-    plan::{LABEL, Plan, audit_stream, out_stream, work_stream},
+    handlers::label,
+    op::{Client, Request, execute},
+    plan::{Plan, audit_stream, out_stream, work_stream},
+    process::Process,
     promise::{Checked, Promise, Violation, ensure},
-    witness::Witness,
+    server::Server,
+    stage::{EPOCH_NS, Stage},
+    witness::{Witness, tries_of},
 };
 use crate::kernel::spell;
 
@@ -19,13 +21,10 @@ use crate::kernel::spell;
 const NAMED: usize = 12;
 
 /// Checks everything that is known of a run that has ended.
-pub(super) fn check<S: Streams>(
-    plan: &Plan,
-    store: &S,
-    witness: &mut Witness,
-    now: Nanos,
-) -> Checked {
-    witness.account(store, now)?;
+pub(super) fn check<S: Streams>(server: &mut Server<'_, S>, stage: &mut Stage<'_>) -> Checked {
+    let (plan, now) = (stage.plan, stage.store_time());
+    let Server { store, witness, .. } = server;
+    witness.account(store, stage)?;
     witness.compare(store, &out_stream())?;
     witness.compare(store, &audit_stream())?;
     if plan.topology.streams[0].max_len.is_none() {
@@ -35,7 +34,7 @@ pub(super) fn check<S: Streams>(
     }
     let request = Request::Letters { stream: work_stream(), after: Pos::ZERO };
     let letters = execute(store, &request, now);
-    witness.observe(store, &request, &letters, now, false)?;
+    witness.observe(store, &request, &letters, false, Client::Operator(0), stage)?;
     everything_sent_is_there(plan, witness)?;
     effects(plan, witness)
 }
@@ -46,7 +45,7 @@ fn everything_sent_is_there(plan: &Plan, witness: &Witness) -> Checked {
         let message = plan.message(send.label);
         let there = witness.streams[&stream].iter().any(|standing| standing.message == message);
         ensure!(
-            there,
+            there || witness.has_lost(&stream, &message),
             Durable,
             "the message {} was acknowledged and is not on {stream}",
             send.label
@@ -64,7 +63,7 @@ fn effects(plan: &Plan, witness: &Witness) -> Checked {
         let data = standing.message.text("data").unwrap_or_default().into_owned();
         let mut words = data.split(' ').map(str::to_owned);
         let (Some(group), Some(key), Some(n)) = (words.next(), words.next(), words.next()) else {
-            return Err(Violation::new(
+            return Err(Violation::plain(
                 Promise::Effect,
                 format!("{data:?} is on the stream of results"),
             ));
@@ -82,6 +81,7 @@ fn effects(plan: &Plan, witness: &Witness) -> Checked {
                 let times = of.and_then(|of| of.get(&n.to_string())).copied().unwrap_or(0);
                 // A key that has left its window may be done again.
                 let right = match dones {
+                    _ if group.without_results.contains(&entry.key) => times <= dones,
                     0 => times == 0,
                     1 => times == 1,
                     _ => (1..=dones).contains(&times),
@@ -104,11 +104,6 @@ fn label_of(witness: &Witness, id: &MessageId) -> Option<usize> {
     label(&standing.message)
 }
 
-/// Which of the plan's messages it is.
-pub(super) fn label(message: &Message) -> Option<usize> {
-    message.text(LABEL)?.parse().ok()
-}
-
 /// Messages that never failed must be finished by now.
 pub(super) fn healthy_are_done(plan: &Plan, witness: &Witness) -> Checked {
     for group in &witness.groups {
@@ -118,7 +113,7 @@ pub(super) fn healthy_are_done(plan: &Plan, witness: &Witness) -> Checked {
             ensure!(
                 !well,
                 Healthy,
-                "nothing is wrong with {id}, and it is still {:?} long after faults have healed",
+                "nothing is wrong with {id}, and it is still {} long after faults have healed",
                 entry.place
             );
         }
@@ -129,13 +124,12 @@ pub(super) fn healthy_are_done(plan: &Plan, witness: &Witness) -> Checked {
 /// Who waits for what.
 pub(super) fn stuck(why: &str, witness: &Witness, processes: &[Process], now_ns: u64) -> Violation {
     let mut what = format!("{why}, and {} messages are not finished", witness.unfinished());
-    let waits = |group: &Group, id: &MessageId, entry: &Entry| {
-        let (group, number): (&GroupName, u64) = (&group.spec.name, entry.number);
-        format!("\n    {group}: #{number} {id} is {:?}, {:?}", entry.place, entry.tries)
-    };
     let all = witness.groups.iter().flat_map(|group| {
         let open = group.entries.iter().filter(|(_, entry)| !entry.is_finished());
-        open.map(move |(id, entry)| waits(group, id, entry))
+        open.map(move |(id, entry)| {
+            let (group, number, place) = (&group.spec.name, entry.number, &entry.place);
+            format!("\n    {group}: #{number} {id} is {place}; {}", tries_of(&entry.tries))
+        })
     });
     all.take(NAMED).for_each(|line| what.push_str(&line));
     for (number, process) in processes.iter().enumerate().filter(|(_, one)| !one.is_gone()) {
@@ -145,10 +139,10 @@ pub(super) fn stuck(why: &str, witness: &Witness, processes: &[Process], now_ns:
         // Writing to a string does not fail.
         let _ = write!(
             what,
-            "\n    p{number} ({name}) is {:?}, holds {holds}, runs {runs}, circuit {circuit}",
+            "\n    p{number} ({name}) is {}, holds {holds}, runs {runs}, circuit {circuit}",
             process.state
         );
     }
     let _ = write!(what, "\n    at {} ({})", spell::clock(now_ns), Nanos(EPOCH_NS + now_ns));
-    Violation::new(Promise::Live, what)
+    Violation::plain(Promise::Live, what)
 }

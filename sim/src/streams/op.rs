@@ -1,39 +1,33 @@
 //! Operations on a store of streams as data, so that they can be lost, delayed and come late.
 
-use silvertine_engine::{pos::Pos, span::Span, time::Nanos};
+use silvertine_engine::{executor::block_on, pos::Pos, span::Span, time::Nanos};
 use silvertine_streams::{
     Amendment, DeadLetter, Fetch, FetchScope, Fetched, LaneOrder, Member, MessageId, Publication,
     Settled, Settlement, StoreError, StreamName, Streams, Tries,
 };
 
-use silvertine_engine::executor::block_on;
+use crate::kernel::catalogue::catalogue;
 
-/// Kinds of operations, for the trace and the drawing of faults.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum OpKind {
-    Publish,
-    Fetch,
-    Begin,
-    Settle,
-    Extend,
-    Leave,
-    Letters,
-    Amend,
+catalogue! {
+    /// An operation on the store.
+    pub enum OpKind {
+        Publish "publish" "append messages";
+        Fetch "poll" "ask for messages";
+        Begin "begin" "put on record that a handler is about to start";
+        Settle "settle" "say how the handling of messages ended";
+        Extend "extend" "show that messages are still worked on";
+        Leave "leave" "leave the group";
+        Letters "dead letters" "look at dead letters";
+        Amend "amend" "change dead letters";
+    }
 }
 
-impl OpKind {
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::Publish => "publish",
-            Self::Fetch => "poll",
-            Self::Begin => "begin",
-            Self::Settle => "settle",
-            Self::Extend => "extend",
-            Self::Leave => "leave",
-            Self::Letters => "dead letters",
-            Self::Amend => "amend",
-        }
-    }
+/// Who asks something of the store. A member that starts again is another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Client {
+    Member(u32),
+    Producer(u32),
+    Operator(u32),
 }
 
 /// What a client asks of the store.
@@ -86,8 +80,16 @@ impl Request {
         }
     }
 
-    /// Whether whoever waits for something to arrive looks again after it.
-    pub(super) const fn rings(&self) -> bool {
+    /// For how long the client asks to wait, in nanoseconds.
+    pub(super) const fn waits_ns(&self) -> u64 {
+        match self {
+            Self::Fetch { ask, .. } => ask.wait_ns,
+            _ => 0,
+        }
+    }
+
+    /// Whether polls that wait for something to arrive look again after it.
+    pub(super) const fn notifies(&self) -> bool {
         !matches!(self, Self::Fetch { .. } | Self::Letters { .. } | Self::Extend { .. })
     }
 }

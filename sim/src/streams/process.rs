@@ -1,24 +1,24 @@
 //! A member's process: its state machine, its handlers, its clock.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    fmt,
+};
 
 use silvertine_engine::time::Nanos;
 use silvertine_streams::{
-    Disposition, Member, MemberMachine, MessageId, Settled, Settlement, StoreError,
+    Disposition, Member, MemberMachine, MessageId, Settled, StoreError, Work,
 };
 
-use super::op::Answer;
-
-/// The wall clock's reading when a run begins.
-pub(super) const EPOCH_NS: u64 = 1_700_000_000_000_000_000;
+use super::op::{Answer, Request};
+use crate::kernel::wall_clock::WallClock;
 
 /// One process, from its start to its end. A member that starts again is another process.
 pub(super) struct Process {
     pub(super) slot: usize,
     pub(super) member: Member,
     pub(super) core: MemberMachine,
-    /// What its clock is ahead of the store's, in nanoseconds.
-    skew_ns: i64,
+    clock: WallClock,
     pub(super) state: State,
     /// What reached it while it stood still.
     pub(super) inbox: VecDeque<Arrival>,
@@ -39,28 +39,30 @@ pub(super) struct Process {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     Up,
+    /// It stands still.
     Paused,
     Dead,
     Stopped,
 }
 
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Up => "up",
+            Self::Paused => "standing still",
+            Self::Dead => "dead",
+            Self::Stopped => "stopped",
+        })
+    }
+}
+
 /// What reaches a process.
 #[derive(Debug)]
 pub(super) enum Arrival {
-    Answer(Sent, Result<Answer, StoreError>),
-    /// A handler ends.
-    Ended(u64),
+    Answer(Request, Result<Answer, StoreError>),
+    /// A handler ends, by the number of its run.
+    HandlerEnds(u64),
     Wake,
-}
-
-/// What a process asked, as far as it needs to know when the answer comes.
-#[derive(Clone, Debug)]
-pub(super) enum Sent {
-    Fetch,
-    Begin(Vec<MessageId>),
-    Settle(Vec<Settlement>),
-    Extend,
-    Leave,
 }
 
 /// A handler at work.
@@ -89,13 +91,13 @@ impl Process {
         slot: usize,
         member: Member,
         core: MemberMachine,
-        skew_ns: i64,
+        clock: WallClock,
     ) -> Self {
         Self {
             slot,
             member,
             core,
-            skew_ns,
+            clock,
             state: State::Up,
             inbox: VecDeque::new(),
             runs: BTreeMap::new(),
@@ -113,53 +115,60 @@ impl Process {
     }
 
     /// What its clock reads.
-    pub(super) const fn clock(&self, now_ns: u64) -> Nanos {
-        Nanos((EPOCH_NS + now_ns).saturating_add_signed(self.skew_ns))
+    pub(super) const fn time(&self, now_ns: u64) -> Nanos {
+        self.clock.read(now_ns)
     }
 
     /// When its clock reads `at`.
     pub(super) const fn when(&self, at: Nanos) -> u64 {
-        at.0.saturating_add_signed(-self.skew_ns).saturating_sub(EPOCH_NS)
+        self.clock.when(at)
     }
 
-    /// Tells the state machine what the store answered.
+    /// Tells the state machine what the store answered. Returns handlers to start.
     pub(super) fn answered(
         &mut self,
-        sent: Sent,
+        request: Request,
         answer: Result<Answer, StoreError>,
         now_ns: u64,
-    ) -> Vec<silvertine_streams::Work> {
-        let now = self.clock(now_ns);
-        match (sent, answer) {
-            (Sent::Fetch, Ok(Answer::Fetched(polled))) => self.core.fetched(Ok(polled), now),
-            (Sent::Fetch, Err(error)) => self.core.fetched(Err(error), now),
-            (Sent::Begin(ids), answer) => {
+    ) -> Vec<Work> {
+        let now = self.time(now_ns);
+        match (request, answer) {
+            (Request::Fetch { .. }, Ok(Answer::Fetched(polled))) => {
+                self.core.fetched(Ok(polled), now);
+            }
+            (Request::Fetch { .. }, Err(error)) => self.core.fetched(Err(error), now),
+            (Request::Begin { tries, .. }, answer) => {
                 let result = match answer {
                     Ok(Answer::Began(ours)) => Ok(ours),
                     Ok(_) => Ok(Vec::new()),
                     Err(error) => Err(error),
                 };
+                let ids: Vec<_> = tries.into_iter().map(|(id, _)| id).collect();
                 for id in &ids {
                     self.beginning.remove(id);
                 }
                 return self.core.began(&ids, result, now);
             }
-            (Sent::Settle(sent), Ok(Answer::Settled(settled))) => {
-                for (settlement, settled) in sent.iter().zip(&settled) {
+            (Request::Settle { settlements, .. }, Ok(Answer::Settled(settled))) => {
+                for (settlement, settled) in settlements.iter().zip(&settled) {
                     if let Disposition::Done { key: Some(key), .. } = &settlement.disposition
                         && *settled != Settled::Lost
                     {
                         self.known_done.insert(key.to_string(), now_ns);
                     }
                 }
-                self.core.settled(sent, Ok(settled), now);
+                self.core.settled(settlements, Ok(settled), now);
             }
-            (Sent::Settle(sent), Err(error)) => self.core.settled(sent, Err(error), now),
-            (Sent::Extend, Ok(Answer::Extended(lost))) => self.core.extended(Ok(lost), now),
-            (Sent::Extend, Err(error)) => self.core.extended(Err(error), now),
-            (Sent::Leave, Ok(_)) => self.core.left(Ok(()), now),
-            (Sent::Leave, Err(error)) => self.core.left(Err(error), now),
-            (sent, answer) => unreachable!("{sent:?} is answered by {answer:?}"),
+            (Request::Settle { settlements, .. }, Err(error)) => {
+                self.core.settled(settlements, Err(error), now);
+            }
+            (Request::Extend { .. }, Ok(Answer::Extended(lost))) => {
+                self.core.extended(Ok(lost), now);
+            }
+            (Request::Extend { .. }, Err(error)) => self.core.extended(Err(error), now),
+            (Request::Leave { .. }, Ok(_)) => self.core.left(Ok(()), now),
+            (Request::Leave { .. }, Err(error)) => self.core.left(Err(error), now),
+            (request, answer) => unreachable!("{request:?} is answered by {answer:?}"),
         }
         Vec::new()
     }
