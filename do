@@ -81,7 +81,7 @@ verb_embedded() {
 #: features           each feature alone, and none
 verb_features() {
     local feature
-    for feature in "" cli redb sled redis proptest; do
+    for feature in "" cli redb sled redis process proptest; do
         say "silvertine with ${feature:-no feature}"
         cargo check --locked -p silvertine --no-default-features --features "$feature"
     done

@@ -114,6 +114,7 @@
 //! | `cli` | yes | the program `silvertine` and [`cli::main`]; clap, indicatif, hdrhistogram, tracing-subscriber, signal-hook |
 //! | `redb`, `sled` | yes | logs and named streams on disk |
 //! | `redis` | yes | logs and named streams on Redis 7.0 or newer |
+//! | `process` | with `cli` | [`worker::Exec`], which runs a program of any language for each message |
 //! | `proptest` | no | strategies for property tests over the simulator's inputs |
 //!
 //! Without any, the log in memory is there, and everything that runs on it.
@@ -138,3 +139,8 @@ pub use silvertine_worker as worker;
 pub fn run(scenario: Scenario) -> Run {
     Run::of(scenario)
 }
+
+/// The README's Rust blocks, compiled and run as doc tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -42,14 +42,16 @@
 //! # }
 //! ```
 
-mod builtin;
 mod clock;
 mod config;
 pub mod dlq;
+#[cfg(feature = "process")]
+mod exec;
 mod guard;
 mod handle;
 pub mod notice;
 mod relay;
+mod router;
 mod run;
 mod tend;
 mod worker;
@@ -63,8 +65,9 @@ pub use silvertine_streams::{
     StreamStats, Streams, Topology, TopologyError, Trim, WhenFull, message,
 };
 
+#[cfg(feature = "process")]
+pub use self::exec::{Exec, ExecError};
 pub use self::{
-    builtin::{Exec, ExecError, Never, Router},
     clock::now,
     config::{ConfigError, REFERENCE_TOPOLOGY, parse_topology, read_topology, reference_topology},
     handle::{
@@ -72,5 +75,6 @@ pub use self::{
         batch_handler, handler, handler_with,
     },
     relay::{Relay, RelayError},
+    router::{Never, Router},
     worker::{Worker, WorkerError},
 };

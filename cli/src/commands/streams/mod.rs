@@ -2,8 +2,8 @@
 
 pub(crate) mod args;
 mod dlq;
+mod manage;
 mod relay;
-mod streams;
 mod work;
 
 use std::io::{self, Write};
@@ -13,7 +13,7 @@ use silvertine_streams::{StoreError, StoreErrorKind, Topology};
 use silvertine_worker::{RelayError, WorkerError, read_topology, reference_topology};
 
 use self::args::Store;
-pub(crate) use self::{dlq::dlq, relay::relay, streams::streams, work::work};
+pub(crate) use self::{dlq::dlq, manage::streams, relay::relay, work::work};
 use crate::exit::{Exit, Failure};
 
 /// The topology of a command.

@@ -1,8 +1,8 @@
-//! Handlers that come with the program: passing messages on, and running a command for each.
+//! A handler that runs a program for each message, so that a worker can be written in any language.
 
-use std::{convert::Infallible, os::unix::process::ExitStatusExt, process::Stdio};
+use std::{os::unix::process::ExitStatusExt, process::Stdio};
 
-use silvertine_streams::{Class, Classify, Message, Route, StreamName, message};
+use silvertine_streams::{Class, Classify, Message, StreamName, message};
 use tokio::{
     io::AsyncWriteExt,
     process::{ChildStdin, Command},
@@ -16,47 +16,6 @@ const TEMPORARY_FAILURES: [i32; 1] = [75];
 const PERMANENT_FAILURES: [i32; 3] = [64, 65, 66];
 /// How much of a failed command's standard error is kept, in bytes.
 const WORDS_MAX: usize = 512;
-
-/// Passes each message on to where a [`Route`] sends it: published exactly when it is done here.
-#[derive(Clone, Debug)]
-pub struct Router {
-    route: Route,
-}
-
-impl Router {
-    /// A router by this route.
-    #[must_use]
-    pub const fn new(route: Route) -> Self {
-        Self { route }
-    }
-}
-
-impl Handle for Router {
-    type Message = Message;
-    type Error = Never;
-
-    async fn handle(&self, message: Message, context: MessageContext) -> Result<Handled, Never> {
-        let targets = self.route.targets(&message);
-        let passed_on = keyed(message.clone(), context.key());
-        Ok(targets.iter().fold(Handled::done(), |handled, to| handled.emit(to, passed_on.clone())))
-    }
-
-    fn name(&self) -> String {
-        format!("route:{}", self.route.from)
-    }
-}
-
-/// The same message with a key, by which a consumer that gets it twice recognises it.
-fn keyed(message: Message, key: &str) -> Message {
-    if message.field(message::KEY).is_some() { message } else { message.with_key(key) }
-}
-
-/// Routing does not fail.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct Never(Infallible);
-
-impl Classify for Never {}
 
 /// Runs a command for each message: the payload on its standard input, key, id and attempt in its environment
 /// (`SILVERTINE_KEY`, `SILVERTINE_ID`, `SILVERTINE_ATTEMPT`, headers as `SILVERTINE_FIELD_<NAME>`).
