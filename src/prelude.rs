@@ -18,6 +18,6 @@ pub use silvertine_runtime::{
 };
 pub use silvertine_scenarios::{
     registry::{OpenError, Registry, SourceContext},
-    runner::Report,
+    runner::RunReport,
     scenario::Scenario,
 };

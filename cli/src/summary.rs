@@ -9,7 +9,7 @@ use std::{
 use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
 use silvertine_engine::{bus::Figure, halt::Halt, park::Parked, text::Name};
-use silvertine_scenarios::runner::Report;
+use silvertine_scenarios::runner::RunReport;
 use silvertine_storage::LogAddress;
 
 use crate::program::program;
@@ -21,7 +21,7 @@ pub(crate) struct Summary<'a> {
     /// The log.
     pub log: &'a LogAddress,
     /// What came of the run.
-    pub report: &'a Report,
+    pub report: &'a RunReport,
     /// How long it took.
     pub wall: Duration,
     /// Latency of its inputs, in nanoseconds.

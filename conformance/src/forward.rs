@@ -86,7 +86,7 @@ macro_rules! forward_log {
     (@publish $inner:tt) => {
         async fn publish(
             &self,
-            messages: &[$crate::engine::log::Message],
+            messages: &[$crate::engine::log::IngressMessage],
         ) -> Result<Vec<$crate::engine::log::Published>, $crate::engine::log::LogError> {
             $crate::engine::log::EventLog::publish(&self.$inner, messages).await
         }
@@ -98,7 +98,7 @@ macro_rules! forward_log {
             cursor: &$crate::engine::log::IngressCursor,
             limit: usize,
             wait: std::time::Duration,
-        ) -> Result<Vec<$crate::engine::log::Message>, $crate::engine::log::LogError> {
+        ) -> Result<Vec<$crate::engine::log::IngressMessage>, $crate::engine::log::LogError> {
             let inner = &self.$inner;
             $crate::engine::log::EventLog::ingress(inner, lease, cursor, limit, wait).await
         }

@@ -7,7 +7,7 @@ use silvertine_conformance::{
     log::{LogFixture, check, check_histories, check_law},
 };
 use silvertine_engine::log::{
-    Commit, Committed, EventLog, Lease, LogError, Message, Published, Stats,
+    Commit, Committed, EventLog, IngressMessage, Lease, LogError, Published, Stats,
 };
 use silvertine_storage::memory::MemoryLog;
 
@@ -42,7 +42,7 @@ impl EventLog for Broken {
         committed.duplicate &= self.1 != Bug::NoDuplicate;
         Ok(committed)
     }
-    async fn publish(&self, messages: &[Message]) -> Result<Vec<Published>, LogError> {
+    async fn publish(&self, messages: &[IngressMessage]) -> Result<Vec<Published>, LogError> {
         let mut published = self.0.publish(messages).await?;
         if self.1 == Bug::AlwaysStored {
             published.fill(Published::Stored);

@@ -12,7 +12,7 @@ use silvertine_engine::{
 };
 use silvertine_scenarios::{
     registry::Registry,
-    runner::{Report, Runner, RunnerError},
+    runner::{RunReport, Runner, RunnerError},
     scenario::{ClockMode, Scenario, ScenarioError},
 };
 use silvertine_storage::{AnyLog, LogAddress, LogAddressError};
@@ -169,7 +169,7 @@ impl Run {
     ///
     /// # Errors
     /// [`LaunchError`]. Whatever was acknowledged stays in the log.
-    pub fn backtest(mut self) -> Result<Report, LaunchError> {
+    pub fn backtest(mut self) -> Result<RunReport, LaunchError> {
         self.scenario.clock = ClockMode::Virtual;
         self.wait()
     }
@@ -178,7 +178,7 @@ impl Run {
     ///
     /// # Errors
     /// [`LaunchError`]. Whatever was acknowledged stays in the log.
-    pub fn live(mut self) -> Result<Report, LaunchError> {
+    pub fn live(mut self) -> Result<RunReport, LaunchError> {
         self.scenario.clock = ClockMode::Wall;
         self.wait()
     }
@@ -190,7 +190,7 @@ impl Run {
     ///
     /// # Panics
     /// Inside a tokio runtime, where [`start`](Self::start) is the way.
-    pub fn wait(self) -> Result<Report, LaunchError> {
+    pub fn wait(self) -> Result<RunReport, LaunchError> {
         let runtime = Builder::new_current_thread().enable_all().build();
         runtime.map_err(LaunchError::Runtime)?.block_on(self.start())
     }
@@ -199,7 +199,7 @@ impl Run {
     ///
     /// # Errors
     /// [`LaunchError`]. Whatever was acknowledged stays in the log.
-    pub async fn start(self) -> Result<Report, LaunchError> {
+    pub async fn start(self) -> Result<RunReport, LaunchError> {
         self.observed(()).await.map(|(report, ())| report)
     }
 
@@ -207,7 +207,7 @@ impl Run {
     ///
     /// # Errors
     /// [`LaunchError`]. Whatever was acknowledged stays in the log.
-    pub async fn observed<O: Observer>(self, observer: O) -> Result<(Report, O), LaunchError> {
+    pub async fn observed<O: Observer>(self, observer: O) -> Result<(RunReport, O), LaunchError> {
         let address = self.log.clone()?;
         let partition = self.partition.unwrap_or(self.scenario.name);
         let log = AnyLog::open(&address, partition, false)?;
@@ -222,7 +222,7 @@ impl Run {
         self,
         log: L,
         observer: O,
-    ) -> Result<(Report, O), LaunchError> {
+    ) -> Result<(RunReport, O), LaunchError> {
         let Self { mut scenario, registry, .. } = self;
         scenario.check()?;
         if scenario.is_simulated() {

@@ -82,7 +82,7 @@ pub enum RunnerError {
 /// The result of a run.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Report {
+pub struct RunReport {
     /// The scenario's name.
     pub scenario: Name,
     /// The root of its randomness.
@@ -95,7 +95,7 @@ pub struct Report {
     pub parked: Vec<Parked>,
 }
 
-impl Report {
+impl RunReport {
     /// The sum of an amount over all handlers that report it, or `None` when none does.
     #[must_use]
     pub fn amount(&self, figure: &str) -> Option<Money> {
@@ -166,7 +166,7 @@ impl Runner {
         clock: C,
         observer: O,
         stop: &StopFlag,
-    ) -> Result<(Report, O), RunnerError> {
+    ) -> Result<(RunReport, O), RunnerError> {
         let manifest = Manifest::of(scenario);
         let engine = manifest.engine(&self.registry)?;
         let feed = self.feed(scenario, &log)?;
@@ -180,7 +180,7 @@ impl Runner {
         let figures = driver.engine.figures();
         let parked = driver.engine.parked();
         let Scenario { name, seed, .. } = *scenario;
-        let report = Report { scenario: name, seed, outcome, figures, parked };
+        let report = RunReport { scenario: name, seed, outcome, figures, parked };
         Ok((report, driver.observer))
     }
 

@@ -13,7 +13,7 @@ use silvertine_engine::{
     engine::Engine,
     event::{Body, MarketData},
     feed::{MergedSource, OnBadRow},
-    log::{EventLog, Message},
+    log::{EventLog, IngressMessage},
     numbers::Price,
     source::Row,
     text::{Name, Symbol},
@@ -90,7 +90,7 @@ impl<L: EventLog + Default> Subject for ScenarioSubject<'_, L> {
         self.scenario.sources.iter().map(|section| self.lane(section)).collect()
     }
 
-    fn producers(&self) -> Result<Vec<Vec<Message>>, SetupError> {
+    fn producers(&self) -> Result<Vec<Vec<IngressMessage>>, SetupError> {
         let published = |section: &SourceSection| match &section.spec {
             SourceSpec::Workload(workload) if workload.publish => {
                 let checked = workload.check().map_err(SetupError::new);

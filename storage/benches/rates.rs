@@ -16,7 +16,7 @@ use silvertine_engine::{
     codec::Codec,
     digest::Digest,
     event::{Event, EventId, Header, Origin, Quote},
-    log::{Batch, Commit, CommitId, EventLog, Message, OwnerId},
+    log::{Batch, Commit, CommitId, EventLog, IngressMessage, OwnerId},
     numbers::{Price, Qty},
     pos::Pos,
     text::{Name, Symbol},
@@ -203,10 +203,10 @@ fn redis(batches: &[Batch]) {
         commits.push(rate(timed(|| run(commit_all(&log, batches)))));
         let log = open(format!("publish{round}"));
         let producer = Name::new("bench").expect("a short word");
-        let messages: Vec<Message> = batches
+        let messages: Vec<IngressMessage> = batches
             .iter()
             .flat_map(Batch::iter)
-            .map(|entry| Message {
+            .map(|entry| IngressMessage {
                 producer,
                 seq: entry.pos.seq,
                 codec: Codec::Postcard,

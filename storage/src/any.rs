@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use silvertine_engine::{
     log::{
-        Acquired, Applied, Commit, Committed, EventLog, Head, IngressCursor, Lease, LogError,
-        LogErrorKind, Message, OwnerId, Page, Published, RangeQuery, Stats,
+        Acquired, Applied, Commit, Committed, EventLog, Head, IngressCursor, IngressMessage, Lease,
+        LogError, LogErrorKind, OwnerId, Page, Published, RangeQuery, Stats,
     },
     pos::Pos,
     text::Name,
@@ -139,7 +139,7 @@ impl EventLog for AnyLog {
         delegate!(self, log => log.snapshot(pos))
     }
 
-    async fn publish(&self, messages: &[Message]) -> Result<Vec<Published>, LogError> {
+    async fn publish(&self, messages: &[IngressMessage]) -> Result<Vec<Published>, LogError> {
         delegate!(self, log => log.publish(messages))
     }
 
@@ -149,7 +149,7 @@ impl EventLog for AnyLog {
         cursor: &IngressCursor,
         limit: usize,
         wait: Duration,
-    ) -> Result<Vec<Message>, LogError> {
+    ) -> Result<Vec<IngressMessage>, LogError> {
         delegate!(self, log => log.ingress(lease, cursor, limit, wait))
     }
 

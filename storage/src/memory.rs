@@ -13,8 +13,8 @@ use std::{
 use silvertine_engine::{
     event::TopicSet,
     log::{
-        Acquired, Applied, Batch, Commit, Committed, Epoch, EventLog, Head, IngressCursor, Lease,
-        LogError, LogErrorKind, Message, OwnerId, Page, Published, RangeQuery, Stats,
+        Acquired, Applied, Batch, Commit, Committed, Epoch, EventLog, Head, IngressCursor,
+        IngressMessage, Lease, LogError, LogErrorKind, OwnerId, Page, Published, RangeQuery, Stats,
     },
     pos::Pos,
     text::Name,
@@ -45,7 +45,7 @@ struct State {
 #[derive(Debug, Default)]
 struct Producer {
     last: u64,
-    messages: BTreeMap<u64, Message>,
+    messages: BTreeMap<u64, IngressMessage>,
 }
 
 impl MemoryLog {
@@ -219,13 +219,13 @@ impl EventLog for MemoryLog {
         Ok(self.lock().snapshots.get(&pos).cloned())
     }
 
-    async fn publish(&self, messages: &[Message]) -> Result<Vec<Published>, LogError> {
+    async fn publish(&self, messages: &[IngressMessage]) -> Result<Vec<Published>, LogError> {
         if messages.iter().any(|message| message.seq == 0) {
             let why = "a producer counts from one".to_owned();
             return Err(error("publish", LogErrorKind::Invalid { why }));
         }
         let mut state = self.lock();
-        let mut store = |message: &Message| {
+        let mut store = |message: &IngressMessage| {
             let producer = state.ingress.entry(message.producer).or_default();
             if message.seq <= producer.last {
                 return Published::Duplicate;
@@ -244,7 +244,7 @@ impl EventLog for MemoryLog {
         cursor: &IngressCursor,
         limit: usize,
         _wait: Duration,
-    ) -> Result<Vec<Message>, LogError> {
+    ) -> Result<Vec<IngressMessage>, LogError> {
         let state = self.lock();
         if let Some(lease) = lease {
             state.check_lease("ingress", lease)?;

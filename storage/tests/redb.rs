@@ -14,8 +14,8 @@ use silvertine_engine::{
     codec::Codec,
     digest::Digest,
     log::{
-        Applied, Batch, Commit, CommitId, EventLog, IngressCursor, Lease, LogError, LogErrorKind,
-        Message, OwnerId, RangeQuery, Snapshot,
+        Applied, Batch, Commit, CommitId, EventLog, IngressCursor, IngressMessage, Lease, LogError,
+        LogErrorKind, OwnerId, RangeQuery, Snapshot,
     },
     pos::Pos,
 };
@@ -55,8 +55,8 @@ fn acquire(log: &RedbLog, owner: u128) -> Result<Lease, LogError> {
     now(log.acquire(OwnerId(owner), b"manifest")).map(|acquired| acquired.lease)
 }
 
-fn message(seq: u64) -> Message {
-    Message { producer: name("p"), seq, codec: Codec::Json, payload: b"payload".to_vec() }
+fn message(seq: u64) -> IngressMessage {
+    IngressMessage { producer: name("p"), seq, codec: Codec::Json, payload: b"payload".to_vec() }
 }
 
 /// A closed log of three commits with a snapshot each, and two messages.

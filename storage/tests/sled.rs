@@ -10,7 +10,7 @@ use silvertine_engine::{
     digest::Digest,
     log::{
         Acquired, Applied, Batch, Commit, CommitId, Committed, Epoch, EventLog, IngressCursor,
-        Lease, LogError, LogErrorKind, Message, OwnerId, Published, RangeQuery, Snapshot,
+        IngressMessage, Lease, LogError, LogErrorKind, OwnerId, Published, RangeQuery, Snapshot,
     },
     pos::Pos,
 };
@@ -55,8 +55,8 @@ fn commit(log: &SledLog, lease: &Lease, expected: u64) -> Result<Committed, LogE
     ))
 }
 
-fn message(seq: u64) -> Message {
-    Message { producer: name("p"), seq, codec: Codec::Json, payload: vec![seq as u8; 3] }
+fn message(seq: u64) -> IngressMessage {
+    IngressMessage { producer: name("p"), seq, codec: Codec::Json, payload: vec![seq as u8; 3] }
 }
 
 /// A closed log of owner 7: three commits with a snapshot each, one message consumed and one waiting.
@@ -75,7 +75,7 @@ fn read(log: &SledLog, after: u64) -> Result<Batch, LogError> {
     now(log.range(RangeQuery::all_after(pos(after)))).map(|page| page.entries)
 }
 
-fn waiting(log: &SledLog) -> Vec<Message> {
+fn waiting(log: &SledLog) -> Vec<IngressMessage> {
     now(log.ingress(None, &IngressCursor::new(), 10, Duration::ZERO)).expect("reads")
 }
 

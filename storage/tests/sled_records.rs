@@ -8,8 +8,8 @@ use silvertine_engine::{
     codec::Codec,
     digest::Digest,
     log::{
-        Applied, Batch, Commit, CommitId, EventLog, IngressCursor, Lease, LogError, LogErrorKind,
-        Message, OwnerId, RangeQuery, Snapshot,
+        Applied, Batch, Commit, CommitId, EventLog, IngressCursor, IngressMessage, Lease, LogError,
+        LogErrorKind, OwnerId, RangeQuery, Snapshot,
     },
     pos::Pos,
 };
@@ -46,8 +46,8 @@ fn open(path: &Path) -> Result<SledLog, LogError> {
     SledLog::open(path, &SledOptions::default())
 }
 
-fn message(seq: u64) -> Message {
-    Message { producer: name("p"), seq, codec: Codec::Json, payload: b"payload".to_vec() }
+fn message(seq: u64) -> IngressMessage {
+    IngressMessage { producer: name("p"), seq, codec: Codec::Json, payload: b"payload".to_vec() }
 }
 
 /// A closed log of three commits with a snapshot each, and a message.

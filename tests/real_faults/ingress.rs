@@ -9,7 +9,7 @@ use silvertine::{
         codec::Codec,
         driver::{Observer, Progress},
         executor,
-        log::{Advice, Applied, EventLog, LogError, Message, OwnerId, Published},
+        log::{Advice, Applied, EventLog, IngressMessage, LogError, OwnerId, Published},
         stop::StopFlag,
         text::Name,
         time::Nanos,
@@ -31,7 +31,7 @@ use crate::{
 const ROUND: u64 = 40;
 
 /// The messages of a round, from zero.
-fn messages(round: u64) -> Vec<Message> {
+fn messages(round: u64) -> Vec<IngressMessage> {
     let message = |seq: u64| {
         let mid = 100 + (seq * seq / 7) % 23;
         let body = format!(
@@ -40,7 +40,7 @@ fn messages(round: u64) -> Vec<Message> {
             mid + 1
         );
         let producer = Name::new("feed").expect("a good name");
-        Message { producer, seq, codec: Codec::Json, payload: body.into_bytes() }
+        IngressMessage { producer, seq, codec: Codec::Json, payload: body.into_bytes() }
     };
     (round * ROUND + 1..=(round + 1) * ROUND).map(message).collect()
 }
@@ -50,7 +50,7 @@ fn messages(round: u64) -> Vec<Message> {
 async fn publish(
     bed: &Bed,
     log: &RedisLog,
-    messages: &[Message],
+    messages: &[IngressMessage],
 ) -> (Vec<Published>, Vec<LogError>) {
     let mut errors: Vec<LogError> = Vec::new();
     while errors.len() < 1_000 {

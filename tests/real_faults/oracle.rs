@@ -15,7 +15,7 @@ use silvertine::{
     scenarios::{
         manifest::Manifest,
         registry::Registry,
-        runner::{Report, Runner, RunnerError},
+        runner::{RunReport, Runner, RunnerError},
         scenario::Scenario,
     },
     storage::memory::MemoryLog,
@@ -28,7 +28,7 @@ use crate::{
 
 /// A run in memory in which nothing went wrong.
 pub struct Undisturbed {
-    pub report: Report,
+    pub report: RunReport,
     /// Commits it took.
     pub commits: u64,
     entries: Vec<(Pos, Vec<u8>)>,
@@ -54,7 +54,7 @@ impl Undisturbed {
     }
 
     /// What a run left in memory.
-    pub fn from(report: Report, commits: u64, log: &MemoryLog) -> Self {
+    pub fn from(report: RunReport, commits: u64, log: &MemoryLog) -> Self {
         assert_ne!(report.outcome.counts.fills, 0, "a workload without fills proves little");
         let entries = block_on(entries(log)).expect("memory can be read");
         Self { report, commits, entries }
@@ -123,7 +123,7 @@ pub fn assert_as_if_undisturbed(bed: &Bed, undisturbed: &Undisturbed, ended: &Su
 }
 
 /// What was computed and what is stored are what an undisturbed run computes and stores.
-pub fn assert_same_log(bed: &Bed, undisturbed: &Undisturbed, report: &Report) {
+pub fn assert_same_log(bed: &Bed, undisturbed: &Undisturbed, report: &RunReport) {
     assert_every_fault_struck(&bed.lock());
     let (ours, theirs) = (report, &undisturbed.report);
     assert_eq!(ours.outcome.digest, theirs.outcome.digest);
@@ -198,6 +198,6 @@ async fn assert_whole(bed: &Bed, undisturbed: &Undisturbed) {
 }
 
 /// A run that was to finish has.
-pub fn assert_finished(report: &Report) {
+pub fn assert_finished(report: &RunReport) {
     assert_eq!(report.outcome.end, End::Finished);
 }

@@ -15,8 +15,8 @@ use silvertine::{
         digest::Digest,
         event::{Event, EventId, Header, Origin, Quote},
         log::{
-            Applied, Batch, Commit, CommitId, EventLog, IngressCursor, Lease, LogError,
-            LogErrorKind, Message, OwnerId, Published, RangeQuery, Snapshot,
+            Applied, Batch, Commit, CommitId, EventLog, IngressCursor, IngressMessage, Lease,
+            LogError, LogErrorKind, OwnerId, Published, RangeQuery, Snapshot,
         },
         numbers::{Price, Qty},
         pos::Pos,
@@ -136,9 +136,9 @@ fn entries_after(head: Pos) -> (Batch, Digest) {
     (entries, digest)
 }
 
-fn message(seq: u64) -> Message {
+fn message(seq: u64) -> IngressMessage {
     let producer = Name::new("feed").expect("a good name");
-    Message { producer, seq, codec: Codec::Json, payload: b"{}".to_vec() }
+    IngressMessage { producer, seq, codec: Codec::Json, payload: b"{}".to_vec() }
 }
 
 fn why(kind: &LogErrorKind) -> &str {

@@ -15,14 +15,14 @@ use silvertine::{
         log::{EventLog, OwnerId, RangeQuery},
         numbers::Ratio,
         pos::Pos,
-        recovery::{self, DeadLetter},
+        recovery::{self, RecordedDeadLetter},
         stop::StopFlag,
         text::{Name, Symbol},
     },
     scenarios::{
         manifest::Manifest,
         registry::Registry,
-        runner::{Report, Runner, RunnerError},
+        runner::{RunReport, Runner, RunnerError},
         scenario::Scenario,
     },
     storage::AnyLog,
@@ -117,7 +117,7 @@ fn run(
     batch_entries: u64,
     broken: bool,
     past_halt: Option<Pos>,
-) -> Result<Report, RunnerError> {
+) -> Result<RunReport, RunnerError> {
     let mut asked = Runner::new(Registry::standard(), OwnerId(1));
     asked.past_halt = past_halt;
     run_as(log, batch_entries, broken, "halt", asked)
@@ -130,7 +130,7 @@ pub fn run_as(
     broken: bool,
     answer: &str,
     mut asked: Runner,
-) -> Result<Report, RunnerError> {
+) -> Result<RunReport, RunnerError> {
     (asked.registry, asked.resume) = (registry(broken), true);
     let (clock, never) = (VirtualClock::default(), StopFlag::default());
     let scenario = scenario(batch_entries, answer);
@@ -139,7 +139,7 @@ pub fn run_as(
 }
 
 #[track_caller]
-fn halt(ran: Result<Report, RunnerError>) -> Halt {
+fn halt(ran: Result<RunReport, RunnerError>) -> Halt {
     match ran {
         Err(RunnerError::Run(RunError::Halted(halt))) => *halt,
         other => panic!("it should have halted: {other:?}"),
@@ -208,7 +208,9 @@ fn a_halted_run_is_resumed_behind_the_event_once_the_handler_is_mended() {
                 assert_eq!(verify(&log, broken), None, "{address}");
             }
             let letters = block_on(recovery::dead_letters(&log, Pos::ZERO, 10)).expect("readable");
-            let [DeadLetter { pos, handler, .. }] = &letters[..] else { panic!("{letters:?}") };
+            let [RecordedDeadLetter { pos, handler, .. }] = &letters[..] else {
+                panic!("{letters:?}")
+            };
             assert_eq!((*pos, *handler), (halted.pos, halted.handler));
             ends.push((halted.pos, outcome.head, outcome.digest));
         }

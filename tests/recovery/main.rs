@@ -22,7 +22,7 @@ use silvertine::{
     },
     scenarios::{
         registry::Registry,
-        runner::{Report, Runner, RunnerError},
+        runner::{RunReport, Runner, RunnerError},
         scenario::Scenario,
     },
     storage::memory::MemoryLog,
@@ -89,7 +89,7 @@ fn run<L: EventLog>(
     registry: Registry,
     events: u64,
     resume: bool,
-) -> Result<Report, RunnerError> {
+) -> Result<RunReport, RunnerError> {
     let mut runner = Runner::new(registry, OwnerId(events.into()));
     runner.resume = resume;
     let (clock, never) = (VirtualClock::default(), StopFlag::default());
@@ -99,7 +99,7 @@ fn run<L: EventLog>(
 }
 
 /// The manifest names the number of events, so a shorter run is made by stopping a longer one early.
-fn run_until<L: EventLog>(log: &L, registry: Registry, inputs: u64) -> Report {
+fn run_until<L: EventLog>(log: &L, registry: Registry, inputs: u64) -> RunReport {
     struct StopAfter(u64, StopFlag);
     impl silvertine::engine::driver::Observer for StopAfter {
         fn taken(&mut self) {

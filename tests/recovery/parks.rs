@@ -11,7 +11,7 @@ use silvertine::{
     },
     scenarios::{
         registry::Registry,
-        runner::{Report, Runner, RunnerError},
+        runner::{RunReport, Runner, RunnerError},
     },
     storage::AnyLog,
 };
@@ -28,7 +28,7 @@ fn run(
     batch: u64,
     broken: bool,
     releases: &[Release],
-) -> Result<Report, RunnerError> {
+) -> Result<RunReport, RunnerError> {
     let mut asked = Runner::new(Registry::standard(), OwnerId(1));
     asked.releases = releases.to_vec();
     run_as(log, batch, broken, "park-key", asked)

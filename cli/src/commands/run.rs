@@ -5,7 +5,7 @@ use std::{path::Path, time::Instant};
 use silvertine_engine::driver::{End, RunError};
 use silvertine_scenarios::{
     registry::Registry,
-    runner::{Report, RunnerError},
+    runner::{RunReport, RunnerError},
     scenario::{ClockMode, Scenario},
 };
 use tokio::runtime::{Builder, Runtime};
@@ -113,7 +113,7 @@ fn prepare(args: &RunArgs) -> Result<Scenario, Failure> {
 }
 
 /// Compares the result with the scenario's expectations, unless the run was stopped early.
-fn conclude(scenario: &Scenario, path: &Path, report: &Report) -> Result<Exit, Failure> {
+fn conclude(scenario: &Scenario, path: &Path, report: &RunReport) -> Result<Exit, Failure> {
     if report.outcome.end == End::Stopped {
         let head = report.outcome.head;
         say(format_args!("stopped at {head}, everything is committed; --resume goes on"));

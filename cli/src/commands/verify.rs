@@ -8,7 +8,7 @@ use silvertine_engine::{
     log::{EventLog, LogError},
     park::Parked,
     pos::Pos,
-    recovery::{self, DeadLetter, ReplayError, Replayed},
+    recovery::{self, RecordedDeadLetter, ReplayError, Replayed},
     text::Name,
 };
 use silvertine_scenarios::{manifest::Manifest, registry::Registry};
@@ -30,7 +30,7 @@ struct Verified {
     /// Events that handlers failed on and were not handed again, since the log began.
     given_up: u64,
     /// The first of them that is kept, where no topic parks.
-    first_given_up: Option<DeadLetter>,
+    first_given_up: Option<RecordedDeadLetter>,
     halt: Option<Halt>,
     parked: Vec<Parked>,
 }
@@ -62,7 +62,7 @@ pub(crate) fn verify(args: VerifyArgs, registry: &Registry) -> Result<Exit, Fail
         println!("good: {} entries of {scenario} re-executed from {from}", replayed.entries);
         println!("  head    {head}\n  digest  {digest}");
         match first_given_up {
-            Some(DeadLetter { pos, handler, reason, .. }) => {
+            Some(RecordedDeadLetter { pos, handler, reason, .. }) => {
                 println!(
                     "  events given up: {given_up}, the first at {pos} by {handler}: {reason}"
                 );

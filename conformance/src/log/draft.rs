@@ -4,7 +4,7 @@ use silvertine_engine::{
     codec::Codec,
     digest::Digest,
     event::{Event, EventId, Header, Liquidity, Origin, Side, System, Topic},
-    log::{Batch, Commit, CommitId, Lease, Message, OwnerId, Snapshot},
+    log::{Batch, Commit, CommitId, IngressMessage, Lease, OwnerId, Snapshot},
     numbers::{Money, Price, Qty, Ratio},
     pos::Pos,
     text::{Name, Symbol},
@@ -152,7 +152,7 @@ impl Draft {
 
 /// A message of a producer, whose payload depends on its number.
 #[must_use]
-pub fn message(producer: &str, seq: u64) -> Message {
+pub fn message(producer: &str, seq: u64) -> IngressMessage {
     let payload = format!("{producer} says {seq}").into_bytes();
-    Message { producer: name(producer), seq, codec: Codec::Json, payload }
+    IngressMessage { producer: name(producer), seq, codec: Codec::Json, payload }
 }

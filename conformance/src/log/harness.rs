@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use silvertine_engine::{
     log::{
-        Acquired, Commit, Committed, EventLog, Head, IngressCursor, Lease, LogError, Message,
-        OwnerId, Page, Published, RangeQuery, Stats,
+        Acquired, Commit, Committed, EventLog, Head, IngressCursor, IngressMessage, Lease,
+        LogError, OwnerId, Page, Published, RangeQuery, Stats,
     },
     pos::Pos,
 };
@@ -107,7 +107,7 @@ impl<L: EventLog> EventLog for Recorded<L> {
         answer
     }
 
-    async fn publish(&self, messages: &[Message]) -> Result<Vec<Published>, LogError> {
+    async fn publish(&self, messages: &[IngressMessage]) -> Result<Vec<Published>, LogError> {
         let answer = self.log.publish(messages).await;
         let sent: Vec<_> = messages.iter().map(|one| (one.producer.as_str(), one.seq)).collect();
         self.journal.answer(format_args!("publish({sent:?})"), &answer);
@@ -120,7 +120,7 @@ impl<L: EventLog> EventLog for Recorded<L> {
         cursor: &IngressCursor,
         limit: usize,
         wait: Duration,
-    ) -> Result<Vec<Message>, LogError> {
+    ) -> Result<Vec<IngressMessage>, LogError> {
         let answer = self.log.ingress(lease, cursor, limit, wait).await;
         let found = answer.as_ref().map(|messages| {
             messages.iter().map(|one| (one.producer.as_str(), one.seq)).collect::<Vec<_>>()

@@ -45,7 +45,7 @@ pub enum InputMessageError {
 const MESSAGE_VERSION: u8 = 1;
 
 /// An event as an outside producer sends it. The producer's name and sequence number are sent beside it (see
-/// [`crate::log::Message`]), so that the log refuses duplicates without decoding.
+/// [`crate::log::IngressMessage`]), so that the log refuses duplicates without decoding.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InputMessage {

@@ -7,7 +7,7 @@ use crate::{
     codec::InputMessage,
     digest::fingerprint,
     event::{System, validate, validate_time},
-    log::{EventLog, IngressCursor, Lease, Message},
+    log::{EventLog, IngressCursor, IngressMessage, Lease},
     source::Input,
     time::Nanos,
 };
@@ -23,7 +23,7 @@ pub struct IngressFeed<L> {
     read: IngressCursor,
     /// The last message taken, per producer.
     taken: IngressCursor,
-    buffer: VecDeque<Message>,
+    buffer: VecDeque<IngressMessage>,
 }
 
 impl<L: EventLog> IngressFeed<L> {
@@ -78,7 +78,7 @@ impl<L: EventLog> Feed for IngressFeed<L> {
 }
 
 /// Decodes and validates a message. A message that fails becomes a recorded refusal.
-fn to_input(message: &Message) -> Input {
+fn to_input(message: &IngressMessage) -> Input {
     let checked =
         message.codec.decode(&message.payload).map_err(|why| why.to_string()).and_then(|decoded| {
             let valid = validate_time(decoded.event_time, "event_time");
@@ -112,7 +112,7 @@ mod tests {
         let input = |event_time| {
             let body = System::Operator { action: OperatorAction::Kill, by }.into();
             let payload = Codec::Json.encode(&InputMessage { id: None, event_time, body });
-            to_input(&Message { producer: by, seq: 1, codec: Codec::Json, payload })
+            to_input(&IngressMessage { producer: by, seq: 1, codec: Codec::Json, payload })
         };
         assert_eq!(input(Nanos::LATEST_INPUT).event_time, Nanos::LATEST_INPUT);
         let refused = input(Nanos::MAX);

@@ -160,7 +160,7 @@ pub trait EventLog: Clone + Send + Sync + 'static {
     /// After [`Applied::Maybe`] publish the same messages again.
     fn publish(
         &self,
-        messages: &[Message],
+        messages: &[IngressMessage],
     ) -> impl Future<Output = Result<Vec<Published>, LogError>> + Send;
 
     /// Messages of every producer after `cursor`, at most `limit`, in sequence order for each producer.
@@ -178,7 +178,7 @@ pub trait EventLog: Clone + Send + Sync + 'static {
         cursor: &IngressCursor,
         limit: usize,
         wait: Duration,
-    ) -> impl Future<Output = Result<Vec<Message>, LogError>> + Send;
+    ) -> impl Future<Output = Result<Vec<IngressMessage>, LogError>> + Send;
 
     /// Removes entries up to and including `at`, the position of a kept snapshot, and the snapshots
     /// before it. Removes nothing when `at` is not a kept snapshot (L8). Returns the number of entries
@@ -359,7 +359,7 @@ pub struct Page {
 
 /// A message of an outside producer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Message {
+pub struct IngressMessage {
     /// The producer.
     pub producer: Name,
     /// The producer's own number for it: strictly increasing from one, gaps allowed.

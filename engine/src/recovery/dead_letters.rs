@@ -12,7 +12,7 @@ use crate::{
 
 /// A handler's failure as the log records it: the handler skipped the event, or the event is parked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeadLetter {
+pub struct RecordedDeadLetter {
     /// The entry that records it. The event is an earlier entry.
     pub pos: Pos,
     /// Which handler failed.
@@ -31,7 +31,7 @@ pub async fn dead_letters<L: EventLog>(
     log: &L,
     after: Pos,
     limit: usize,
-) -> Result<Vec<DeadLetter>, ReplayError> {
+) -> Result<Vec<RecordedDeadLetter>, ReplayError> {
     let mut letters = Vec::new();
     let mut next = Some(after);
     while let Some(after) = next.filter(|_| letters.len() < limit) {
@@ -43,7 +43,7 @@ pub async fn dead_letters<L: EventLog>(
             let event = decoded.map_err(|why| ReplayError::Undecodable { pos, why })?;
             if let Some(RecordedFailure { handler, event, reason, .. }) = RecordedFailure::of(event)
             {
-                letters.push(DeadLetter { pos, handler, event, reason });
+                letters.push(RecordedDeadLetter { pos, handler, event, reason });
             }
         }
         next = page.next;

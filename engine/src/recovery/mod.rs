@@ -6,7 +6,7 @@ mod error;
 
 use self::compare::{Comparison, Discarded, Keeper};
 pub use self::{
-    dead_letters::{DeadLetter, dead_letters},
+    dead_letters::{RecordedDeadLetter, dead_letters},
     error::{Divergence, ReplayError},
 };
 use crate::{

@@ -15,8 +15,8 @@ use std::{
 
 use silvertine_engine::{
     log::{
-        Acquired, Applied, Commit, Committed, Epoch, EventLog, Head, IngressCursor, Lease,
-        LogError, LogErrorKind, Message, OwnerId, Page, Published, RangeQuery, Stats,
+        Acquired, Applied, Commit, Committed, Epoch, EventLog, Head, IngressCursor, IngressMessage,
+        Lease, LogError, LogErrorKind, OwnerId, Page, Published, RangeQuery, Stats,
     },
     pos::Pos,
 };
@@ -158,7 +158,7 @@ impl EventLog for FileLog {
         Ok(self.lock().state.snapshots.get(&pos).cloned())
     }
 
-    async fn publish(&self, messages: &[Message]) -> Result<Vec<Published>, LogError> {
+    async fn publish(&self, messages: &[IngressMessage]) -> Result<Vec<Published>, LogError> {
         let mut open = self.lock();
         let (record, published) = open.state.publish(messages).map_err(self.refuses("publish"))?;
         if published.contains(&Published::Stored) {
@@ -174,7 +174,7 @@ impl EventLog for FileLog {
         cursor: &IngressCursor,
         limit: usize,
         _wait: Duration,
-    ) -> Result<Vec<Message>, LogError> {
+    ) -> Result<Vec<IngressMessage>, LogError> {
         let open = self.lock();
         if let Some(lease) = lease {
             open.state.check_lease(lease).map_err(self.refuses("ingress"))?;

@@ -10,8 +10,8 @@ use silvertine_engine::{
     codec::Codec,
     digest::Digest,
     log::{
-        Batch, Commit, CommitId, Epoch, Head, IngressCursor, Lease, LogErrorKind, Message, OwnerId,
-        Page, Published, RangeQuery,
+        Batch, Commit, CommitId, Epoch, Head, IngressCursor, IngressMessage, Lease, LogErrorKind,
+        OwnerId, Page, Published, RangeQuery,
     },
     pos::Pos,
     text::Name,
@@ -54,7 +54,7 @@ pub(crate) struct State {
 pub(crate) struct Producer {
     /// The last number published, so that earlier ones are refused although their messages are gone.
     pub last: u64,
-    pub waiting: BTreeMap<u64, Message>,
+    pub waiting: BTreeMap<u64, IngressMessage>,
 }
 
 impl State {
@@ -87,7 +87,7 @@ impl State {
                 for (name, seq, codec, payload) in messages {
                     let producer = self.ingress.entry(name).or_default();
                     producer.last = seq;
-                    let message = Message { producer: name, seq, codec, payload };
+                    let message = IngressMessage { producer: name, seq, codec, payload };
                     producer.waiting.insert(seq, message);
                 }
             }
@@ -140,7 +140,10 @@ impl State {
     }
 
     /// The record of the new ones among these messages, and what becomes of each.
-    pub fn publish(&self, messages: &[Message]) -> Result<(Record, Vec<Published>), LogErrorKind> {
+    pub fn publish(
+        &self,
+        messages: &[IngressMessage],
+    ) -> Result<(Record, Vec<Published>), LogErrorKind> {
         if messages.iter().any(|message| message.seq == 0) {
             return Err(LogErrorKind::Invalid { why: "a producer counts from one".to_owned() });
         }
@@ -153,7 +156,7 @@ impl State {
                 continue;
             }
             *last = message.seq;
-            let Message { producer, seq, codec, payload } = message.clone();
+            let IngressMessage { producer, seq, codec, payload } = message.clone();
             new.push((producer, seq, codec, payload));
             published.push(Published::Stored);
         }

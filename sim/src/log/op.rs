@@ -6,8 +6,8 @@ use silvertine_engine::{
     digest::{Digest, fingerprint},
     executor::block_on,
     log::{
-        Acquired, Batch, Commit, CommitId, Committed, EventLog, Head, IngressCursor, Lease,
-        LogError, Message, OwnerId, Page, Published, RangeQuery, Snapshot, Stats,
+        Acquired, Batch, Commit, CommitId, Committed, EventLog, Head, IngressCursor,
+        IngressMessage, Lease, LogError, OwnerId, Page, Published, RangeQuery, Snapshot, Stats,
     },
     pos::Pos,
 };
@@ -24,7 +24,7 @@ pub(crate) enum Request {
     Manifest,
     Snapshots,
     Snapshot(Pos),
-    Publish(Vec<Message>),
+    Publish(Vec<IngressMessage>),
     Ingress { lease: Option<Lease>, cursor: IngressCursor, limit: usize, wait: Duration },
     Trim { lease: Lease, at: Pos },
     Stats,
@@ -52,7 +52,7 @@ pub(crate) enum Answer {
     Bytes(Option<Vec<u8>>),
     Positions(Vec<Pos>),
     Published(Vec<Published>),
-    Messages(Vec<Message>),
+    Messages(Vec<IngressMessage>),
     Removed(u64),
     Stats(Stats),
 }

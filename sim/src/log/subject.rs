@@ -7,7 +7,7 @@ use silvertine_engine::{
     driver::DriverConfig,
     engine::Engine,
     feed::MergedSource,
-    log::{EventLog, Message},
+    log::{EventLog, IngressMessage},
     text::Name,
 };
 use thiserror::Error;
@@ -51,7 +51,7 @@ pub trait Subject {
     ///
     /// # Errors
     /// Why there are no messages.
-    fn producers(&self) -> Result<Vec<Vec<Message>>, SetupError>;
+    fn producers(&self) -> Result<Vec<Vec<IngressMessage>>, SetupError>;
 
     /// What the log is created with.
     fn manifest(&self) -> Vec<u8>;

@@ -18,7 +18,7 @@ use silvertine_engine::{
     engine::Stepped,
     executor::block_on,
     feed::{Feed, Merge, Polled},
-    log::{Batch, Head, Message, Page},
+    log::{Batch, Head, IngressMessage, Page},
     text::Name,
 };
 
@@ -35,7 +35,7 @@ const ENTRY_BYTES: usize = 160;
 /// What all runs over the same inputs share, whatever strikes them.
 pub struct Reference {
     /// What producers publish, where inputs are published.
-    pub(crate) producers: Vec<Arc<[Message]>>,
+    pub(crate) producers: Vec<Arc<[IngressMessage]>>,
     /// The fault-free run, where inputs are recorded. What is published arrives as it may, so no other run has its log.
     pub(crate) twin: Option<Twin>,
 }

@@ -8,7 +8,7 @@ use silvertine_engine::{
     codec::{Codec, InputMessage},
     digest::fingerprint,
     event::{Bar, Body, EventId, OperatorAction, Quote, Side, System, Trade},
-    log::Message,
+    log::IngressMessage,
     numbers::{Price, Qty},
     params::InvalidParams,
     park::{ParkedKey, Release},
@@ -279,7 +279,7 @@ impl Workload {
 
     /// Everything as messages that the producer `name` publishes.
     #[must_use]
-    pub fn messages(&self, name: Name) -> Vec<Message> {
+    pub fn messages(&self, name: Name) -> Vec<IngressMessage> {
         let message = |row: u64| {
             let codec = if row.is_multiple_of(JSON_EVERY) { Codec::Json } else { Codec::Postcard };
             let payload = match self.fate(row) {
@@ -290,7 +290,7 @@ impl Workload {
                     codec.encode(&InputMessage { id, event_time, body: self.body(original) })
                 }
             };
-            Message { producer: name, seq: row + 1, codec, payload }
+            IngressMessage { producer: name, seq: row + 1, codec, payload }
         };
         (0..self.events).map(message).collect()
     }

@@ -67,12 +67,13 @@ fn odd_key(at: &str) -> LogErrorKind {
 mod tests {
     use super::*;
     use crate::records::{message_key, producer_key, snapshot_key};
-    use silvertine_engine::{codec::Codec, log::Message, pos::Pos};
+    use silvertine_engine::{codec::Codec, log::IngressMessage, pos::Pos};
 
     #[test]
     fn each_store_knows_its_own_records_and_not_those_of_the_other() {
         let producer = Name::new("p").expect("valid");
-        let message = Message { producer, seq: 1, codec: Codec::Json, payload: b"{}".to_vec() };
+        let message =
+            IngressMessage { producer, seq: 1, codec: Codec::Json, payload: b"{}".to_vec() };
         let pos = Pos { ms: 1, seq: 1 };
         let sealed = |key: &[u8], content: &[u8]| (seal(key, content), seal(b"", content));
         let (snapshot, letter) = (snapshot_key(pos), message_key(&producer, 1));

@@ -19,7 +19,7 @@ pub(crate) mod publishing;
 
 use silvertine_engine::{
     codec::Codec,
-    log::{LogErrorKind, Message},
+    log::{IngressMessage, LogErrorKind},
     pos::Pos,
     text::Name,
 };
@@ -129,13 +129,17 @@ pub(crate) fn message_key(producer: &Name, seq: u64) -> Vec<u8> {
     [&[MESSAGE_PREFIX], producer.as_bytes(), &[0], &seq.to_be_bytes()].concat()
 }
 
-pub(crate) fn encode_message(under: &[u8], message: &Message) -> Vec<u8> {
+pub(crate) fn encode_message(under: &[u8], message: &IngressMessage) -> Vec<u8> {
     let mut content = vec![message.codec as u8];
     content.extend_from_slice(&message.payload);
     seal(under, &content)
 }
 
-pub(crate) fn decode_message(under: &[u8], key: &[u8], sealed: &[u8]) -> Result<Message, String> {
+pub(crate) fn decode_message(
+    under: &[u8],
+    key: &[u8],
+    sealed: &[u8],
+) -> Result<IngressMessage, String> {
     let odd_key = || "odd key".to_owned();
     let name_and_seq = key.get(1..).and_then(<[u8]>::split_last_chunk::<8>);
     let (name, seq) = name_and_seq.ok_or_else(odd_key)?;
@@ -150,7 +154,7 @@ pub(crate) fn decode_message(under: &[u8], key: &[u8], sealed: &[u8]) -> Result<
         1 => Codec::Json,
         other => return Err(wrong(&format!("codec {other} is not known"))),
     };
-    Ok(Message { producer, seq, codec, payload: payload.to_vec() })
+    Ok(IngressMessage { producer, seq, codec, payload: payload.to_vec() })
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use silvertine_engine::{
-    log::{Message, Published},
+    log::{IngressMessage, Published},
     text::Name,
 };
 
@@ -13,7 +13,7 @@ pub(crate) struct Publishing<'m> {
     /// What became of each message, in the order given.
     pub(crate) published: Vec<Published>,
     /// The new ones.
-    pub(crate) fresh: Vec<&'m Message>,
+    pub(crate) fresh: Vec<&'m IngressMessage>,
     /// The last number of each producer with a new message.
     pub(crate) last: BTreeMap<Name, u64>,
 }
@@ -21,7 +21,7 @@ pub(crate) struct Publishing<'m> {
 impl<'m> Publishing<'m> {
     /// Sorts `messages`; `stored` looks up the last number that a producer has published.
     pub(crate) fn sort<E>(
-        messages: &'m [Message],
+        messages: &'m [IngressMessage],
         mut stored: impl FnMut(&Name) -> Result<u64, E>,
     ) -> Result<Self, E> {
         let mut sorted = Self::default();
@@ -43,7 +43,7 @@ impl<'m> Publishing<'m> {
 }
 
 /// Why `messages` cannot be published at all, if so.
-pub(crate) fn check_numbers(messages: &[Message]) -> Result<(), String> {
+pub(crate) fn check_numbers(messages: &[IngressMessage]) -> Result<(), String> {
     if messages.iter().any(|message| message.seq == 0) {
         return Err("a producer counts from one".to_owned());
     }

@@ -30,8 +30,8 @@ use redb::Database;
 pub use redb::StorageBackend;
 use silvertine_engine::{
     log::{
-        Acquired, Commit, Committed, EventLog, Head, IngressCursor, Lease, LogError, Message,
-        OwnerId, Page, Published, RangeQuery, Stats,
+        Acquired, Commit, Committed, EventLog, Head, IngressCursor, IngressMessage, Lease,
+        LogError, OwnerId, Page, Published, RangeQuery, Stats,
     },
     pos::Pos,
 };
@@ -180,7 +180,7 @@ impl EventLog for RedbLog {
         self.read_snapshot(pos)
     }
 
-    async fn publish(&self, messages: &[Message]) -> Result<Vec<Published>, LogError> {
+    async fn publish(&self, messages: &[IngressMessage]) -> Result<Vec<Published>, LogError> {
         self.publish_messages(messages)
     }
 
@@ -191,7 +191,7 @@ impl EventLog for RedbLog {
         cursor: &IngressCursor,
         limit: usize,
         _wait: Duration,
-    ) -> Result<Vec<Message>, LogError> {
+    ) -> Result<Vec<IngressMessage>, LogError> {
         self.read_ingress(lease, cursor, limit)
     }
 

@@ -4,7 +4,9 @@ use redb::{
     ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, TableError,
 };
 use silvertine_engine::{
-    log::{Head, IngressCursor, Lease, LogError, LogErrorKind, Message, Page, RangeQuery, Stats},
+    log::{
+        Head, IngressCursor, IngressMessage, Lease, LogError, LogErrorKind, Page, RangeQuery, Stats,
+    },
     pos::Pos,
     text::Name,
 };
@@ -235,7 +237,7 @@ impl RedbLog {
         lease: Option<&Lease>,
         cursor: &IngressCursor,
         limit: usize,
-    ) -> Result<Vec<Message>, LogError> {
+    ) -> Result<Vec<IngressMessage>, LogError> {
         self.view("ingress", |view| {
             if let Some(lease) = lease {
                 let partition = view.partition()?;

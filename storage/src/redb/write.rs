@@ -3,8 +3,8 @@
 use redb::{Durability, ReadableTableMetadata, Table, WriteTransaction};
 use silvertine_engine::{
     log::{
-        Acquired, Applied, Commit, Committed, IngressCursor, Lease, LogError, LogErrorKind,
-        Message, OwnerId, Published,
+        Acquired, Applied, Commit, Committed, IngressCursor, IngressMessage, Lease, LogError,
+        LogErrorKind, OwnerId, Published,
     },
     pos::Pos,
 };
@@ -236,7 +236,7 @@ impl RedbLog {
 
     pub(super) fn publish_messages(
         &self,
-        messages: &[Message],
+        messages: &[IngressMessage],
     ) -> Result<Vec<Published>, LogError> {
         check_numbers(messages)
             .map_err(|why| self.error("publish", LogErrorKind::Invalid { why }))?;

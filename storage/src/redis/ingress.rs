@@ -5,7 +5,7 @@ use std::time::Duration;
 use redis::Value;
 use silvertine_engine::{
     codec::Codec,
-    log::{Applied, Epoch, IngressCursor, Lease, LogError, LogErrorKind, Message},
+    log::{Applied, Epoch, IngressCursor, IngressMessage, Lease, LogError, LogErrorKind},
     text::Name,
 };
 
@@ -21,7 +21,7 @@ impl RedisLog {
         cursor: &IngressCursor,
         limit: usize,
         wait: Duration,
-    ) -> Result<Vec<Message>, LogError> {
+    ) -> Result<Vec<IngressMessage>, LogError> {
         let producers = self.read_producers().await?;
         let after = |producer: &Name| cursor.get(producer).copied().unwrap_or(0);
         let reads: Vec<(Name, u64)> = producers.iter().map(|name| (*name, after(name))).collect();
@@ -77,7 +77,7 @@ impl RedisLog {
         lease: Option<&Lease>,
         reads: &[(Name, u64)],
         limit: usize,
-    ) -> Result<Vec<Message>, LogError> {
+    ) -> Result<Vec<IngressMessage>, LogError> {
         let mut commands = redis::pipe();
         if !reads.is_empty() {
             let mut read = redis::cmd("XREAD");
@@ -123,13 +123,13 @@ impl RedisLog {
         refused(LogErrorKind::Fenced { ours: lease.epoch, current })
     }
 
-    fn parse_message(&self, producer: Name, row: &Value) -> Result<Message, LogError> {
+    fn parse_message(&self, producer: Name, row: &Value) -> Result<IngressMessage, LogError> {
         let parse = || {
             let (id, fields) = stream_entry(row)?;
             let [_, codec, _, payload] = fields else { return None };
             let codec = text(codec).and_then(|name| Codec::from_name(&name))?;
             let payload = bytes(payload)?.to_vec();
-            Some(Message { producer, seq: parse_pos(id)?.ms, codec, payload })
+            Some(IngressMessage { producer, seq: parse_pos(id)?.ms, codec, payload })
         };
         let key = self.inner.keys.ingress(&producer);
         parse().ok_or_else(|| self.corrupt("ingress", &key, "not a message"))

@@ -23,8 +23,8 @@ use std::{sync::Arc, time::Duration};
 use redis::{Cmd, Pipeline, ServerError, Value};
 use silvertine_engine::{
     log::{
-        Acquired, Applied, Commit, Committed, EventLog, Head, IngressCursor, Lease, LogError,
-        LogErrorKind, Message, OwnerId, Page, Published, RangeQuery, Stats,
+        Acquired, Applied, Commit, Committed, EventLog, Head, IngressCursor, IngressMessage, Lease,
+        LogError, LogErrorKind, OwnerId, Page, Published, RangeQuery, Stats,
     },
     pos::Pos,
     text::Name,
@@ -182,7 +182,7 @@ impl EventLog for RedisLog {
         self.read_snapshot(pos).await
     }
 
-    async fn publish(&self, messages: &[Message]) -> Result<Vec<Published>, LogError> {
+    async fn publish(&self, messages: &[IngressMessage]) -> Result<Vec<Published>, LogError> {
         self.publish_messages(messages).await
     }
 
@@ -192,7 +192,7 @@ impl EventLog for RedisLog {
         cursor: &IngressCursor,
         limit: usize,
         wait: Duration,
-    ) -> Result<Vec<Message>, LogError> {
+    ) -> Result<Vec<IngressMessage>, LogError> {
         self.read_ingress(lease, cursor, limit, wait).await
     }
 

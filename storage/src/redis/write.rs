@@ -12,7 +12,7 @@ use redis::{Cmd, Pipeline, ServerError, Value};
 use silvertine_engine::{
     event::Topic,
     log::{
-        Acquired, Applied, Commit, Committed, Epoch, Lease, LogError, LogErrorKind, Message,
+        Acquired, Applied, Commit, Committed, Epoch, IngressMessage, Lease, LogError, LogErrorKind,
         OwnerId, Published,
     },
     pos::Pos,
@@ -222,7 +222,7 @@ impl RedisLog {
     /// would be refused as a duplicate and it would be lost.
     pub(super) async fn publish_messages(
         &self,
-        messages: &[Message],
+        messages: &[IngressMessage],
     ) -> Result<Vec<Published>, LogError> {
         if messages.iter().any(|message| message.seq == 0) {
             let why = "a producer counts from one".to_owned();
@@ -241,11 +241,11 @@ impl RedisLog {
 
     async fn publish_chunks(
         &self,
-        messages: &[Message],
+        messages: &[IngressMessage],
         published: &mut Vec<Published>,
     ) -> Result<(), LogError> {
         let mut rest = messages;
-        let mut sent: Option<(&[Message], InFlight<'_>)> = None;
+        let mut sent: Option<(&[IngressMessage], InFlight<'_>)> = None;
         loop {
             let count = chunk_len(rest);
             let (chunk, later) = rest.split_at(count);
@@ -261,7 +261,7 @@ impl RedisLog {
     }
 
     /// A transaction that registers the producers and appends one message per command.
-    fn pack_chunk(&self, chunk: &[Message]) -> Pipeline {
+    fn pack_chunk(&self, chunk: &[IngressMessage]) -> Pipeline {
         let keys = &self.inner.keys;
         let mut streams: BTreeMap<Name, String> = BTreeMap::new();
         for message in chunk {
@@ -297,7 +297,7 @@ impl RedisLog {
     /// What became of the messages of a chunk; those beside a refused one are in all the same.
     fn take_answers(
         &self,
-        chunk: &[Message],
+        chunk: &[IngressMessage],
         answers: &[Value],
         published: &mut Vec<Published>,
     ) -> Result<(), LogError> {
@@ -326,9 +326,9 @@ fn is_duplicate(error: &ServerError) -> bool {
 }
 
 /// How many messages go into one transaction.
-fn chunk_len(messages: &[Message]) -> usize {
+fn chunk_len(messages: &[IngressMessage]) -> usize {
     let mut bytes = 0;
-    let fits = |message: &&Message| {
+    let fits = |message: &&IngressMessage| {
         bytes += message.payload.len();
         bytes <= PIPELINE_BYTES
     };

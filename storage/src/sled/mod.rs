@@ -24,8 +24,8 @@ use std::{
 
 use silvertine_engine::{
     log::{
-        Acquired, Commit, Committed, EventLog, Head, IngressCursor, Lease, LogError, LogErrorKind,
-        Message, OwnerId, Page, Published, RangeQuery, Stats,
+        Acquired, Commit, Committed, EventLog, Head, IngressCursor, IngressMessage, Lease,
+        LogError, LogErrorKind, OwnerId, Page, Published, RangeQuery, Stats,
     },
     pos::Pos,
 };
@@ -194,7 +194,7 @@ impl EventLog for SledLog {
         self.shielded("snapshot", || self.read_snapshot(pos))
     }
 
-    async fn publish(&self, messages: &[Message]) -> Result<Vec<Published>, LogError> {
+    async fn publish(&self, messages: &[IngressMessage]) -> Result<Vec<Published>, LogError> {
         self.shielded("publish", || self.publish_messages(messages))
     }
 
@@ -205,7 +205,7 @@ impl EventLog for SledLog {
         cursor: &IngressCursor,
         limit: usize,
         _wait: Duration,
-    ) -> Result<Vec<Message>, LogError> {
+    ) -> Result<Vec<IngressMessage>, LogError> {
         self.shielded("ingress", || self.read_ingress(lease, cursor, limit))
     }
 

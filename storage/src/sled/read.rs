@@ -1,7 +1,7 @@
 //! Reading: every record is checked, every gap is noticed.
 
 use silvertine_engine::{
-    log::{Head, IngressCursor, Lease, LogError, Message, Page, RangeQuery, Stats},
+    log::{Head, IngressCursor, IngressMessage, Lease, LogError, Page, RangeQuery, Stats},
     pos::Pos,
 };
 use sled::IVec;
@@ -94,7 +94,7 @@ impl SledLog {
         lease: Option<&Lease>,
         cursor: &IngressCursor,
         limit: usize,
-    ) -> Result<Vec<Message>, LogError> {
+    ) -> Result<Vec<IngressMessage>, LogError> {
         // Held while reading: nobody takes the partition over meanwhile.
         let meta = self.lock();
         if let Some(lease) = lease {

@@ -4,8 +4,8 @@ use std::sync::MutexGuard;
 
 use silvertine_engine::{
     log::{
-        Acquired, Applied, Commit, Committed, Lease, LogError, LogErrorKind, Message, OwnerId,
-        Published,
+        Acquired, Applied, Commit, Committed, IngressMessage, Lease, LogError, LogErrorKind,
+        OwnerId, Published,
     },
     pos::Pos,
     text::Name,
@@ -178,7 +178,7 @@ impl SledLog {
 
     pub(super) fn publish_messages(
         &self,
-        messages: &[Message],
+        messages: &[IngressMessage],
     ) -> Result<Vec<Published>, LogError> {
         check_numbers(messages)
             .map_err(|why| self.error("publish", LogErrorKind::Invalid { why }))?;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use silvertine_engine::{
-    log::{Batch, EventLog, Head, IngressCursor, Lease, LogError, Message, RangeQuery},
+    log::{Batch, EventLog, Head, IngressCursor, IngressMessage, Lease, LogError, RangeQuery},
     pos::Pos,
 };
 
@@ -21,7 +21,7 @@ pub struct Contents {
     pub manifest: Option<Vec<u8>>,
     pub entries: Batch,
     pub snapshots: Vec<(Pos, Vec<u8>)>,
-    pub messages: Vec<Message>,
+    pub messages: Vec<IngressMessage>,
     /// Checkpoint and lease, which only acquiring tells.
     pub acquired: Option<(Vec<u8>, Lease)>,
 }

@@ -4,7 +4,10 @@ use silvertine_engine::{
     codec::Codec,
     digest::Digest,
     event::{Event, EventId, Header, Origin, System},
-    log::{Batch, Commit, CommitId, EventLog, IngressCursor, LogError, Message, OwnerId, Snapshot},
+    log::{
+        Batch, Commit, CommitId, EventLog, IngressCursor, IngressMessage, LogError, OwnerId,
+        Snapshot,
+    },
     pos::Pos,
     text::Name,
     time::Nanos,
@@ -99,7 +102,7 @@ pub fn take(log: &impl EventLog, step: Step) -> Result<(), LogError> {
     if let Step::Publish(messages) = step {
         let message = |&(producer, seq): &(&str, u64)| {
             let payload = format!("{producer} says {seq}").into_bytes();
-            Message { producer: name(producer), seq, codec: Codec::Json, payload }
+            IngressMessage { producer: name(producer), seq, codec: Codec::Json, payload }
         };
         let messages: Vec<_> = messages.iter().map(message).collect();
         return now(log.publish(&messages)).map(drop);

@@ -22,7 +22,7 @@ use silvertine::{
     },
     scenarios::{
         registry::Registry,
-        runner::{Report, Runner, RunnerError},
+        runner::{RunReport, Runner, RunnerError},
         scenario::Scenario,
     },
     storage::redis::{RedisConfig, RedisLog},
@@ -98,7 +98,7 @@ pub struct State {
 
 /// How a supervised run ended: well, after these errors of earlier owners.
 pub struct Supervised {
-    pub report: Report,
+    pub report: RunReport,
     pub errors: Vec<RunnerError>,
 }
 
@@ -160,14 +160,14 @@ impl Bed {
     }
 
     /// One owner, from acquiring to its end, which must not be one that hides a loss.
-    pub async fn own(&self, scenario: &Scenario) -> Result<Report, RunnerError> {
+    pub async fn own(&self, scenario: &Scenario) -> Result<RunReport, RunnerError> {
         let run = self.try_own(scenario).await;
         oracle::assert_no_silent_loss(self, run.as_ref().err()).await;
         run
     }
 
     /// One owner, from acquiring to its end.
-    pub async fn try_own(&self, scenario: &Scenario) -> Result<Report, RunnerError> {
+    pub async fn try_own(&self, scenario: &Scenario) -> Result<RunReport, RunnerError> {
         let stop = StopFlag::default();
         let owner = {
             let mut state = self.lock();

@@ -50,7 +50,7 @@ pub struct Actor {
 
 /// A page of letters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Page {
+pub struct LetterPage {
     /// The letters, oldest first, each with its own id.
     pub letters: Vec<(Pos, DeadLetter)>,
     /// Go on behind this id; `None` at the end.
@@ -128,8 +128,8 @@ impl<S: Streams> DeadLetters<S> {
         filter: &Filter,
         after: Pos,
         limit: usize,
-    ) -> Result<Page, StoreError> {
-        let mut page = Page::default();
+    ) -> Result<LetterPage, StoreError> {
+        let mut page = LetterPage::default();
         let mut after = after;
         let time = now();
         loop {

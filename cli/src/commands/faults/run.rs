@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 use silvertine_scenarios::{
-    registry::Registry, runner::Report as Ran, scenario::Scenario, under_faults::ScenarioSubject,
+    registry::Registry, runner::RunReport, scenario::Scenario, under_faults::ScenarioSubject,
 };
 use silvertine_sim::{
     kernel::{catalogue::Kind, report::Violation},
@@ -66,7 +66,7 @@ fn conclude(args: &RunArgs, scenario: &Scenario, report: &Report) -> Result<Exit
         return Ok(Exit::Stopped);
     }
     let Report { counts, figures, parked, digest, .. } = report;
-    let unmet = Ran::unmet_by(&scenario.expect, counts, figures, parked, *digest);
+    let unmet = RunReport::unmet_by(&scenario.expect, counts, figures, parked, *digest);
     if unmet.is_empty() {
         return Ok(Exit::Good);
     }

@@ -8,8 +8,8 @@ use silvertine_engine::{
     digest::{Digest, fingerprint},
     event::Topic,
     log::{
-        Acquired, Committed, Head, IngressCursor, Lease, LogError, LogErrorKind, Message, Page,
-        Published, RangeQuery,
+        Acquired, Committed, Head, IngressCursor, IngressMessage, Lease, LogError, LogErrorKind,
+        Page, Published, RangeQuery,
     },
     pos::Pos,
     text::Name,
@@ -281,7 +281,7 @@ impl Witness {
         Err(Violation::new(Promise::Trimming, what, format!("trimmed through {trimmed}"), error))
     }
 
-    fn published(&mut self, messages: &[Message], answers: &[Published]) -> Check {
+    fn published(&mut self, messages: &[IngressMessage], answers: &[Published]) -> Check {
         let expected: Vec<Published> = messages
             .iter()
             .map(|message| {
@@ -299,7 +299,7 @@ impl Witness {
         same(Promise::Idempotence, "a producer's number is taken once", &expected, &answers)
     }
 
-    fn ingress(&self, cursor: &IngressCursor, limit: usize, messages: &[Message]) -> Check {
+    fn ingress(&self, cursor: &IngressCursor, limit: usize, messages: &[IngressMessage]) -> Check {
         let mut waiting: BTreeMap<Name, _> = BTreeMap::new();
         for (&name, producer) in &self.producers {
             let after = cursor.get(&name).copied().unwrap_or(0);

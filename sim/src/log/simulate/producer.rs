@@ -1,6 +1,6 @@
 //! Producers: they publish the inputs to the ingress.
 
-use silvertine_engine::log::{EventLog, Message};
+use silvertine_engine::log::{EventLog, IngressMessage};
 
 use crate::log::{
     fault::FaultKind,
@@ -16,7 +16,7 @@ pub(super) const SENT_AGAIN: usize = 10;
 pub(super) async fn publish<L: EventLog + Default>(
     log: &SimLog<L>,
     number: usize,
-    messages: &[Message],
+    messages: &[IngressMessage],
 ) {
     let rest = |ns: u64| {
         let until = sleep(&log.world, log.process, ns);

@@ -16,8 +16,8 @@ use silvertine_engine::{
     driver::{Observer, Progress},
     feed::{Feed, FeedError, IngressFeed, Merge, Polled},
     log::{
-        Acquired, Commit, Committed, EventLog, Head, IngressCursor, Lease, LogError, Message,
-        OwnerId, Page, Published, RangeQuery, Stats,
+        Acquired, Commit, Committed, EventLog, Head, IngressCursor, IngressMessage, Lease,
+        LogError, OwnerId, Page, Published, RangeQuery, Stats,
     },
     pos::Pos,
     source::Input,
@@ -108,7 +108,7 @@ impl<L: EventLog + Default> EventLog for SimLog<L> {
         expect!(self.ask(Request::Snapshot(pos)), Bytes)
     }
 
-    async fn publish(&self, messages: &[Message]) -> Result<Vec<Published>, LogError> {
+    async fn publish(&self, messages: &[IngressMessage]) -> Result<Vec<Published>, LogError> {
         expect!(self.ask(Request::Publish(messages.to_vec())), Published)
     }
 
@@ -118,7 +118,7 @@ impl<L: EventLog + Default> EventLog for SimLog<L> {
         cursor: &IngressCursor,
         limit: usize,
         wait: Duration,
-    ) -> Result<Vec<Message>, LogError> {
+    ) -> Result<Vec<IngressMessage>, LogError> {
         let (lease, cursor) = (lease.copied(), cursor.clone());
         expect!(self.ask(Request::Ingress { lease, cursor, limit, wait }), Messages)
     }
