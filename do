@@ -65,6 +65,8 @@ verb_gates() {
         'tokio|redis|redb|sled|silvertine-storage' -p silvertine-scenarios
     refuse_dependencies "worker must not know which store it runs on" \
         'redis|redb|sled|silvertine-storage' -p silvertine-worker
+    refuse_dependencies "conformance must not know which store it checks" \
+        'redis|redb|sled|silvertine-storage' -p silvertine-conformance
     refuse_dependencies "without the feature cli nothing of a command line may be compiled" \
         'clap|indicatif|hdrhistogram|tracing-subscriber|signal-hook' \
         -p silvertine --no-default-features
@@ -110,7 +112,10 @@ verb_docs() { RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locke
 verb_test() { ./test.sh "$@"; }
 
 #: conformance        the laws of logs and of streams, on every store
-verb_conformance() { cargo test --locked --test conformance --test streams "$@"; }
+verb_conformance() {
+    cargo test --locked -p silvertine-conformance "$@"
+    cargo test --locked -p silvertine --test conformance --test streams "$@"
+}
 
 #: sim                runs under faults: fixed seeds, each three times and in two processes; all pairs of faults
 verb_sim() {
