@@ -15,6 +15,7 @@ pub mod generator;
 mod portfolio;
 mod position;
 mod risk;
+mod state;
 mod target_position;
 pub mod venue;
 

@@ -1,16 +1,19 @@
 //! The portfolio: positions, profit and loss, fees, the equity curve.
 
-use crate::by_symbol::BySymbol;
 use serde::{Deserialize, Serialize};
 use silvertine_engine::{
-    bus::{Context, Figure, Handler, HandlerError, decode_state, encode_state},
+    bus::{Context, Figure, Handler, HandlerError},
     event::{Body, Event, MarketData, Topic, TopicSet},
     numbers::{Money, Overflow, Price},
     params::InvalidParams,
     time::{NANOS_PER_MS, Nanos},
 };
 
-use super::Position;
+use crate::{
+    by_symbol::BySymbol,
+    position::Position,
+    state::{self, Sound},
+};
 
 /// The most points of the equity curve. When it is full, every second point is dropped and the distance doubles.
 const CURVE_LIMIT: usize = 1024;
@@ -55,6 +58,15 @@ struct Holding {
     /// Last mid, trade price or close; bars and trades count only until there are quotes.
     mark: Price,
     quoted: bool,
+}
+
+impl Sound for State {
+    fn flaw(&self) -> Option<&'static str> {
+        if self.max_drawdown < Money::ZERO {
+            return Some("the maximum drawdown is negative");
+        }
+        self.holdings.iter().find_map(|(_, holding)| holding.position.flaw())
+    }
 }
 
 impl Portfolio {
@@ -164,11 +176,11 @@ impl Handler for Portfolio {
     }
 
     fn save(&self) -> Result<Vec<u8>, HandlerError> {
-        encode_state(&self.state)
+        state::save(&self.state)
     }
 
     fn load(&mut self, state: &[u8]) -> Result<(), HandlerError> {
-        self.state = decode_state(state)?;
+        self.state = state::load(state)?;
         Ok(())
     }
 
@@ -194,5 +206,28 @@ impl Handler for Portfolio {
             ("positions", Figure::Text(held)),
             ("equity_points", Figure::Count(self.state.curve.len() as u64)),
         ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use silvertine_engine::{bus::encode_state, numbers::Qty, text::Symbol};
+
+    use super::*;
+
+    #[test]
+    fn a_position_whose_cost_does_not_fit_its_quantity_is_neither_saved_nor_loaded() {
+        let mut portfolio = Portfolio::new(PortfolioParams::default()).expect("the defaults");
+        let symbol = Symbol::new("X").expect("valid");
+        portfolio.state.holdings.entry(symbol).position.cost = Money::from_units(1);
+        let damaged = encode_state(&portfolio.state).expect("encodes");
+        let said = portfolio.save().expect_err("is refused").to_string();
+        assert!(said.contains("cost does not fit"), "{said}");
+        let mut other = Portfolio::new(PortfolioParams::default()).expect("the defaults");
+        assert!(other.load(&damaged).is_err());
+
+        portfolio.state.holdings.entry(symbol).position.qty = Qty::from_units(1);
+        let sound = portfolio.save().expect("is sound");
+        other.load(&sound).expect("is sound");
     }
 }

@@ -1,5 +1,7 @@
 //! A position in one instrument: quantity, cost, and what closing parts of it realised.
 
+use std::cmp::Ordering;
+
 use serde::{Deserialize, Serialize};
 use silvertine_engine::{
     event::Fill,
@@ -48,8 +50,23 @@ impl Position {
         }
         next.cost = next.cost.checked_add(fill.price.notional(opened))?;
         next.qty = next.qty.checked_add(change)?;
+        debug_assert_eq!(next.flaw(), self.flaw(), "a fill keeps a position sound");
         *self = next;
         Ok(())
+    }
+
+    /// The first invariant that is broken, if any: a flat position has no cost, cost has the sign of the quantity, fees are
+    /// not negative.
+    pub(crate) fn flaw(&self) -> Option<&'static str> {
+        let cost = self.cost.cmp(&Money::ZERO);
+        let sides_differ = match self.qty.cmp(&Qty::ZERO) {
+            Ordering::Equal => cost != Ordering::Equal,
+            side => cost == side.reverse(),
+        };
+        if sides_differ {
+            return Some("a position's cost does not fit its quantity");
+        }
+        (self.fees < Money::ZERO).then_some("a position's fees are negative")
     }
 
     /// What closing everything at `mark` would realise, before fees.
@@ -140,6 +157,7 @@ mod tests {
                 // A fill that turns the position around is booked in two parts, each rounded.
                 roundings += 1;
                 position.apply(&fill).expect("in range");
+                prop_assert_eq!(position.flaw(), None);
                 cash -= fill.price.notional(side.signed(fill.qty)).units();
                 held += side.signed(fill.qty).units();
             }

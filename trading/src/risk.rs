@@ -5,10 +5,9 @@ use std::{
     time::Duration,
 };
 
-use crate::by_symbol::BySymbol;
 use serde::{Deserialize, Serialize};
 use silvertine_engine::{
-    bus::{Context, Figure, Handler, HandlerError, decode_state, encode_state},
+    bus::{Context, Figure, Handler, HandlerError},
     event::{
         Body, Event, EventId, Fill, OperatorAction, Order, OrderStatus, System, Topic, TopicSet,
     },
@@ -18,7 +17,11 @@ use silvertine_engine::{
     time::Nanos,
 };
 
-use super::Position;
+use crate::{
+    by_symbol::BySymbol,
+    position::Position,
+    state::{self, Sound},
+};
 
 /// The limits; one that is absent does not limit.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -51,6 +54,16 @@ struct State {
     killed: bool,
     approved: u64,
     denied: u64,
+}
+
+impl Sound for State {
+    fn flaw(&self) -> Option<&'static str> {
+        let overfilled = |(order, left): &(Order, Qty)| *left < Qty::ZERO || *left > order.qty;
+        if self.open.values().any(overfilled) {
+            return Some("the open quantity of an order is negative or above its quantity");
+        }
+        self.positions.iter().find_map(|(_, position)| position.flaw())
+    }
 }
 
 impl RiskLimits {
@@ -202,11 +215,11 @@ impl Handler for RiskLimits {
     }
 
     fn save(&self) -> Result<Vec<u8>, HandlerError> {
-        encode_state(&self.state)
+        state::save(&self.state)
     }
 
     fn load(&mut self, state: &[u8]) -> Result<(), HandlerError> {
-        self.state = decode_state(state)?;
+        self.state = state::load(state)?;
         Ok(())
     }
 

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use crate::by_symbol::BySymbol;
 use serde::{Deserialize, Serialize};
 use silvertine_engine::{
     bus::{Context, Handler, HandlerError, decode_state, encode_state},
@@ -14,6 +13,8 @@ use silvertine_engine::{
     params::InvalidParams,
     text::Symbol,
 };
+
+use crate::by_symbol::BySymbol;
 
 /// Parameters of the execution handler.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -55,6 +55,15 @@ struct Working {
     resting: bool,
 }
 
+impl Book {
+    /// The first invariant that is broken, if any: an order that works has something left to trade.
+    pub(super) fn flaw(&self) -> Option<&'static str> {
+        let over =
+            |working: &Working| working.filled < Qty::ZERO || working.filled >= working.order.qty;
+        self.working.iter().any(over).then_some("a working order has traded its whole quantity")
+    }
+}
+
 impl Working {
     /// The limit price, where there is one.
     const fn limit(&self) -> Option<Price> {

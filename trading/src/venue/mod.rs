@@ -13,7 +13,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use silvertine_engine::{
-    bus::{Context, Handler, HandlerError, decode_state, encode_state},
+    bus::{Context, Handler, HandlerError},
     event::{
         Body, Event, Fill, Liquidity, MarketData, Order, OrderStatus, System, Topic, TopicSet,
     },
@@ -22,7 +22,11 @@ use silvertine_engine::{
 };
 
 use self::book::{Book, Execution};
-use crate::by_symbol::BySymbol;
+
+use crate::{
+    by_symbol::BySymbol,
+    state::{self, Sound},
+};
 
 /// How a venue behaves.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -51,6 +55,12 @@ struct State {
     /// What is on its way here, by timer key.
     arriving: BTreeMap<u64, Order>,
     next_key: u64,
+}
+
+impl Sound for State {
+    fn flaw(&self) -> Option<&'static str> {
+        self.books.iter().find_map(|(_, book)| book.flaw())
+    }
 }
 
 impl SimVenue {
@@ -172,11 +182,11 @@ impl Handler for SimVenue {
     }
 
     fn save(&self) -> Result<Vec<u8>, HandlerError> {
-        encode_state(&self.state)
+        state::save(&self.state)
     }
 
     fn load(&mut self, state: &[u8]) -> Result<(), HandlerError> {
-        self.state = decode_state(state)?;
+        self.state = state::load(state)?;
         Ok(())
     }
 }
