@@ -17,8 +17,12 @@ use super::{
 };
 use crate::kernel::{spell, wall_clock::WallClock};
 
-/// A member that is to leave has left so long after its deadline, whatever the store does.
-const DRAIN_SLACK_NS: u64 = 2 * PATIENCE_NS + SECOND;
+/// The longest that a request takes which does not fail: slow there, and slow back.
+const SLOWEST_NS: u64 = PATIENCE_NS * 3 / 2;
+/// A member that is to leave has left so long after its deadline, whatever the store does. Behind the deadline come, one
+/// after the other, at most four requests: the settlement under way, one more while a fetch is still under way, the
+/// release of what that fetch brought, and the leaving.
+const DRAIN_SLACK_NS: u64 = 4 * SLOWEST_NS + SECOND / 2;
 /// Actions of one member at one moment; more means that it spins.
 const ACTIONS_MAX: u32 = 2000;
 
