@@ -12,7 +12,7 @@ use silvertine::{
 };
 
 use crate::{
-    Bed, bed, carry_out, oracle,
+    Harness, carry_out, harness, oracle,
     plan::{self, Fault, Plan},
     workload,
 };
@@ -34,19 +34,19 @@ fn corrupt_at(kind: &LogErrorKind) -> Pos {
 fn streams_deleted_or_trimmed_behind_our_back_are_reported_by_reading_and_by_verifying() {
     for command in [DELETED, ALL_DELETED, TRIMMED, EMPTIED] {
         let scenario = workload::generated(1_000);
-        let bed = Bed::new(plan::once(25, Fault::Meddle(command)));
+        let harness = Harness::new(plan::once(25, Fault::Meddle(command)));
         // Whether the owner itself notices is another question.
-        let _ended = bed::block_on(bed.own(&scenario));
-        oracle::assert_every_fault_struck(&bed.lock());
-        let (read, verified) = bed::block_on(async {
-            let log = bed.direct_log();
+        let _ended = harness::block_on(harness.own(&scenario));
+        oracle::assert_every_fault_struck(&harness.lock());
+        let (read, verified) = harness::block_on(async {
+            let log = harness.direct_log();
             (oracle::entries(&log).await, oracle::verify(&log).await)
         });
         let at = corrupt_at(&read.expect_err(command).kind);
         let verified = verified.expect_err(command);
         let ReplayError::Log(error) = verified else { panic!("{command}: {verified}") };
         assert_eq!(corrupt_at(&error.kind), at, "{command}");
-        assert!(at <= bed.lock().acknowledged_head(), "{command}");
+        assert!(at <= harness.lock().acknowledged_head(), "{command}");
     }
 }
 
@@ -55,31 +55,31 @@ fn an_owner_that_needs_the_missing_entries_to_recover_reports_them_and_writes_no
     for command in [DELETED, ALL_DELETED, TRIMMED] {
         // The newest snapshot is older than what is damaged when a rival has ended the owner.
         let scenario = workload::generated(1_000);
-        let bed = Bed::new(plan::once(18, Fault::Rival));
-        bed::block_on(async {
-            bed.own(&scenario).await.expect_err("a rival has acquired");
-            bed.lock().expect(command, ":");
-            let head = bed.direct_log().head().await.expect("reads");
+        let harness = Harness::new(plan::once(18, Fault::Rival));
+        harness::block_on(async {
+            harness.own(&scenario).await.expect_err("a rival has acquired");
+            harness.lock().expect(command, ":");
+            let head = harness.direct_log().head().await.expect("reads");
             for _ in 0..2 {
-                let error = bed.own(&scenario).await.expect_err(command);
-                let at = corrupt_at(bed::log_error_kind(&error));
-                assert!(at <= bed.lock().acknowledged_head(), "{command}");
+                let error = harness.own(&scenario).await.expect_err(command);
+                let at = corrupt_at(harness::log_error_kind(&error));
+                assert!(at <= harness.lock().acknowledged_head(), "{command}");
             }
-            assert_eq!(bed.direct_log().head().await.expect("reads"), head, "{command}");
+            assert_eq!(harness.direct_log().head().await.expect("reads"), head, "{command}");
         });
-        oracle::assert_every_fault_struck(&bed.lock());
+        oracle::assert_every_fault_struck(&harness.lock());
     }
 }
 
 #[test]
 fn an_owner_under_whom_a_stream_is_deleted_or_trimmed_says_so_and_writes_nothing_over_it() {
     for command in [DELETED, ALL_DELETED, TRIMMED, EMPTIED] {
-        let bed = Bed::new(plan::once(15, Fault::Meddle(command)));
-        let ended = bed::block_on(bed.own(&workload::generated(1_000)));
+        let harness = Harness::new(plan::once(15, Fault::Meddle(command)));
+        let ended = harness::block_on(harness.own(&workload::generated(1_000)));
         let error = ended.map(|report| report.outcome).expect_err(command);
-        let at = corrupt_at(bed::log_error_kind(&error));
-        assert_eq!(at, bed.lock().acknowledged_head(), "{command}");
-        let head = bed::block_on(async { bed.direct_log().head().await });
+        let at = corrupt_at(harness::log_error_kind(&error));
+        assert_eq!(at, harness.lock().acknowledged_head(), "{command}");
+        let head = harness::block_on(async { harness.direct_log().head().await });
         assert_eq!(head.expect("reads").expect("is there").pos, at, "{command}");
     }
 }
@@ -88,26 +88,26 @@ fn an_owner_under_whom_a_stream_is_deleted_or_trimmed_says_so_and_writes_nothing
 fn an_owner_whose_log_was_damaged_before_its_newest_snapshot_says_so_before_it_writes() {
     // Nothing that recovery reads is missing.
     let scenario = workload::generated(1_000);
-    let bed = Bed::new(plan::once(15, Fault::Rival));
-    bed::block_on(async {
-        bed.own(&scenario).await.expect_err("a rival has acquired");
-        bed.lock().expect("XTRIM sv:{p}:s:market_data MAXLEN 150", ":");
-        let head = bed.direct_log().head().await.expect("reads");
-        let error = bed.own(&scenario).await.expect_err("entries are missing");
-        corrupt_at(bed::log_error_kind(&error));
-        assert_eq!(bed.direct_log().head().await.expect("reads"), head);
+    let harness = Harness::new(plan::once(15, Fault::Rival));
+    harness::block_on(async {
+        harness.own(&scenario).await.expect_err("a rival has acquired");
+        harness.lock().expect("XTRIM sv:{p}:s:market_data MAXLEN 150", ":");
+        let head = harness.direct_log().head().await.expect("reads");
+        let error = harness.own(&scenario).await.expect_err("entries are missing");
+        corrupt_at(harness::log_error_kind(&error));
+        assert_eq!(harness.direct_log().head().await.expect("reads"), head);
     });
 }
 
 #[test]
 fn an_owner_does_not_trim_a_log_that_lacks_entries() {
-    let bed = Bed::new(Plan::new());
-    bed::block_on(async {
-        bed.own(&workload::generated(1_000)).await.expect("nothing goes wrong");
-        let log = bed.direct_log();
+    let harness = Harness::new(Plan::new());
+    harness::block_on(async {
+        harness.own(&workload::generated(1_000)).await.expect("nothing goes wrong");
+        let log = harness.direct_log();
         let acquired = log.acquire(OwnerId(1 << 100), b"").await.expect("acquires");
         let oldest = acquired.snapshots[0];
-        bed.lock().expect("XTRIM sv:{p}:s:market_data MAXLEN 999", ":1");
+        harness.lock().expect("XTRIM sv:{p}:s:market_data MAXLEN 999", ":1");
         let before = log.stats().await.expect("reads");
         let error = log.trim(&acquired.lease, oldest).await.expect_err("an entry is missing");
         assert_eq!(corrupt_at(&error.kind), acquired.head.pos);
@@ -119,26 +119,26 @@ fn an_owner_does_not_trim_a_log_that_lacks_entries() {
 
 #[test]
 fn a_reader_of_one_topic_is_told_that_its_stream_was_trimmed_behind_our_back() {
-    let bed = Bed::new(plan::once(25, Fault::Meddle(TRIMMED)));
-    let _ended = bed::block_on(bed.own(&workload::generated(1_000)));
+    let harness = Harness::new(plan::once(25, Fault::Meddle(TRIMMED)));
+    let _ended = harness::block_on(harness.own(&workload::generated(1_000)));
     let topics = TopicSet::of(&[Topic::MarketData]);
     let query = RangeQuery { topics, ..RangeQuery::all_after(Pos::ZERO) };
-    let page = bed::block_on(async { bed.direct_log().range(query).await });
+    let page = harness::block_on(async { harness.direct_log().range(query).await });
     let error = page.map(|page| page.entries.len()).expect_err("hundreds of entries are missing");
-    assert_eq!(corrupt_at(&error.kind), bed.lock().acknowledged_head());
+    assert_eq!(corrupt_at(&error.kind), harness.lock().acknowledged_head());
 }
 
 #[test]
 fn a_partition_whose_meta_record_is_deleted_is_reported_and_its_remains_are_not_overwritten() {
     let scenario = workload::generated(1_000);
-    let bed = Bed::new(plan::once(8, Fault::Meddle("DEL sv:{p}:meta")));
-    bed::block_on(async {
-        let error = bed.own(&scenario).await.expect_err("the partition is gone");
-        assert_eq!(*bed::log_error_kind(&error), LogErrorKind::Gone);
-        let error = bed.own(&scenario).await.expect_err("there are remains");
-        let kind = bed::log_error_kind(&error);
+    let harness = Harness::new(plan::once(8, Fault::Meddle("DEL sv:{p}:meta")));
+    harness::block_on(async {
+        let error = harness.own(&scenario).await.expect_err("the partition is gone");
+        assert_eq!(*harness::log_error_kind(&error), LogErrorKind::Gone);
+        let error = harness.own(&scenario).await.expect_err("there are remains");
+        let kind = harness::log_error_kind(&error);
         assert!(matches!(kind, LogErrorKind::Foreign { .. }), "{error}");
-        assert_eq!(bed.direct_log().head().await.expect("reads"), None);
+        assert_eq!(harness.direct_log().head().await.expect("reads"), None);
     });
 }
 
@@ -152,25 +152,31 @@ fn a_meta_record_without_a_head_is_reported_corrupt() {
         ("HDEL sv:{p}:meta commit", "commit"),
         ("HDEL sv:{p}:meta owner", "owner"),
     ] {
-        let bed = Bed::new(plan::once(8, Fault::Meddle(command)));
-        let run = bed::block_on(bed.try_own(&workload::generated(1_000)));
+        let harness = Harness::new(plan::once(8, Fault::Meddle(command)));
+        let run = harness::block_on(harness.try_own(&workload::generated(1_000)));
         let error = run.map(|report| report.outcome).expect_err(command);
         let (at, why) = ("sv:{p}:meta".to_owned(), field.to_owned());
-        assert_eq!(*bed::log_error_kind(&error), LogErrorKind::Corrupt { at, why }, "{command}");
-        assert!(bed.lock().retries.is_empty(), "{command}");
+        assert_eq!(
+            *harness::log_error_kind(&error),
+            LogErrorKind::Corrupt { at, why },
+            "{command}"
+        );
+        assert!(harness.lock().retries.is_empty(), "{command}");
     }
 }
 
 #[test]
 fn an_entry_of_somebody_else_in_our_stream_is_reported_and_nothing_is_committed_behind_it() {
     let foreign = "XADD sv:{p}:s:market_data 99999999999999-1 who me";
-    let bed = Bed::new(plan::once(8, Fault::Meddle(foreign)));
-    bed::block_on(async {
-        let error = bed.own(&workload::generated(1_000)).await.expect_err("a stranger");
-        let LogErrorKind::Foreign { why } = bed::log_error_kind(&error) else { panic!("{error}") };
+    let harness = Harness::new(plan::once(8, Fault::Meddle(foreign)));
+    harness::block_on(async {
+        let error = harness.own(&workload::generated(1_000)).await.expect_err("a stranger");
+        let LogErrorKind::Foreign { why } = harness::log_error_kind(&error) else {
+            panic!("{error}")
+        };
         assert!(why.contains("99999999999999-1"), "{why}");
-        let head = bed.direct_log().head().await.expect("reads").expect("is there");
-        assert_eq!(head.pos, bed.lock().acknowledged_head());
+        let head = harness.direct_log().head().await.expect("reads").expect("is there");
+        assert_eq!(head.pos, harness.lock().acknowledged_head());
     });
 }
 
@@ -178,12 +184,12 @@ fn an_entry_of_somebody_else_in_our_stream_is_reported_and_nothing_is_committed_
 fn an_entry_of_somebody_else_in_a_stream_that_no_commit_touches_is_reported_too() {
     // The first signals come much later; this id is below theirs.
     let foreign = "XADD sv:{p}:s:signal 1-1 who me";
-    let bed = Bed::new(plan::once(1, Fault::Meddle(foreign)));
-    let run = bed::block_on(bed.own(&workload::generated(1_000)));
+    let harness = Harness::new(plan::once(1, Fault::Meddle(foreign)));
+    let run = harness::block_on(harness.own(&workload::generated(1_000)));
     let error = run.map(|report| report.outcome).expect_err("a stranger");
-    let kind = bed::log_error_kind(&error);
+    let kind = harness::log_error_kind(&error);
     assert!(matches!(kind, LogErrorKind::Foreign { .. }), "{error}");
-    assert_eq!(bed.lock().acknowledged_head(), Pos::ZERO);
+    assert_eq!(harness.lock().acknowledged_head(), Pos::ZERO);
 }
 
 #[test]
@@ -196,12 +202,13 @@ fn deleted_snapshots_cost_time_and_nothing_else() {
 fn deleted_snapshots_of_a_trimmed_log_are_reported_with_where_the_log_begins() {
     let scenario = workload::trimming(1_500);
     let plan = [(35, Fault::Meddle("DEL sv:{p}:snap")), (36, Fault::Rival)];
-    let bed = Bed::new(Plan::from(plan));
-    bed::block_on(async {
-        bed.own(&scenario).await.expect_err("a rival has acquired");
-        let trimmed = bed.direct_log().head().await.expect("reads").expect("is there").trimmed;
+    let harness = Harness::new(Plan::from(plan));
+    harness::block_on(async {
+        harness.own(&scenario).await.expect_err("a rival has acquired");
+        let trimmed = harness.direct_log().head().await.expect("reads").expect("is there").trimmed;
         assert_ne!(trimmed, Pos::ZERO, "nothing was trimmed");
-        let error = bed.try_own(&scenario).await.expect_err("nothing stands in for the beginning");
+        let error =
+            harness.try_own(&scenario).await.expect_err("nothing stands in for the beginning");
         let RunnerError::Run(silvertine::engine::driver::RunError::Replay(error)) = error else {
             panic!("{error}");
         };

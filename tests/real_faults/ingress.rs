@@ -19,8 +19,8 @@ use silvertine::{
 };
 
 use crate::{
-    Bed,
-    bed::{self, block_on, time_of_input},
+    Harness,
+    harness::{self, block_on, time_of_input},
     oracle::{self, Undisturbed},
     plan::{Fault, Plan},
     proxy::{Aim, Strike},
@@ -48,7 +48,7 @@ fn messages(round: u64) -> Vec<IngressMessage> {
 /// Publishes as a producer has to: again, as long as the error says so. Returns what became of the messages
 /// and the errors on the way.
 async fn publish(
-    bed: &Bed,
+    harness: &Harness,
     log: &RedisLog,
     messages: &[IngressMessage],
 ) -> (Vec<Published>, Vec<LogError>) {
@@ -58,7 +58,7 @@ async fn publish(
             Ok(published) => return (published, errors),
             Err(error) => {
                 assert_eq!(error.advice(), Advice::Retry, "{error}");
-                bed.lock().attempt_failed(&error);
+                harness.lock().attempt_failed(&error);
                 errors.push(error);
             }
         }
@@ -104,12 +104,12 @@ fn undisturbed(rounds: u64) -> Undisturbed {
 }
 
 /// Runs an owner while each fault meets one round of messages, and checks that nothing shows.
-fn disturb_rounds(faults: &[impl Fn(&Bed)]) -> Bed {
+fn disturb_rounds(faults: &[impl Fn(&Harness)]) -> Harness {
     let rounds = faults.len() as u64 + 1;
-    let bed = Bed::new(Plan::new());
-    bed.stop_at(rounds * ROUND);
+    let harness = Harness::new(Plan::new());
+    harness.stop_at(rounds * ROUND);
     let ended = block_on(async {
-        let (producing, producer) = (bed.clone(), bed.proxied_log());
+        let (producing, producer) = (harness.clone(), harness.proxied_log());
         let disturbing = async {
             publish(&producing, &producer, &messages(0)).await;
             for (round, strike) in (1..rounds).zip(faults) {
@@ -120,13 +120,13 @@ fn disturb_rounds(faults: &[impl Fn(&Bed)]) -> Bed {
             }
         };
         let scenario = workload::live();
-        let owning = bed.supervise_async(&scenario);
-        bed::both(disturbing, owning).await.1
+        let owning = harness.supervise_async(&scenario);
+        harness::both(disturbing, owning).await.1
     });
     assert!(ended.errors.is_empty(), "{:?}", ended.errors);
     assert_eq!(ended.report.outcome.duplicates, 0);
-    oracle::assert_same_log(&bed, &undisturbed(rounds), &ended.report);
-    bed
+    oracle::assert_same_log(&harness, &undisturbed(rounds), &ended.report);
+    harness
 }
 
 #[test]
@@ -139,21 +139,21 @@ fn messages_published_into_broken_connections_are_stored_once() {
         (Strike::SwallowRequest, Published::Stored),
         (Strike::SwallowReply, Published::Duplicate),
     ];
-    let bed = Bed::new(Plan::new());
+    let harness = Harness::new(Plan::new());
     block_on(async {
-        let log = bed.proxied_log();
+        let log = harness.proxied_log();
         for (round, (strike, becomes)) in (0..).zip(rounds) {
-            let struck = bed.lock().proxy.struck();
-            bed.lock().proxy.strike(Aim::next("EXEC"), strike);
-            bed.end_patience_when_silent(strike, struck);
-            let (published, errors) = publish(&bed, &log, &messages(round)).await;
+            let struck = harness.lock().proxy.struck();
+            harness.lock().proxy.strike(Aim::next("EXEC"), strike);
+            harness.end_patience_when_silent(strike, struck);
+            let (published, errors) = publish(&harness, &log, &messages(round)).await;
             assert!(published.iter().all(|&became| became == becomes), "{strike:?}");
             let [error] = errors.as_slice() else { panic!("{strike:?}: {errors:?}") };
             assert_eq!(error.applied, Applied::Maybe, "{strike:?}: {error}");
-            assert_eq!(bed.lock().proxy.struck(), struck + 1);
+            assert_eq!(harness.lock().proxy.struck(), struck + 1);
         }
-        bed.stop_at(rounds.len() as u64 * ROUND);
-        let ended = bed.supervise_async(&workload::live()).await;
+        harness.stop_at(rounds.len() as u64 * ROUND);
+        let ended = harness.supervise_async(&workload::live()).await;
         assert!(ended.errors.is_empty(), "{:?}", ended.errors);
     });
 }
@@ -164,11 +164,11 @@ fn messages_that_a_server_refuses_are_not_stored_and_can_be_published_again() {
         ("CONFIG SET maxmemory 1", "CONFIG SET maxmemory 0"),
         ("REPLICAOF 127.0.0.1 1", "REPLICAOF NO ONE"),
     ];
-    let bed = Bed::new(Plan::new());
+    let harness = Harness::new(Plan::new());
     block_on(async {
-        let log = bed.proxied_log();
+        let log = harness.proxied_log();
         for (round, (refuse, accept)) in (0..).zip(refusing) {
-            bed.lock().expect(refuse, "+OK");
+            harness.lock().expect(refuse, "+OK");
             for _ in 0..2 {
                 let error = log.publish(&messages(round)).await.expect_err(refuse);
                 assert_eq!(
@@ -177,8 +177,8 @@ fn messages_that_a_server_refuses_are_not_stored_and_can_be_published_again() {
                     "{error}"
                 );
             }
-            bed.lock().expect(accept, "+OK");
-            let (published, errors) = publish(&bed, &log, &messages(round)).await;
+            harness.lock().expect(accept, "+OK");
+            let (published, errors) = publish(&harness, &log, &messages(round)).await;
             assert!(errors.is_empty(), "{errors:?}");
             assert!(published.iter().all(|&became| became == Published::Stored));
         }
@@ -187,18 +187,18 @@ fn messages_that_a_server_refuses_are_not_stored_and_can_be_published_again() {
 
 #[test]
 fn a_producer_leaves_a_server_that_was_deposed_and_keeps_its_connections() {
-    let bed = Bed::new(Plan::new());
+    let harness = Harness::new(Plan::new());
     block_on(async {
-        let log = bed.proxied_log();
-        publish(&bed, &log, &messages(0)).await;
-        bed.strike(Fault::Branch);
-        bed.strike(Fault::Depose);
-        let (published, errors) = publish(&bed, &log, &messages(1)).await;
+        let log = harness.proxied_log();
+        publish(&harness, &log, &messages(0)).await;
+        harness.strike(Fault::Branch);
+        harness.strike(Fault::Depose);
+        let (published, errors) = publish(&harness, &log, &messages(1)).await;
         assert!(published.iter().all(|&became| became == Published::Stored));
         let [error] = errors.as_slice() else { panic!("{} errors", errors.len()) };
         assert_eq!((error.advice(), error.applied), (Advice::Retry, Applied::No), "{error}");
-        bed.stop_at(2 * ROUND);
-        let ended = bed.supervise_async(&workload::live()).await;
+        harness.stop_at(2 * ROUND);
+        let ended = harness.supervise_async(&workload::live()).await;
         assert!(ended.errors.is_empty(), "{:?}", ended.errors);
     });
 }
@@ -217,15 +217,15 @@ fn reading_the_ingress_over_broken_connections_neither_loses_nor_repeats_a_messa
         .iter()
         .flat_map(|&strike| ["SMEMBERS", "XREAD"].map(|command| (command, strike)))
         .map(|(command, strike)| {
-            move |bed: &Bed| {
-                let struck = bed.lock().proxy.struck();
-                bed.lock().proxy.strike(Aim::next(command), strike);
-                bed.end_patience_when_silent(strike, struck);
+            move |harness: &Harness| {
+                let struck = harness.lock().proxy.struck();
+                harness.lock().proxy.strike(Aim::next(command), strike);
+                harness.end_patience_when_silent(strike, struck);
             }
         })
         .collect();
-    let bed = disturb_rounds(&faults);
-    assert_eq!(bed.lock().proxy.struck(), faults.len() as u64);
+    let harness = disturb_rounds(&faults);
+    assert_eq!(harness.lock().proxy.struck(), faults.len() as u64);
 }
 
 #[test]
@@ -233,12 +233,12 @@ fn an_owner_that_waits_for_messages_survives_what_happens_to_the_server() {
     let faults =
         [Fault::KillClients, Fault::Demote, Fault::Kill, Fault::Freeze, Fault::ForgetScripts];
     let strikes = faults.map(|fault| {
-        move |bed: &Bed| {
-            bed.strike(fault);
+        move |harness: &Harness| {
+            harness.strike(fault);
         }
     });
-    let bed = disturb_rounds(&strikes);
-    let state = bed.lock();
+    let harness = disturb_rounds(&strikes);
+    let state = harness.lock();
     assert!(!state.is_disturbed());
     assert!(state.retries.len() >= 1 + 2 + 2 + 2, "{}", state.retries.len());
 }

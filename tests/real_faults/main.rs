@@ -12,8 +12,8 @@
 #[path = "../support/cli.rs"]
 mod cli;
 
-mod bed;
 mod damage;
+mod harness;
 mod ingress;
 mod network;
 mod oracle;
@@ -26,23 +26,23 @@ mod states;
 mod watched;
 mod workload;
 
-use bed::Bed;
+use harness::Harness;
 use oracle::Undisturbed;
 use plan::{Fault, Plan};
 use silvertine::scenarios::scenario::Scenario;
 use silvertine_testkit::{proxy, redis_server};
 
 /// Carries out a plan and checks that nothing but the plan shows.
-fn carry_out(plan: Plan, scenario: &Scenario) -> Bed {
-    let bed = Bed::new(plan);
-    let ended = bed.supervise(scenario);
+fn carry_out(plan: Plan, scenario: &Scenario) -> Harness {
+    let harness = Harness::new(plan);
+    let ended = harness.supervise(scenario);
     oracle::assert_finished(&ended.report);
-    oracle::assert_as_if_undisturbed(&bed, &Undisturbed::of(scenario), &ended);
-    bed
+    oracle::assert_as_if_undisturbed(&harness, &Undisturbed::of(scenario), &ended);
+    harness
 }
 
 /// Carries out a fault before each of four commits, one of which brings a snapshot.
-fn strike(fault: Fault) -> Bed {
+fn strike(fault: Fault) -> Harness {
     let snapshot = workload::COMMITS_PER_SNAPSHOT;
     let plan = [2, 5, snapshot, snapshot + 5].map(|commit| (commit, fault));
     carry_out(Plan::from(plan), &workload::generated(1_000))

@@ -3,15 +3,15 @@
 use silvertine::engine::log::{Applied, EventLog, LogErrorKind};
 
 use crate::{
-    Bed, bed, oracle,
+    Harness, harness, oracle,
     plan::{self, Fault, Plan},
     proxy::Strike,
     strike, workload,
 };
 
-/// Every failed attempt of a bed was one that may or may not have taken effect.
-fn assert_unknown(bed: &Bed, attempts: usize) {
-    let state = bed.lock();
+/// Every failed attempt of a harness was one that may or may not have taken effect.
+fn assert_unknown(harness: &Harness, attempts: usize) {
+    let state = harness.lock();
     assert_eq!(state.retries.len(), attempts, "{:?}", state.retries);
     for error in &state.retries {
         assert_eq!(error.applied, Applied::Maybe, "{error}");
@@ -21,8 +21,8 @@ fn assert_unknown(bed: &Bed, attempts: usize) {
 
 #[test]
 fn a_commit_that_arrives_late_is_waited_for_and_not_repeated() {
-    let bed = strike(Fault::Delay);
-    assert!(bed.lock().retries.is_empty(), "{:?}", bed.lock().retries);
+    let harness = strike(Fault::Delay);
+    assert!(harness.lock().retries.is_empty(), "{:?}", harness.lock().retries);
 }
 
 #[test]
@@ -63,12 +63,12 @@ fn a_commit_that_arrives_after_its_own_repetition_and_others_has_no_effect() {
 #[test]
 fn a_reply_that_is_cut_off_and_only_asked_for_the_script_is_no_commit() {
     let scenario = workload::generated(200);
-    let bed = Bed::new(plan::once(1, Fault::CutAfter));
-    let ended = bed.supervise(&scenario);
+    let harness = Harness::new(plan::once(1, Fault::CutAfter));
+    let ended = harness.supervise(&scenario);
     assert!(ended.errors.is_empty(), "{:?}", ended.errors);
-    assert_unknown(&bed, 1);
-    assert_eq!(bed.lock().duplicates, 0);
-    oracle::assert_same_log(&bed, &oracle::Undisturbed::of(&scenario), &ended.report);
+    assert_unknown(&harness, 1);
+    assert_eq!(harness.lock().duplicates, 0);
+    oracle::assert_same_log(&harness, &oracle::Undisturbed::of(&scenario), &ended.report);
 }
 
 #[test]
@@ -83,16 +83,16 @@ fn a_trim_that_fails_or_whose_reply_is_lost_is_made_up_for_by_the_next_one() {
         Some(Strike::SwallowReply),
         None,
     ];
-    let bed = Bed::new(Plan::new());
-    bed.lock().trims.extend(strikes);
-    let ended = bed.supervise(&scenario);
+    let harness = Harness::new(Plan::new());
+    harness.lock().trims.extend(strikes);
+    let ended = harness.supervise(&scenario);
     assert!(ended.errors.is_empty(), "{:?}", ended.errors);
-    let head = bed::block_on(async { bed.direct_log().head().await });
+    let head = harness::block_on(async { harness.direct_log().head().await });
     let trimmed = head.expect("reads").expect("is there").trimmed;
-    let mut state = bed.lock();
+    let mut state = harness.lock();
     assert_eq!((state.proxy.struck(), state.trims.len()), (4, 0), "every trim was spoilt");
     assert!(ended.report.outcome.head.seq - trimmed.seq < 500 + 2 * 400, "the last one trims");
     state.trims.clear();
     drop(state);
-    oracle::assert_same_log(&bed, &oracle::Undisturbed::of(&scenario), &ended.report);
+    oracle::assert_same_log(&harness, &oracle::Undisturbed::of(&scenario), &ended.report);
 }

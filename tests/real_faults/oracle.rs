@@ -22,7 +22,7 @@ use silvertine::{
 };
 
 use crate::{
-    bed::{Bed, State, Supervised, kind_of, lost_tail},
+    harness::{Harness, State, Supervised, kind_of, lost_tail},
     plan::Fault,
 };
 
@@ -94,10 +94,10 @@ pub async fn verify<L: EventLog>(log: &L) -> Result<Replayed, ReplayError> {
 
 /// Called at the end of every owner: what was acknowledged is there, or the owner said what is gone, and
 /// between which positions, and has written nothing over it.
-pub async fn assert_no_silent_loss(bed: &Bed, error: Option<&RunnerError>) {
-    let stored = bed.direct_log().head().await.expect("the server can be read");
+pub async fn assert_no_silent_loss(harness: &Harness, error: Option<&RunnerError>) {
+    let stored = harness.direct_log().head().await.expect("the server can be read");
     let head = stored.map_or(Pos::ZERO, |head| head.pos);
-    let mut state = bed.lock();
+    let mut state = harness.lock();
     let acknowledged = state.acknowledged_head();
     match (error.and_then(lost_tail), error.and_then(kind_of)) {
         (Some(positions), _) => {
@@ -117,20 +117,20 @@ pub async fn assert_no_silent_loss(bed: &Bed, error: Option<&RunnerError>) {
 
 /// Called at the end: every planned fault struck, each owner that had to end ended for its reason, and
 /// nothing else shows that anything went wrong.
-pub fn assert_as_if_undisturbed(bed: &Bed, undisturbed: &Undisturbed, ended: &Supervised) {
-    assert_plan_carried_out(bed, ended);
-    assert_same_log(bed, undisturbed, &ended.report);
+pub fn assert_as_if_undisturbed(harness: &Harness, undisturbed: &Undisturbed, ended: &Supervised) {
+    assert_plan_carried_out(harness, ended);
+    assert_same_log(harness, undisturbed, &ended.report);
 }
 
 /// What was computed and what is stored are what an undisturbed run computes and stores.
-pub fn assert_same_log(bed: &Bed, undisturbed: &Undisturbed, report: &RunReport) {
-    assert_every_fault_struck(&bed.lock());
+pub fn assert_same_log(harness: &Harness, undisturbed: &Undisturbed, report: &RunReport) {
+    assert_every_fault_struck(&harness.lock());
     let (ours, theirs) = (report, &undisturbed.report);
     assert_eq!(ours.outcome.digest, theirs.outcome.digest);
     assert_eq!(ours.outcome.counts, theirs.outcome.counts);
     assert_eq!(ours.outcome.head, theirs.outcome.head);
     assert_eq!(ours.figures, theirs.figures);
-    crate::bed::block_on(assert_whole(bed, undisturbed));
+    crate::harness::block_on(assert_whole(harness, undisturbed));
 }
 
 /// Every planned fault has struck once, before the commit it was planned before.
@@ -139,8 +139,8 @@ pub fn assert_every_fault_struck(state: &State) {
     assert!(!state.is_disturbed(), "a fault still lasts");
 }
 
-fn assert_plan_carried_out(bed: &Bed, ended: &Supervised) {
-    let state = bed.lock();
+fn assert_plan_carried_out(harness: &Harness, ended: &Supervised) {
+    let state = harness.lock();
     let spoilt = state.fired.iter().filter(|(_, fault)| fault.is_on_the_way()).count();
     assert_eq!(state.proxy.struck(), spoilt as u64, "the proxy spoils what it is told to");
     let ending: Vec<Fault> = state
@@ -167,8 +167,8 @@ fn assert_plan_carried_out(bed: &Bed, ended: &Supervised) {
 
 /// The stored log is, byte by byte, the undisturbed one, without gaps, and everything acknowledged and not
 /// reported lost is in it.
-async fn assert_whole(bed: &Bed, undisturbed: &Undisturbed) {
-    let log = bed.direct_log();
+async fn assert_whole(harness: &Harness, undisturbed: &Undisturbed) {
+    let log = harness.direct_log();
     let head = log.head().await.expect("reads").expect("a log is there");
     let found = entries(&log).await.expect("reads");
     let mut expected = head.trimmed.seq;
@@ -190,7 +190,7 @@ async fn assert_whole(bed: &Bed, undisturbed: &Undisturbed) {
             (*pos, digest)
         })
         .collect();
-    for commit in &bed.lock().acknowledged {
+    for commit in &harness.lock().acknowledged {
         let there = chained.binary_search_by_key(&commit.pos, |&(pos, _)| pos);
         let there = there.map(|at| chained[at].1);
         assert_eq!(there, Ok(commit.digest), "{} was acknowledged", commit.pos);

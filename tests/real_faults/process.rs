@@ -7,8 +7,8 @@ use std::{
 };
 
 use crate::{
-    bed::branch_of,
     cli::{finish, silvertine, spawn},
+    harness::branch_of,
     proxy::Proxy,
     redis_server::RedisServer,
 };

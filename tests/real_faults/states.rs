@@ -27,7 +27,7 @@ use silvertine::{
     storage::redis::{RedisConfig, RedisLog},
 };
 
-use crate::{bed::block_on, redis_server::RedisServer};
+use crate::{harness::block_on, redis_server::RedisServer};
 
 const OWNER: OwnerId = OwnerId(7);
 

@@ -9,7 +9,7 @@ use std::{
 
 use silvertine::engine::log::{LogError, OwnerId};
 
-use super::{Bed, State};
+use super::{Harness, State};
 use crate::{
     plan::Fault,
     proxy::{Aim, Strike},
@@ -21,7 +21,7 @@ const LASTS: u32 = 2;
 /// Commits that overtake a request that is held.
 const HELD_COMMITS: u64 = 2;
 
-impl Bed {
+impl Harness {
     /// Strikes when the plan says so; called before every attempt to commit, so a second fault before the
     /// same commit meets its repetition. Leaving a replica behind disturbs nothing and lets the next fault
     /// strike too. A rival that is to acquire is left to the caller.

@@ -7,19 +7,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Bed, State};
+use super::{Harness, State};
 use crate::proxy::Strike;
 
 /// Longer than the client waits for any answer.
 const PATIENCE: Duration = Duration::from_secs(11);
 
-impl Bed {
+impl Harness {
     /// Ends the client's patience as soon as `spoilt`: its clock moves on by more than it waits for an
     /// answer. Must be called on the client's runtime.
     pub fn end_patience_when(&self, spoilt: impl Fn(&State) -> bool + Send + 'static) {
-        let bed = self.clone();
+        let harness = self.clone();
         tokio::spawn(async move {
-            if bed.wait_until(spoilt).await {
+            if harness.wait_until(spoilt).await {
                 end_patience().await;
             }
         });
@@ -27,11 +27,11 @@ impl Bed {
 
     /// The same again and again for as long as a lasting fault lasts.
     pub(super) fn end_patience_while_frozen(&self) {
-        let bed = self.clone();
+        let harness = self.clone();
         let before = self.lock().proxy.forwarded_in_all();
         tokio::spawn(async move {
-            bed.wait_until(move |state| state.proxy.forwarded_in_all() > before).await;
-            while bed.lock().lasting.is_some() {
+            harness.wait_until(move |state| state.proxy.forwarded_in_all() > before).await;
+            while harness.lock().lasting.is_some() {
                 end_patience().await;
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }

@@ -45,9 +45,9 @@ use crate::{
 /// More owners than any plan can end.
 const MOST_OWNERS: u128 = 20;
 
-/// The bed of one test. Clones share it.
+/// The harness of one test. Clones share it.
 #[derive(Clone)]
-pub struct Bed(Arc<Mutex<State>>);
+pub struct Harness(Arc<Mutex<State>>);
 
 /// A commit that was acknowledged.
 #[derive(Clone, Copy, Debug)]
@@ -58,7 +58,7 @@ pub struct Acknowledged {
     inputs: u64,
 }
 
-/// What lies in a bed.
+/// What lies in a harness.
 pub struct State {
     server: RedisServer,
     pub proxy: Proxy,
@@ -102,13 +102,13 @@ pub struct Supervised {
     pub errors: Vec<RunnerError>,
 }
 
-impl Bed {
-    /// A bed on a server that syncs every write.
+impl Harness {
+    /// A harness on a server that syncs every write.
     pub fn new(plan: Plan) -> Self {
         Self::on(RedisServer::start_durable(), plan)
     }
 
-    /// A bed on this server.
+    /// A harness on this server.
     pub fn on(server: RedisServer, plan: Plan) -> Self {
         let proxy = Proxy::start(server.port());
         let state = State {
@@ -147,7 +147,7 @@ impl Bed {
         open(state.server.url(), state.partition)
     }
 
-    /// The log through the proxy, with the bed striking and watching.
+    /// The log through the proxy, with the harness striking and watching.
     pub fn log(&self) -> WatchedLog {
         let state = self.lock();
         WatchedLog::new(self.clone(), open(state.proxy.url(), state.partition))

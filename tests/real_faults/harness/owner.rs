@@ -1,4 +1,4 @@
-//! What an owner is handed besides the log: an observer that the bed sees through, and a clock.
+//! What an owner is handed besides the log: an observer that the harness sees through, and a clock.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use silvertine::engine::{
     time::Nanos,
 };
 
-use super::Bed;
+use super::Harness;
 
-/// Sees failed attempts and finished commits on behalf of the bed.
-pub(super) struct Watcher(pub(super) Bed);
+/// Sees failed attempts and finished commits on behalf of the harness.
+pub(super) struct Watcher(pub(super) Harness);
 
 impl Observer for Watcher {
     fn committed(&mut self, progress: Progress) {
@@ -31,7 +31,7 @@ impl Observer for Watcher {
 }
 
 /// Time is what inputs say, or their number where they say nothing; pauses are real.
-pub(super) struct RealPauses(pub(super) Bed);
+pub(super) struct RealPauses(pub(super) Harness);
 
 /// The time of the n-th input that carries none, from one.
 pub fn time_of_input(n: u64) -> Nanos {
