@@ -1,13 +1,13 @@
 //! What good commands print.
 
-use std::process::Stdio;
+use std::{fs, process::Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
     assert_refused,
-    cli::{recorded_data, silvertine, silvertine_onto},
+    cli::{recorded_data, root, silvertine, silvertine_onto},
 };
 
 /// The text with everything that depends on the machine's speed taken out.
@@ -212,5 +212,23 @@ fn every_template_runs_over_its_recording() {
         let run = silvertine(&["run", &path, "--data", data, "--json"]).json();
         assert_eq!(run["events"], events, "{scenario}");
         assert_eq!(run["handler_failures"], 0, "{scenario}");
+    }
+}
+
+#[test]
+fn how_often_the_equity_curve_is_drawn_changes_no_figure_of_risk() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let shipped = root().join("scenarios/ema-cross.toml");
+    let recordings = root().join("scenarios/recordings");
+    let text = fs::read_to_string(shipped).expect("readable");
+    let text = text.replace("recordings/", &format!("{}/", recordings.display()));
+    for curve_every_ms in [1, 1000, 60_000, 3_600_000] {
+        let drawn = format!("curve_every_ms = {curve_every_ms}");
+        let text = text.replace("curve_every_ms = 60000", &drawn);
+        assert!(text.contains(&drawn), "the scenario says how often: {text}");
+        let scenario = folder.path().join("curve.toml");
+        fs::write(&scenario, text).expect("writable");
+        let run = silvertine(&["run", scenario.to_str().expect("a plain path"), "--json"]).json();
+        assert_eq!(run["handlers"]["portfolio"]["max_drawdown"], "37.06388", "{curve_every_ms}");
     }
 }

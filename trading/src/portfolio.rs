@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 use silvertine_engine::{
     bus::{Context, Figure, Handler, HandlerError},
     event::{Body, Event, MarketData, Topic, TopicSet},
-    numbers::{Money, Overflow, Price},
+    numbers::{Money, Overflow, Price, Qty},
     params::InvalidParams,
+    text::Symbol,
     time::{NANOS_PER_MS, Nanos},
 };
 
@@ -39,6 +40,9 @@ impl Default for PortfolioParams {
 pub struct Portfolio {
     params: PortfolioParams,
     state: State,
+    /// Equity with the last marks, kept so that one event costs one holding and not all of them. `None` where it has
+    /// to be summed up again.
+    equity: Option<Money>,
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -47,7 +51,7 @@ struct State {
     curve: Vec<(Nanos, Money)>,
     curve_every_ns: u64,
     next_point: Nanos,
-    /// Highest equity seen on a point of the curve or after a fill.
+    /// Highest equity at any event.
     peak: Option<Money>,
     max_drawdown: Money,
 }
@@ -58,6 +62,14 @@ struct Holding {
     /// Last mid, trade price or close; bars and trades count only until there are quotes.
     mark: Price,
     quoted: bool,
+}
+
+impl Holding {
+    /// What it has added to the equity: realised and unrealised, less fees.
+    fn value(&self) -> Result<Money, Overflow> {
+        let Position { realised, fees, .. } = self.position;
+        realised.checked_add(self.position.unrealised(self.mark)?)?.checked_sub(fees)
+    }
 }
 
 impl Sound for State {
@@ -81,7 +93,7 @@ impl Portfolio {
             .filter(|&every| every > 0)
             .ok_or("curve_every_ms must be at least 1 and in range")?;
         let state = State { curve_every_ns, ..State::default() };
-        Ok(Self { params, state })
+        Ok(Self { params, state, equity: None })
     }
 
     fn sum(&self, part: impl Fn(&Holding) -> Result<Money, Overflow>) -> Result<Money, Overflow> {
@@ -108,31 +120,66 @@ impl Portfolio {
         self.params.starting_cash.checked_add(gains)
     }
 
+    /// Takes the price of market data as the mark of its instrument.
     #[inline]
-    fn mark(&mut self, data: &MarketData) {
+    fn mark(&mut self, data: &MarketData) -> Result<(), Overflow> {
         let holding = self.state.holdings.entry(data.symbol());
-        match data {
+        let mark = match data {
             MarketData::Quote(quote) => {
                 holding.quoted = true;
-                holding.mark = quote.bid.midpoint(quote.ask);
+                quote.bid.midpoint(quote.ask)
             }
-            MarketData::Trade(trade) if !holding.quoted => holding.mark = trade.price,
-            MarketData::Bar(bar) if !holding.quoted => holding.mark = bar.close,
-            MarketData::Trade(_) | MarketData::Bar(_) => {}
+            MarketData::Trade(trade) if !holding.quoted => trade.price,
+            MarketData::Bar(bar) if !holding.quoted => bar.close,
+            MarketData::Trade(_) | MarketData::Bar(_) => return Ok(()),
+        };
+        if holding.position.qty == Qty::ZERO {
+            holding.mark = mark;
+            return Ok(());
         }
+        self.change(data.symbol(), |holding| {
+            holding.mark = mark;
+            Ok(())
+        })
     }
 
-    fn note_equity(&mut self) -> Result<Money, Overflow> {
-        let equity = self.equity()?;
+    /// Changes a holding and, with it, the equity and what depends on it.
+    fn change(
+        &mut self,
+        symbol: Symbol,
+        change: impl FnOnce(&mut Holding) -> Result<(), Overflow>,
+    ) -> Result<(), Overflow> {
+        // Whatever fails on the way, the equity is then summed up again.
+        let equity = self.current_equity()?;
+        self.equity = None;
+        let holding = self.state.holdings.entry(symbol);
+        let before = holding.value()?;
+        change(holding)?;
+        let gain = holding.value()?.checked_sub(before)?;
+        self.equity = Some(equity.checked_add(gain)?);
+        self.note_equity()
+    }
+
+    fn current_equity(&mut self) -> Result<Money, Overflow> {
+        if self.equity.is_none() {
+            self.equity = Some(self.equity()?);
+            self.note_equity()?;
+        }
+        Ok(self.equity.unwrap_or_default())
+    }
+
+    /// Takes the equity into account for peak and drawdown.
+    fn note_equity(&mut self) -> Result<(), Overflow> {
+        let Some(equity) = self.equity else { return Ok(()) };
         let peak = self.state.peak.map_or(equity, |peak| peak.max(equity));
         self.state.peak = Some(peak);
         self.state.max_drawdown = self.state.max_drawdown.max(peak.checked_sub(equity)?);
-        Ok(equity)
+        Ok(())
     }
 
     #[cold]
     fn add_point(&mut self, now: Nanos) -> Result<(), Overflow> {
-        let equity = self.note_equity()?;
+        let equity = self.current_equity()?;
         let state = &mut self.state;
         if state.curve.len() == CURVE_LIMIT {
             let mut odd = false;
@@ -157,18 +204,19 @@ impl Handler for Portfolio {
     fn handle(&mut self, event: &Event, _ctx: &mut Context<'_>) -> Result<(), HandlerError> {
         match &event.body {
             Body::MarketData(data) => {
-                self.mark(data);
+                self.mark(data)?;
                 if event.time >= self.state.next_point {
                     self.add_point(event.time)?;
                 }
             }
             Body::Fill(fill) => {
-                let holding = self.state.holdings.entry(fill.symbol);
-                holding.position.apply(fill)?;
-                if holding.mark == Price::ZERO {
-                    holding.mark = fill.price;
-                }
-                self.note_equity()?;
+                self.change(fill.symbol, |holding| {
+                    holding.position.apply(fill)?;
+                    if holding.mark == Price::ZERO {
+                        holding.mark = fill.price;
+                    }
+                    Ok(())
+                })?;
             }
             _ => {}
         }
@@ -181,6 +229,7 @@ impl Handler for Portfolio {
 
     fn load(&mut self, state: &[u8]) -> Result<(), HandlerError> {
         self.state = state::load(state)?;
+        self.equity = None;
         Ok(())
     }
 
@@ -211,7 +260,7 @@ impl Handler for Portfolio {
 
 #[cfg(test)]
 mod tests {
-    use silvertine_engine::{bus::encode_state, numbers::Qty, text::Symbol};
+    use silvertine_engine::bus::encode_state;
 
     use super::*;
 
