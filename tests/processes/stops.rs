@@ -16,6 +16,11 @@ use crate::{
 
 /// Sends a signal as soon as the process would catch it, and waits for its end.
 fn stop(child: Child, signal: &str) -> Finished {
+    stop_by(child, &[signal])
+}
+
+/// Sends signals one right after the other as soon as the process would catch them, and waits for its end.
+fn stop_by(child: Child, signals: &[&str]) -> Finished {
     let status = format!("/proc/{}/status", child.id());
     let catches = || {
         let status = fs::read_to_string(&status).expect("it is running");
@@ -27,9 +32,21 @@ fn stop(child: Child, signal: &str) -> Finished {
     while !catches() {
         sleep(Duration::from_millis(1));
     }
-    let sent = Command::new("kill").args([signal, &child.id().to_string()]).status();
-    assert!(sent.expect("kill is there").success());
+    for signal in signals {
+        let sent = Command::new("kill").args([*signal, &child.id().to_string()]).status();
+        assert!(sent.expect("kill is there").success());
+    }
     finish(child)
+}
+
+#[test]
+fn signals_that_come_together_are_one_request_to_stop() {
+    for _ in 0..5 {
+        let scenario = ["run", "scenarios/ten-million.toml"];
+        let stopped = stop_by(spawn(&scenario), &["-INT", "-TERM", "-INT"]);
+        assert_eq!(stopped.code, Some(30), "{stopped:?}");
+        assert!(stopped.stderr.contains("everything is committed"), "{stopped:?}");
+    }
 }
 
 #[test]
