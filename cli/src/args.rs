@@ -11,7 +11,7 @@ use silvertine_runtime::Speed;
 
 /// Deterministic event-driven trading core: one engine, the same digest on memory, redb, sled and Redis Streams.
 #[derive(Debug, Parser)]
-#[command(version, about, max_term_width = 96)]
+#[command(version, max_term_width = 96)]
 #[command(
     after_help = "Exit codes: 0 good · 2 usage · 3 scenario · 4 empty input · 10 diverged · 11 expectation \
 missed · 12 promise broken under faults · 13 recovery failed · 14 not deterministic · 15 not reached · 20 log unreachable or refusing · 21 log corrupt, foreign or newer · 22 input \

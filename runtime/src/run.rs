@@ -16,7 +16,7 @@ use silvertine_scenarios::{
     scenario::{ClockMode, Scenario, ScenarioError},
 };
 use silvertine_storage::{AnyLog, LogAddress, LogAddressError};
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Handle};
 
 use crate::{
     clock::{LiveClock, Speed},
@@ -76,6 +76,11 @@ pub enum LaunchError {
     /// The scenario has faults, so it runs in the simulator, on a simulated log.
     #[error("scenario {0} runs in the simulator: it has faults or a section [sim]")]
     Simulated(Name),
+    /// The call waits for the run, and stands inside a tokio runtime, which must not be kept waiting.
+    #[error(
+        "inside a tokio runtime: await Run::start instead, which takes the clock of the scenario"
+    )]
+    InsideRuntime,
     /// No tokio runtime can be started.
     #[error("cannot start the runtime: {0}")]
     Runtime(#[source] io::Error),
@@ -187,10 +192,10 @@ impl Run {
     ///
     /// # Errors
     /// [`LaunchError`]. Whatever was acknowledged stays in the log.
-    ///
-    /// # Panics
-    /// Inside a tokio runtime, where [`start`](Self::start) is the way.
     pub fn wait(self) -> Result<RunReport, LaunchError> {
+        if Handle::try_current().is_ok() {
+            return Err(LaunchError::InsideRuntime);
+        }
         let runtime = Builder::new_current_thread().enable_all().build();
         runtime.map_err(LaunchError::Runtime)?.block_on(self.start())
     }
@@ -241,5 +246,24 @@ impl Run {
         runner.past_halt = self.past_halt;
         runner.releases = self.releases;
         Ok(runner.run(&scenario, log, clock, observer, &self.stop).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_that_waits_inside_a_runtime_is_an_error_that_names_the_way() {
+        let scenario = "name = \"x\"\nsource = [{ kind = \"generator\", name = \"g\", symbols = [\"X\"], events = 3 }]";
+        let scenario = Scenario::parse(scenario, "x", PathBuf::new()).expect("a scenario");
+        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let (waited, awaited) = runtime.block_on(async {
+            let run = Run::of(scenario);
+            (run.clone().backtest(), run.start().await)
+        });
+        let said = waited.expect_err("must not wait").to_string();
+        assert!(said.contains("await Run::start"), "{said}");
+        assert_eq!(awaited.expect("runs").outcome.counts.inputs, 3);
     }
 }

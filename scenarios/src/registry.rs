@@ -126,6 +126,9 @@ impl Registry {
 
     /// Adds a kind of handler (or replaces one): its name in scenarios, its usual priority, and how it is built from
     /// its parameters.
+    ///
+    /// # Panics
+    /// `kind` is no name: handlers are registered under their kind where a scenario gives no other name.
     #[must_use]
     pub fn handler<P, H>(
         mut self,
@@ -137,6 +140,7 @@ impl Registry {
         P: DeserializeOwned,
         H: Handler + 'static,
     {
+        demand_a_name(kind);
         let build: BuildHandler =
             Arc::new(move |params| Ok(Box::new(build(parsed::<P>(params)?)?)));
         self.handlers.insert(kind.to_owned(), (priority, build));
@@ -162,7 +166,7 @@ impl Registry {
     /// the `[[source]]` but `kind`, `name` and `on_bad_row` are its parameters.
     ///
     /// # Panics
-    /// A kind of this name ships with Silvertine: the scenarios that name it mean that one.
+    /// `kind` is no name, or a kind of this name ships with Silvertine: the scenarios that name it mean that one.
     #[must_use]
     pub fn source<P, S>(
         mut self,
@@ -173,6 +177,7 @@ impl Registry {
         P: DeserializeOwned,
         S: Source + 'static,
     {
+        demand_a_name(kind);
         assert!(!ships(kind), "a source of kind {kind:?} ships with Silvertine");
         let open: OpenSource =
             Arc::new(move |params, context| Ok(Box::new(open(parsed::<P>(params)?, context)?)));
@@ -219,6 +224,12 @@ impl fmt::Debug for Registry {
         let handlers: Vec<_> = self.handlers.keys().collect();
         let sources: Vec<_> = self.sources.keys().collect();
         f.debug_struct("Registry").field("handlers", &handlers).field("sources", &sources).finish()
+    }
+}
+
+fn demand_a_name(kind: &str) {
+    if let Err(why) = Name::new(kind) {
+        panic!("{kind:?} cannot be a kind of handler or source: it {why}");
     }
 }
 

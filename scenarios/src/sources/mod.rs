@@ -13,11 +13,13 @@
 //! All files may be gzipped. All are read line by line and never held whole.
 //!
 //! A user's own kind implements [`Source`](silvertine_engine::source::Source) and is registered with
-//! [`Registry::source`](crate::registry::Registry::source). Where it reads a file of lines, a [`Format`] is all it needs:
+//! [`Registry::source`](crate::registry::Registry::source). Each of its rows is held against the contract of `Source`: a name
+//! or number that breaks it ends the run. Where it reads a file of lines, a [`Format`] is all it needs:
 //! [`TextSource`] counts lines, keeps the cursor, unpacks gzip, and names the line of a row that makes no sense.
 
 mod bars;
 mod binance;
+mod contract;
 mod flat;
 mod histdata;
 mod lines;

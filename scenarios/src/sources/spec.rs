@@ -14,7 +14,7 @@ use silvertine_engine::{
 use silvertine_sim::log::workload::{Workload, WorkloadSource};
 use silvertine_trading::generator::{Market, QuoteGenerator};
 
-use super::{Bars, Binance, HistData, Only, Quotes, Stamp, TextSource};
+use super::{Bars, Binance, HistData, Only, Quotes, Stamp, TextSource, contract::Contract};
 use crate::{
     registry::{OpenError, Registry, SourceContext},
     shipped::ships,
@@ -228,7 +228,8 @@ impl SourceSpec {
             }
             Self::Custom(CustomSource { kind, params }) => {
                 let source = registry.open_source(kind, params.clone(), context)?;
-                Ok((source, format!("{kind} {name}")))
+                let label = format!("{kind} {name}");
+                Ok((Box::new(Contract::new(source, name, label.clone())), label))
             }
         }
     }
