@@ -46,6 +46,7 @@ fn signals_that_come_together_are_one_request_to_stop() {
         let stopped = stop_by(spawn(&scenario), &["-INT", "-TERM", "-INT"]);
         assert_eq!(stopped.code, Some(30), "{stopped:?}");
         assert!(stopped.stderr.contains("everything is committed"), "{stopped:?}");
+        assert!(stopped.stderr.contains("in memory and is gone"), "{stopped:?}");
     }
 }
 

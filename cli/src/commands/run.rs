@@ -3,11 +3,13 @@
 use std::{path::Path, time::Instant};
 
 use silvertine_engine::driver::{End, RunError};
+use silvertine_runtime::{LaunchError, Run, Speed};
 use silvertine_scenarios::{
     registry::Registry,
     runner::{RunReport, RunnerError},
     scenario::{ClockMode, Scenario},
 };
+use silvertine_storage::LogAddress;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{
@@ -19,7 +21,6 @@ use crate::{
     signals::stop_on_signals,
     summary::{self, Summary},
 };
-use silvertine_runtime::{LaunchError, Run, Speed};
 
 /// Runs a scenario.
 pub(crate) fn run(args: RunArgs, registry: Registry) -> Result<Exit, Failure> {
@@ -78,7 +79,7 @@ pub(crate) fn run(args: RunArgs, registry: Registry) -> Result<Exit, Failure> {
     };
     let printed = if args.json { summary.print_json() } else { summary.print_text() };
     printed.map_err(|why| Failure::unwritable(&why))?;
-    conclude(&scenario, &args.scenario, &report)
+    conclude(&scenario, &args.scenario, &args.log, &report)
 }
 
 /// A single-threaded runtime: everything runs on this thread.
@@ -113,10 +114,19 @@ fn prepare(args: &RunArgs) -> Result<Scenario, Failure> {
 }
 
 /// Compares the result with the scenario's expectations, unless the run was stopped early.
-fn conclude(scenario: &Scenario, path: &Path, report: &RunReport) -> Result<Exit, Failure> {
+fn conclude(
+    scenario: &Scenario,
+    path: &Path,
+    log: &LogAddress,
+    report: &RunReport,
+) -> Result<Exit, Failure> {
     if report.outcome.end == End::Stopped {
         let head = report.outcome.head;
-        say(format_args!("stopped at {head}, everything is committed; --resume goes on"));
+        let way_on = match log {
+            LogAddress::Memory => "the log was in memory and is gone; --log keeps one",
+            _ => "--resume goes on",
+        };
+        say(format_args!("stopped at {head}, everything is committed; {way_on}"));
         return Ok(Exit::Stopped);
     }
     let unmet = report.unmet(&scenario.expect);
