@@ -117,12 +117,13 @@ verb_conformance() {
     cargo test --locked -p silvertine --test conformance --test streams "$@"
 }
 
-#: sim                runs under faults: fixed seeds, each three times and in two processes; all pairs of faults
+#: sim                runs of both planes under faults: fixed seeds, each three times and in two processes; all pairs of faults
 verb_sim() {
     built
     $silvertine sim --seeds 5000 --jobs 2 --check-determinism --require-all
     $silvertine sim scenarios/ema-cross.toml --seeds 2000 --jobs 2
     $silvertine sim --exhaustive pairs --jobs 2
+    $silvertine sim --workers --seeds 4000 --jobs 2 --check-determinism --require-all
 }
 
 #: sim-fresh [TIME]   runs under faults with seeds that nobody has tried (30s)
@@ -130,6 +131,12 @@ verb_sim_fresh() {
     local time=${1:-30s}
     built
     $silvertine sim --from-seed "$(($(date +%s) * 1000000))" --time "$time" --jobs 2
+}
+
+#: sim-fresh-workers [TIME]   the same for the worker plane (30s); at night only, while its faults of servers are young
+verb_sim_fresh_workers() {
+    local time=${1:-30s}
+    built
     $silvertine sim --workers --from-seed "$(($(date +%s) * 1000000))" --time "$time" --jobs 2
 }
 

@@ -51,6 +51,10 @@ sim:
 sim-fresh time="30s":
     ./do sim-fresh {{time}}
 
+# the same for the worker plane
+sim-fresh-workers time="30s":
+    ./do sim-fresh-workers {{time}}
+
 # each fuzz target for some seconds
 fuzz *args:
     ./do fuzz {{args}}

@@ -108,14 +108,17 @@ pub(in crate::streams) struct Seen {
     pub(in crate::streams) deaths: u32,
     /// Members that were taken for dead with a start on record, whether they were or not.
     pub(in crate::streams) taken: u32,
+    /// Somebody deleted it. It stays so where a failover undoes that: a member may have been told before.
+    pub(in crate::streams) deleted: bool,
 }
 
 impl fmt::Display for Seen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { transient, permanent, undecodable, panicked, deaths, taken } = self;
+        let Self { transient, permanent, undecodable, panicked, deaths, taken, deleted } = self;
+        let deleted = if *deleted { ", deleted" } else { "" };
         write!(
             f,
-            "{transient} transient failures, {permanent} permanent ones, {undecodable} times undecodable, {panicked} panics, {deaths} deaths, taken {taken} times from a member that had started it"
+            "{transient} transient failures, {permanent} permanent ones, {undecodable} times undecodable, {panicked} panics, {deaths} deaths, taken {taken} times from a member that had started it{deleted}"
         )
     }
 }
@@ -147,7 +150,7 @@ impl Entry {
             Reason::Panicked => seen.panicked > 0,
             // A store cannot tell a member that died from one that it does not hear.
             Reason::Crashed => seen.deaths >= DEATHS || silence && seen.taken >= DEATHS,
-            Reason::Trimmed => deleted,
+            Reason::Trimmed => deleted || seen.deleted,
             Reason::Expired | Reason::Imported => false,
         };
         let reason = letter.story.reason.as_str();

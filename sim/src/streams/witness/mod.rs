@@ -174,6 +174,7 @@ impl Witness {
         for group in &mut self.groups {
             if let Some(entry) = group.entries.get_mut(id) {
                 entry.deleted = true;
+                entry.seen.deleted = true;
                 if entry.place == Place::Waiting {
                     // Nobody will ever hand it over, so nobody waits for it.
                     entry.gone = true;
