@@ -104,10 +104,13 @@ fn label_of(witness: &Witness, id: &MessageId) -> Option<usize> {
     label(&standing.message)
 }
 
-/// Messages that never failed must be finished by now.
+/// Messages that never failed, and were there when faults healed, must be finished by now. One that is published later has
+/// had less time; that it is finished in the end is for [`Promise::Live`](super::promise::Promise::Live).
 pub(super) fn healthy_are_done(plan: &Plan, witness: &Witness) -> Checked {
     for group in &witness.groups {
-        for (id, entry) in group.entries.iter().filter(|(_, entry)| !entry.is_finished()) {
+        let healed_ms = group.punctual.map_or(u64::MAX, |(healed, _)| healed.as_ms());
+        let open = group.entries.iter().filter(|(_, entry)| !entry.is_finished());
+        for (id, entry) in open.filter(|(id, _)| id.id.ms <= healed_ms) {
             let well =
                 label_of(witness, id).is_some_and(|label| plan.labels[label].nature.is_well());
             ensure!(
