@@ -161,5 +161,6 @@ fn a_shrunk_scenario_of_a_handler_of_ones_own_breaks_the_same_promise_again() {
     let again = run(&program, &["run", text(&shrunk)]);
     assert_eq!(again.code, Some(12), "{again:?}");
     let promise = |text: &str| text.split("broke ").nth(1).map(|rest| rest[..4].to_owned());
+    assert!(promise(&found.stderr).is_some(), "{found:?}");
     assert_eq!(promise(&again.stderr), promise(&found.stderr), "{again:?}");
 }

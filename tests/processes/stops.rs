@@ -11,7 +11,9 @@ use std::{
 
 use crate::{
     cli::{Finished, finish, spawn},
-    folder, text,
+    folder,
+    redis_server::RedisServer,
+    text,
 };
 
 /// Sends a signal as soon as the process would catch it, and waits for its end.
@@ -19,8 +21,8 @@ fn stop(child: Child, signal: &str) -> Finished {
     stop_by(child, &[signal])
 }
 
-/// Sends signals one right after the other as soon as the process would catch them, and waits for its end.
-fn stop_by(child: Child, signals: &[&str]) -> Finished {
+/// Waits until a process catches signals.
+fn wait_until_caught(child: &Child) {
     let status = format!("/proc/{}/status", child.id());
     let catches = || {
         let status = fs::read_to_string(&status).expect("it is running");
@@ -32,6 +34,11 @@ fn stop_by(child: Child, signals: &[&str]) -> Finished {
     while !catches() {
         sleep(Duration::from_millis(1));
     }
+}
+
+/// Sends signals one right after the other as soon as the process would catch them, and waits for its end.
+fn stop_by(child: Child, signals: &[&str]) -> Finished {
+    wait_until_caught(&child);
     for signal in signals {
         let sent = Command::new("kill").args([*signal, &child.id().to_string()]).status();
         assert!(sent.expect("kill is there").success());
@@ -48,6 +55,27 @@ fn signals_that_come_together_are_one_request_to_stop() {
         assert!(stopped.stderr.contains("everything is committed"), "{stopped:?}");
         assert!(stopped.stderr.contains("in memory and is gone"), "{stopped:?}");
     }
+}
+
+#[test]
+fn a_second_request_ends_a_run_that_waits_for_its_log_at_once() {
+    let server = RedisServer::start();
+    let log = server.url();
+    let child = spawn(&["run", "scenarios/ten-million.toml", "--log", &log]);
+    let (pid, pause) = (child.id().to_string(), Duration::from_millis(1000));
+    let interrupt = || {
+        let sent = Command::new("kill").args(["-INT", &pid]).status();
+        assert!(sent.expect("kill is there").success(), "it still runs");
+    };
+    wait_until_caught(&child);
+    server.freeze();
+    interrupt();
+    // Longer than signals are taken for one request.
+    sleep(pause);
+    interrupt();
+    let ended = finish(child);
+    server.thaw();
+    assert_eq!(ended.code, Some(130), "{ended:?}");
 }
 
 #[test]
